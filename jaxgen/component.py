@@ -1,0 +1,263 @@
+"""What every part of an experiment has in common: declared fields, checks, a name, and a plain-data form.
+
+A component is a frozen dataclass (`flax.struct.dataclass`) or a flax linen module. Each field is either a *leaf*, a
+number that may differ from lane to lane of one compiled program, or *structure*, which decides the program.
+"""
+
+import ast
+import dataclasses
+import difflib
+import functools
+import hashlib
+import importlib
+import inspect
+import math
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import numpy as np
+
+KINDS = {
+    "task": "jaxgen.tasks",
+    "model": "jaxgen.models",
+    "loss": "jaxgen.losses",
+    "optimizer": "jaxgen.optimizers",
+    "training": "jaxgen.training",
+}
+
+
+class FieldError(ValueError):
+    """A field holds a value that is not allowed: names the field, the value and what is allowed."""
+
+    def __init__(self, field: str, value: Any, allowed: str):
+        self.field, self.value, self.allowed = field, value, allowed
+        super().__init__(f"{field} = {value!r}: {allowed}")
+
+    def within(self, prefix: str) -> "FieldError":
+        """The same error for a field of a part called `prefix`."""
+        return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
+
+
+def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "") -> Any:
+    """A number that can be swept without a new compilation.
+
+    Args:
+      default: the value when none is given.
+      allowed: an interval such as "(0, 1]"; anything outside it is refused before anything compiles.
+      doc: one line on what it means.
+    """
+    return flax.struct.field(default=default, metadata={"pytree_node": True, "allowed": allowed, "doc": doc})
+
+
+def static(default: Any, allowed: str | tuple = "", doc: str = "") -> Any:
+    """A part of the structure: each value is a compiled program of its own.
+
+    Args:
+      default: the value when none is given.
+      allowed: an interval for a number, or a tuple of the choices.
+      doc: one line on what it means.
+    """
+    return flax.struct.field(pytree_node=False, default=default, metadata={"allowed": allowed, "doc": doc})
+
+
+def fields(cls: type) -> list[dataclasses.Field]:
+    """The fields that make up a component (flax's own `parent` and `name` are not among them)."""
+    hidden = ("parent", "name") if issubclass(cls, nn.Module) else ()
+    return [f for f in dataclasses.fields(cls) if f.init and f.name not in hidden]
+
+
+def is_leaf(cls: type, field: dataclasses.Field) -> bool:
+    """Whether a field is a number per lane. Fields of flax modules are structure unless marked `pytree_node=True`."""
+    return field.metadata.get("pytree_node", not issubclass(cls, nn.Module))
+
+
+def checked(component: Any, where: str) -> Any:
+    """`component` with every field in its canonical type (1 becomes 1.0 in a float field).
+
+    Raises:
+      FieldError: a value has the wrong type, is not finite, or is outside what its field allows.
+    """
+    cls: Any = type(component)
+    if isinstance(component, type) or not dataclasses.is_dataclass(cls):
+        raise FieldError(
+            where, component, "must be a component: an instance of a flax.struct.dataclass or a flax module"
+        )
+    hints, values = _hints(cls), {}
+    for field in fields(cls):
+        value, name = getattr(component, field.name), f"{where}.{field.name}"
+        value = coerced(value, hints.get(field.name, Any), name, is_leaf(cls, field))
+        check_allowed(value, field.metadata.get("allowed", ""), name)
+        values[field.name] = value
+    component = rebuild(component, values)
+    _SEEN[type_name(cls)] = cls
+    if hasattr(component, "check"):
+        try:
+            component.check()
+        except FieldError as error:
+            raise error.within(where) from None
+    return component
+
+
+def rebuild(component: Any, values: Mapping[str, Any]) -> Any:
+    """A copy of `component` with some fields replaced."""
+    if isinstance(component, nn.Module):
+        return component.clone(**values)
+    return dataclasses.replace(component, **values)
+
+
+def to_dict(component: Any) -> dict[str, Any]:
+    """The component as plain data: its type's name and its fields."""
+    cls: Any = type(component)
+    return {"type": type_name(cls), **{f.name: plain(getattr(component, f.name)) for f in fields(cls)}}
+
+
+def from_dict(data: Any, kind: str) -> Any:
+    """The component that `to_dict` described; fields left out take their defaults.
+
+    Raises:
+      FieldError: the type or a field is unknown, or `data` is not a table with a `type`.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
+        raise FieldError(kind, data, 'must be a table with a "type"')
+    cls = _find_class(data["type"], kind)
+    known = {f.name for f in fields(cls)}
+    for name in data:
+        if name not in known | {"type"}:
+            raise unknown(f"{kind}.{name}", [f"{kind}.{k}" for k in sorted(known)])
+    hints = _hints(cls)
+    arguments = {k: _restored(v, hints.get(k, Any)) for k, v in data.items() if k != "type"}
+    return cls(**arguments)
+
+
+def unknown(name: str, known: list[str]) -> FieldError:
+    """The error for a field that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    error = FieldError(name, None, hint)
+    error.args = (f"unknown field {name}: {hint}",)
+    return error
+
+
+@functools.cache
+def type_name(cls: Any) -> str:
+    """The name a class has in files and hashes.
+
+    Ours are called by their name. Anyone else's carry a fingerprint of their source (comments and layout left out), so
+    that runs of an edited component are new runs.
+    """
+    return cls.__qualname__ if _is_ours(cls) else f"{cls.__qualname__}#{_fingerprint(cls)}"
+
+
+_SEEN: dict[str, type] = {}
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.split(".")[0] == "jaxgen"
+
+
+def _fingerprint(cls: type) -> str:
+    text = []
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] in ("builtins", "jaxgen", "flax", "abc", "typing"):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError):  # typed into a prompt: there is no source to read
+            text.append(base.__qualname__)
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        text.append(ast.unparse(tree))
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:8]
+
+
+def _find_class(name: str, kind: str) -> type:
+    if name in _SEEN:
+        return _SEEN[name]
+    module = importlib.import_module(KINDS[kind])
+    ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
+    if name in ours:
+        return getattr(module, name)
+    if "#" in name:
+        same = [seen for seen in _SEEN if seen.split("#")[0] == name.split("#")[0] and "#" in seen]
+        why = f"its source has changed (now {same[0]})" if same else "import the file that defines it first"
+        raise FieldError(f"{kind}.type", name, why)
+    raise unknown(f"{kind}.type.{name}", [f"{kind}.type.{n}" for n in ours])
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls)
+    except Exception:  # a name that only a type checker can resolve
+        return {f.name: type(f.default) for f in fields(cls) if f.default not in (dataclasses.MISSING, None)}
+
+
+def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
+    """`value` in the type that its field declares; FieldError where that is not possible."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    options = (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
+    if value is None and type(None) in options:
+        return None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and not math.isfinite(value):
+        raise FieldError(name, value, "must be finite")
+    if number and int in options and float(value).is_integer():
+        return int(value)
+    if number and float in options:
+        return float(value)
+    if bool in options and isinstance(value, bool):
+        return value
+    if str in options and isinstance(value, str):
+        return value
+    if isinstance(value, (tuple, list)) and any(o is tuple or typing.get_origin(o) is tuple for o in options):
+        return tuple(value)
+    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+    if any(o in (int, float, bool, str, tuple) for o in options):
+        raise FieldError(name, value, f"must be {wanted}")
+    if leaf and not number:
+        raise FieldError(name, value, "must be a number: structure is marked with jaxgen.static or pytree_node=False")
+    if not isinstance(value, (int, float, bool, str, tuple, type(None))):
+        raise FieldError(name, value, "must be a number, text, tuple or None, so that it can be stored and hashed")
+    return value
+
+
+_INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^\])]+)([\])])")
+
+
+def check_allowed(value: Any, allowed: str | tuple, name: str) -> None:
+    """FieldError if `value` is outside the interval, or is none of the choices, that its field allows."""
+    if isinstance(allowed, tuple):
+        if value not in allowed:
+            raise FieldError(name, value, f"must be one of {', '.join(map(str, allowed))}")
+    elif allowed and value is not None:
+        match = _INTERVAL.fullmatch(allowed)
+        if match is None:
+            raise TypeError(f"{name}: {allowed!r} is not an interval such as '(0, 1]'")
+        low, high = float(match[2]), float(match[3])
+        inside = (value > low or (match[1] == "[" and value == low)) and (
+            value < high or (match[4] == "]" and value == high)
+        )
+        if not inside:
+            raise FieldError(name, value, f"must be in {allowed}")
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: tuples become lists."""
+    return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _restored(value: Any, hint: Any) -> Any:
+    return tuple(_restored(v, Any) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,216 @@
+"""The experiment: one training run written down as a pytree.
+
+Its numeric fields are leaves and vary from lane to lane; everything else is structure. `jax.tree.structure(experiment)`
+is therefore the compiled signature, and stacking the leaves of many experiments is batching them.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxgen import component
+from jaxgen.component import FieldError
+from jaxgen.training import Training
+
+SCHEMA = 1
+SEEDS = {"seed": "[0, 2147483647]", "split_seed": "[-1, 2147483647]"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One training run.
+
+    Attributes:
+      task: what is learned (`jaxgen.tasks`).
+      model: a flax linen module (`jaxgen.models`, or your own).
+      loss: the per-example loss (`jaxgen.losses`).
+      optimizer: an optax chain built from numbers that can be swept (`jaxgen.optimizers`).
+      training: length, evaluation, precision, stop rule (`jaxgen.Training`).
+      seed: initialisation and the order of minibatches.
+      split_seed: the data: which rows are trained on, and any random rows or labels. -1 means "as `seed`".
+
+    Raises:
+      FieldError: a field has a value that is not allowed.
+    """
+
+    task: Any
+    model: Any
+    loss: Any
+    optimizer: Any
+    training: Any = Training()
+    seed: int = 0
+    split_seed: int = -1
+
+    def __post_init__(self):
+        self._check([f.name for f in dataclasses.fields(self)])
+
+    def _check(self, names: Iterable[str]) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if name in SEEDS:
+                value = component.coerced(value, int, name, True)
+                component.check_allowed(value, SEEDS[name], name)
+            else:
+                value = component.checked(value, name)
+            object.__setattr__(self, name, value)
+        batch, rows = self.training.batch_size, self.task.rows()["train"]
+        if batch is not None and batch > rows:
+            raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")
+
+    @property
+    def signature(self) -> jax.tree_util.PyTreeDef:
+        """The structure that decides the compiled program."""
+        return jax.tree.structure(self)
+
+    @property
+    def run_id(self) -> str:
+        """20 hex digits that identify the run: sha256 of the canonical JSON of all fields and the schema version."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    def override(self, values: Mapping[str, Any]) -> "Experiment":
+        """A copy with the fields at dotted paths replaced, e.g. `{"optimizer.weight_decay": 0.1, "seed": 3}`.
+
+        Raises:
+          FieldError: a path does not exist, or a value is not allowed.
+        """
+        parts = dict(vars(self))
+        changed = {path.partition(".")[0] for path in values}
+        deep: dict[str, dict[str, Any]] = {}
+        for path, value in values.items():
+            head, _, tail = path.partition(".")
+            if head not in parts or (tail and head not in component.KINDS):
+                raise component.unknown(path, self.paths())
+            if tail:
+                deep.setdefault(head, {})[tail] = value
+            else:
+                parts[head] = value
+        for head, changes in deep.items():
+            known = [f.name for f in component.fields(type(parts[head]))]
+            for tail in changes:
+                if tail not in known:
+                    raise component.unknown(f"{head}.{tail}", self.paths())
+            parts[head] = component.rebuild(parts[head], changes)
+        experiment = _assembled(parts)
+        experiment._check(changed)  # the other parts were checked when this experiment was made
+        return experiment
+
+    def paths(self) -> list[str]:
+        """Every field that can be set or swept, as dotted paths; whole parts (`loss`) are among them."""
+        found = []
+        for name in component.KINDS:
+            found += [name] + [f"{name}.{f.name}" for f in component.fields(type(getattr(self, name)))]
+        return found + list(SEEDS)
+
+    def flat(self) -> dict[str, Any]:
+        """All values by dotted path, with each part's type: `{"task.type": "ModularAddition", "task.p": 31, …}`."""
+        flat: dict[str, Any] = {}
+        for name in component.KINDS:
+            for key, value in component.to_dict(getattr(self, name)).items():
+                flat[f"{name}.{key}"] = json.dumps(value) if isinstance(value, list) else value
+        return flat | {"seed": self.seed, "split_seed": self.split_seed}
+
+    def leaf_paths(self) -> set[str]:
+        """The dotted paths whose values are leaves: sweeping them compiles nothing new."""
+        found = set(SEEDS)
+        for name in component.KINDS:
+            cls = type(getattr(self, name))
+            found |= {f"{name}.{f.name}" for f in component.fields(cls) if component.is_leaf(cls, f)}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON or TOML."""
+        parts = {name: component.to_dict(getattr(self, name)) for name in component.KINDS}
+        return {"schema": SCHEMA, **parts, "seed": self.seed, "split_seed": self.split_seed}
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, shortest decimal form of every float. Lossless."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Experiment":
+        """The experiment that plain data (from `to_dict`, JSON or TOML) describes; fields left out take their defaults.
+
+        Raises:
+          FieldError: an unknown field or type, a value that is not allowed, or data of a newer schema.
+        """
+        schema = data.get("schema", SCHEMA)
+        if schema != SCHEMA:
+            raise FieldError("schema", schema, f"this version reads schema {SCHEMA}: use the jaxgen that wrote it")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in data:
+            if name not in [*known, "schema"]:
+                raise component.unknown(name, known)
+        arguments = dict(data)
+        arguments.pop("schema", None)
+        for name in component.KINDS:
+            if name in arguments:
+                table = arguments[name]
+                if name == "training" and isinstance(table, Mapping):
+                    table = {"type": "Training", **table}
+                arguments[name] = component.from_dict(table, name)
+            elif name != "training":
+                raise FieldError(name, None, "is missing")
+        return cls(**arguments)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Experiment":
+        """The experiment written by `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+    def structure_json(self) -> str:
+        """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""
+        return _structure_json(*(self._structure_parts()))
+
+    def _structure_parts(self) -> tuple:
+        return tuple((type(p), _static_values(p)) for p in (getattr(self, n) for n in component.KINDS))
+
+
+def _static_values(part: Any) -> tuple:
+    cls = type(part)
+    return tuple((f.name, getattr(part, f.name)) for f in component.fields(cls) if not component.is_leaf(cls, f))
+
+
+@functools.lru_cache(maxsize=1024)
+def _structure_json(*parts: tuple) -> str:
+    data = {}
+    for name, (cls, values) in zip(component.KINDS, parts):
+        data[name] = {"type": component.type_name(cls), **{k: component.plain(v) for k, v in values}}
+        data[name] |= {f.name: None for f in component.fields(cls) if component.is_leaf(cls, f)}
+    return json.dumps({"schema": SCHEMA, **data}, sort_keys=True, separators=(",", ":"))
+
+
+def _flatten(experiment: Experiment):
+    model = experiment.model
+    if isinstance(model, nn.Module):  # a flax module is no pytree: its leaves travel as a dict, the rest as structure
+        leaves = {
+            f.name: getattr(model, f.name) for f in component.fields(type(model)) if component.is_leaf(type(model), f)
+        }
+        structure = (type(model), _static_values(model))
+    else:
+        leaves, structure = model, None
+    parts = {f.name: getattr(experiment, f.name) for f in dataclasses.fields(experiment)} | {"model": leaves}
+    return [(jax.tree_util.GetAttrKey(k), v) for k, v in parts.items()], structure
+
+
+def _unflatten(structure, children) -> Experiment:
+    parts = dict(zip((f.name for f in dataclasses.fields(Experiment)), children))
+    if structure is not None:
+        cls, static = structure
+        parts["model"] = cls(**dict(static), **parts["model"])
+    return _assembled(parts)  # leaves may be tracers: nothing to check
+
+
+def _assembled(parts: Mapping[str, Any]) -> Experiment:
+    experiment = object.__new__(Experiment)
+    for name, value in parts.items():
+        object.__setattr__(experiment, name, value)
+    return experiment
+
+
+jax.tree_util.register_pytree_with_keys(Experiment, _flatten, _unflatten)

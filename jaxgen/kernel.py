@@ -1,0 +1,344 @@
+"""The only place that knows of lanes: a block of W runs, trained side by side for a chunk of steps.
+
+One `Program` is compiled per signature, train capacity and width; how many steps a chunk has is an argument. A `Block`
+is W lanes on one device: it is refilled with runs, launched for a chunk, and harvested; lanes that ended give their
+slots to the next runs.
+"""
+
+import collections
+import dataclasses
+import enum
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import training
+from jaxgen.training import Rows, State
+
+ROW_BUCKETS = 8
+MAX_INTERVALS = 128
+
+
+class Status(enum.IntEnum):
+    """Where a lane stands: what `Result.status` says in words."""
+
+    IDLE = -1
+    RUNNING = 0
+    FINISHED = 1  # trained to its budget
+    STOPPED = 2  # ended early by its stop rule
+    DIVERGED = 3  # a loss or the weight norm is not finite
+
+
+@flax.struct.dataclass
+class Lane:
+    """One lane between chunks: its training state, its status, and since when the stop rule holds (-1: it does not)."""
+
+    state: State
+    status: jax.Array
+    since: jax.Array
+
+
+@flax.struct.dataclass
+class Output:
+    """What one chunk tells the host, each with a leading lane axis.
+
+    Attributes:
+      status, step: int32 (W,) after the chunk.
+      checksum: uint32 (W,) of the bits of the parameters.
+      first: probes at step 0 of lanes that started in this chunk, (W,).
+      later: probes after each interval, (MAX_INTERVALS, W); the first (steps made) / evaluate_every of them count.
+    """
+
+    status: jax.Array
+    step: jax.Array
+    checksum: jax.Array
+    first: dict[str, jax.Array]
+    later: dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A run that ended.
+
+    Attributes:
+      run_id, experiment: the run.
+      status: "finished", "stopped" or "diverged".
+      steps: how many it made.
+      checksum: of its final parameters' bits.
+      curves: "step" and every probe by name, (evaluations,).
+    """
+
+    run_id: str
+    experiment: Any
+    status: str
+    steps: int
+    checksum: int
+    curves: dict[str, np.ndarray]
+
+
+def capacity(experiment: Any) -> int:
+    """How many rows a step computes: the train split rounded up to an eighth of the table.
+
+    It follows from the run alone, so that runs of a sweep over the train fraction share few programs and each still
+    computes little more than its own rows.
+    """
+    rows = experiment.task.rows()
+    total, train = sum(rows.values()), rows["train"]
+    if experiment.training.batch_size is not None:
+        return total
+    bucket = -(-total // ROW_BUCKETS)
+    return min(total, -(-train // bucket) * bucket)
+
+
+class Program:
+    """The compiled form of one signature: trains a block of `width` lanes for a chunk of evaluation intervals.
+
+    Attributes:
+      width, capacity: lanes; rows computed per step.
+      traces: how often the program was traced (once, whatever the number of devices).
+    """
+
+    def __init__(self, experiment: Any, width: int):
+        self.template = training.numbers(experiment)
+        self.signature, self.width = experiment.signature, width
+        self.capacity, self.traces = capacity(experiment), 0
+        self.rows = Rows.of(experiment.task)
+        self._jitted = jax.jit(self._chunk, donate_argnums=4)
+        self._compiled: dict[Any, Any] = {}
+        self._lowering = threading.Lock()
+        self._locks: dict[Any, threading.Lock] = collections.defaultdict(threading.Lock)
+
+    def compiled(self, device: Any) -> Any:
+        """The executable for one device, compiled on first use."""
+        with self._locks[device]:
+            if device not in self._compiled:
+                with training.numerics(self.template):
+                    sharding = jax.sharding.SingleDeviceSharding(device)
+                    place = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)  # noqa: E731
+                    shapes = jax.tree.map(place, self.shapes())
+                    with self._lowering:  # so that the first device's trace serves the others
+                        lowered = self._jitted.lower(*shapes)
+                    self._compiled[device] = lowered.compile()
+        return self._compiled[device]
+
+    def shapes(self) -> tuple:
+        """Shapes of the program's arguments: experiments, rows, fresh, intervals, lanes."""
+        experiments, rows = self.columns()
+        fresh = np.zeros(self.width, bool)
+        with training.numerics(self.template):
+            lanes = jax.eval_shape(lambda *a: self._begin(*a)[0], experiments, rows, fresh)
+        return experiments, rows, fresh, np.int32(0), lanes
+
+    def columns(self) -> tuple[Any, Rows]:
+        """The template experiment and its row counts, repeated for every lane, as numpy arrays."""
+        return jax.tree.map(lambda v: np.repeat(np.asarray(v)[None], self.width, 0), (self.template, self.rows))
+
+    def memory(self, device: Any) -> int:
+        """Bytes on the device while one block runs: arguments, results and temporaries, less what is shared."""
+        stats = self.compiled(device).memory_analysis()
+        if stats is None:
+            return 0
+        used = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+        return used - stats.alias_size_in_bytes
+
+    def _chunk(self, experiments, rows, fresh, intervals, lanes):
+        self.traces += 1
+        every = self.template.training.evaluate_every
+        data = self._lift(training.load)(experiments, rows)
+
+        def train_interval(experiment, data, lane):
+            body = lambda _, state: training.step(experiment, data, self.capacity, state)  # noqa: E731
+            state = jax.lax.fori_loop(0, every, body, lane.state)
+            measured = training.evaluate(experiment, data, state)
+            new = judge(experiment, measured, lane, state)
+            running = lane.status == Status.RUNNING
+            return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
+
+        def some_run(carry):
+            i, lanes, _ = carry
+            return (i < intervals) & jnp.any(lanes.status == Status.RUNNING)
+
+        def interval(carry):
+            i, lanes, curves = carry
+            lanes, measured = self._lift(train_interval)(experiments, data, lanes)
+            return i + 1, lanes, jax.tree.map(lambda c, m: c.at[i].set(m), curves, measured)
+
+        def renew(lanes):
+            begun, first = self._begin(experiments, rows, fresh)
+            choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
+            return self._lift(choose)(fresh, begun, lanes), first
+
+        shapes = jax.eval_shape(self._begin, experiments, rows, fresh)[1]
+        blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
+        curves = jax.tree.map(lambda a: jnp.zeros((MAX_INTERVALS, *a.shape), a.dtype), shapes)
+        _, lanes, later = jax.lax.while_loop(some_run, interval, (jnp.int32(0), lanes, curves))
+        checksums = self._lift(checksum)(lanes.state.params)
+        return lanes, Output(lanes.status, lanes.state.step, checksums, first, later)
+
+    def _begin(self, experiments, rows, fresh):
+        def begin(experiment, rows, fresh):
+            data = training.load(experiment, rows)
+            state = training.init(experiment, data)
+            status = jnp.where(fresh, jnp.int32(Status.RUNNING), jnp.int32(Status.IDLE))
+            return Lane(state, status, jnp.int32(-1)), training.evaluate(experiment, data, state)
+
+        return self._lift(begin)(experiments, rows, fresh)
+
+    def _lift(self, one: Callable) -> Callable:
+        """`one`, written for a run, as a function of W runs: vmap, or no batching at all for a single lane."""
+        if self.width > 1:
+            return jax.vmap(one)
+
+        def single(*arguments):
+            out = one(*jax.tree.map(lambda a: a[0], arguments))
+            return jax.tree.map(lambda a: a[None], out)
+
+        return single
+
+
+def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
+    """The lane after an interval: diverged, stopped by its rule, finished, or still running."""
+    t, step = experiment.training, state.step
+    watched = [measured[f"{split}/accuracy"] for split in t.stop_splits]
+    reached = jnp.all(jnp.stack(watched) >= t.stop_accuracy) & (t.stop_patience > 0)
+    since = jnp.where(reached, jnp.where(lane.since < 0, step, lane.since), jnp.int32(-1))
+    kept = reached & (step - since >= t.stop_patience)
+    finite = jnp.all(jnp.stack([jnp.isfinite(measured[k]) for k in ("train/loss", "weight_norm") if k in measured]))
+    status = jnp.where(step >= t.steps, jnp.int32(Status.FINISHED), jnp.int32(Status.RUNNING))
+    status = jnp.where(kept, jnp.int32(Status.STOPPED), status)
+    status = jnp.where(finite, status, jnp.int32(Status.DIVERGED))
+    return Lane(state, status, since)
+
+
+def checksum(params: Any) -> jax.Array:
+    """A uint32 that changes when a bit of the parameters does: Σ bits of each tensor, folded as h ← 31 h + Σ."""
+    total = jnp.uint32(0)
+    for w in jax.tree.leaves(params):
+        total = total * jnp.uint32(31) + jnp.sum(jax.lax.bitcast_convert_type(w, jnp.uint32), dtype=jnp.uint32)
+    return total
+
+
+@dataclasses.dataclass
+class Assignment:
+    """The run in a lane: how far it is, and the pieces of its curves so far."""
+
+    run_id: str
+    experiment: Any
+    step: int
+    pieces: list[dict[str, np.ndarray]]
+
+
+class Block:
+    """W lanes on one device, seen from the host: `refill`, `launch`, `harvest`, again."""
+
+    def __init__(self, program: Program, device: Any):
+        self.program, self.device = program, device
+        self.lanes: list[Assignment | None] = [None] * program.width
+        self.useful_steps = self.computed_steps = 0
+        self._columns, self._tree = jax.tree.flatten(program.columns())
+        self._fresh = np.zeros(program.width, bool)
+        self._arguments: Any = None
+        self._output: Any = None
+        idle = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), program.shapes()[-1])
+        self._carry = self._put(idle.replace(status=np.full(program.width, Status.IDLE, np.int32)))
+
+    @property
+    def free(self) -> int:
+        """Lanes without a run."""
+        return self.lanes.count(None)
+
+    def refill(self, runs: Iterator[tuple[str, Any]]) -> int:
+        """Gives each free lane the next run (run_id, experiment); returns how many were taken.
+
+        Raises:
+          ValueError: a run belongs to another program; names the field that differs.
+        """
+        taken = 0
+        for index, lane in enumerate(self.lanes):
+            if lane is None and (run := next(runs, None)) is not None:
+                self.assign(index, *run)
+                taken += 1
+        return taken
+
+    def assign(self, index: int, run_id: str, experiment: Any, step: int = 0, pieces: Any = ()) -> None:
+        """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""
+        if experiment.signature != self.program.signature:
+            raise ValueError(f"run {run_id} needs another program: {_difference(experiment, self.program.template)}")
+        values = jax.tree.leaves((training.numbers(experiment), Rows.of(experiment.task)))
+        for column, value in zip(self._columns, values):
+            column[index] = value
+        self.lanes[index] = Assignment(run_id, experiment, step, list(pieces))
+        self._fresh[index] = not pieces
+        self._arguments = None
+
+    def launch(self, intervals: int) -> None:
+        """Starts a chunk of at most `intervals` evaluation intervals on the device and returns at once."""
+        call = self.program.compiled(self.device)
+        if self._arguments is None:
+            self._arguments = self._put(jax.tree.unflatten(self._tree, [c.copy() for c in self._columns]))
+        fresh, intervals = self._put((self._fresh.copy(), np.int32(min(intervals, MAX_INTERVALS))))
+        with training.numerics(self.program.template), jax.transfer_guard("disallow"):
+            self._carry, self._output = call(*self._arguments, fresh, intervals, self._carry)
+        self._fresh[:] = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the launched chunk has ended."""
+        return self._output is not None and bool(self._output.status.is_ready())
+
+    def harvest(self) -> list[Result]:
+        """Waits for the chunk and returns the runs that ended in it; their lanes are free."""
+        if self._output is None:
+            return []
+        output, self._output = jax.device_get(self._output), None
+        every = self.program.template.training.evaluate_every
+        done, longest = [], 0
+        for index, lane in enumerate(self.lanes):
+            if lane is None:
+                continue
+            count = (int(output.step[index]) - lane.step) // every
+            if lane.step == 0 and not lane.pieces:
+                lane.pieces.append(
+                    {"step": np.zeros(1, np.int32), **{k: v[index][None] for k, v in output.first.items()}}
+                )
+            steps = lane.step + every * np.arange(1, count + 1, dtype=np.int32)
+            lane.pieces.append({"step": steps, **{k: v[:count, index] for k, v in output.later.items()}})
+            lane.step, longest = int(output.step[index]), max(longest, count)
+            self.useful_steps += count * every
+            if (status := Status(int(output.status[index]))) != Status.RUNNING:
+                done.append(_result(lane, status, int(output.checksum[index])))
+                self.lanes[index] = None
+        self.computed_steps += longest * every * self.program.width
+        return done
+
+    def snapshot(self) -> tuple[Any, list[Assignment | None]]:
+        """The lanes' device state as numpy arrays and their runs, between a harvest and the next launch."""
+        return jax.device_get(self._carry), self.lanes
+
+    def restore(self, carry: Any) -> None:
+        """Puts a snapshot's device state back; the runs are given back by `assign`."""
+        self._carry = self._put(carry)
+
+    def _put(self, tree: Any) -> Any:
+        with training.numerics(self.program.template):
+            return jax.device_put(tree, self.device)
+
+
+def _result(lane: Assignment, status: Status, checksum: int) -> Result:
+    curves = {name: np.concatenate([p[name] for p in lane.pieces]) for name in lane.pieces[0]}
+    return Result(lane.run_id, lane.experiment, status.name.lower(), lane.step, checksum, curves)
+
+
+def _difference(a: Any, b: Any) -> str:
+    mine, theirs = a.flat(), b.flat()
+    leaves = a.leaf_paths()
+    for path in sorted(mine.keys() | theirs.keys()):
+        if path not in leaves and mine.get(path) != theirs.get(path):
+            return f"{path} is {mine.get(path)!r}, not {theirs.get(path)!r}"
+    return "its structure differs"

@@ -1,0 +1,69 @@
+"""Losses of one run: outputs (rows, outputs) and labels (rows,) to one loss per row, (rows,)."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen.component import static
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@flax.struct.dataclass
+class CrossEntropy:
+    """-log softmax(z)_y, with the logits z cast to `dtype` first.
+
+    Attributes:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+    """
+
+    dtype: str = static("float32", DTYPES, "dtype of logits and loss")
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        return optax.losses.softmax_cross_entropy_with_integer_labels(outputs.astype(self.dtype), labels)
+
+
+@flax.struct.dataclass
+class StableMaxCrossEntropy:
+    """-log(s(z_y) / Σ_j s(z_j)), s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0 (Prieto et al., arXiv 2501.04697).
+
+    Attributes:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+    """
+
+    dtype: str = static("float32", DTYPES, "dtype of logits and loss")
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        logs = log_stablemax(outputs.astype(self.dtype))
+        return -jnp.take_along_axis(logs, labels[:, None], axis=-1)[:, 0]
+
+
+@flax.struct.dataclass
+class MeanSquaredError:
+    """Mean over the outputs of (o - onehot(y))².
+
+    Attributes:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+    """
+
+    dtype: str = static("float32", DTYPES, "dtype of outputs and loss")
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        outputs = outputs.astype(self.dtype)
+        error = outputs - jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
+        return jnp.mean(jnp.square(error), axis=-1)
+
+
+def log_stablemax(logits: jax.Array) -> jax.Array:
+    """log(s(z_i) / Σ_j s(z_j)) along the last axis, s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0.
+
+    log s is computed as log1p(x) and -log1p(-x), each on a safe argument where the other is selected, so that the
+    gradient is finite at x = ±1 too. The sum is taken by logsumexp, which cannot overflow.
+    """
+    positive, negative = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
+    log_s = jnp.where(logits >= 0, jnp.log1p(positive), -jnp.log1p(-negative))
+    return log_s - jax.nn.logsumexp(log_s, axis=-1, keepdims=True)
+
+
+__all__ = ["CrossEntropy", "MeanSquaredError", "StableMaxCrossEntropy", "log_stablemax"]

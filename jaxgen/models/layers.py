@@ -1,0 +1,65 @@
+"""Layers that the models share, each written for one run."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def uniform_fan_in(scale, fan_in: int):
+    """Initialiser U(-s, s) with s = scale / √fan_in (PyTorch's default for linear layers at scale 1)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        bound = jnp.asarray(scale, dtype) / np.sqrt(fan_in).astype(dtype)
+        return jax.random.uniform(key, shape, dtype, -1, 1) * bound
+
+    return init
+
+
+def look_up(table: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Rows of `table` (vocabulary, width) at integer `tokens` (rows,): one_hot(tokens) @ table, (rows, width).
+
+    A CPU gathers (and adds gradients up by a scatter); other devices multiply, which is both faster there and free of
+    the scatter's undefined order of additions.
+    """
+
+    def multiply(table, tokens):
+        return jax.nn.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
+
+    return jax.lax.platform_dependent(table, tokens, cpu=lambda table, tokens: table[tokens], default=multiply)
+
+
+class Linear(nn.Module):
+    """x W + b with W (and b) ~ U(±scale/√fan_in).
+
+    Integer inputs (rows, length) are tokens: they stand for their concatenated one-hot vectors (fan_in = length ·
+    vocabulary), whose product with W is a look-up.
+
+    Attributes:
+      features: outputs.
+      use_bias: whether there is a b.
+      scale: init scale, may be traced.
+      vocabulary: number of different tokens, where inputs are tokens.
+    """
+
+    features: int
+    use_bias: bool = False
+    scale: float = 1.0
+    vocabulary: int | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        tokens = jnp.issubdtype(x.dtype, jnp.integer)
+        if tokens and self.vocabulary is None:
+            raise ValueError("integer inputs need a vocabulary")
+        fan_in = x.shape[-1] * (self.vocabulary if tokens else 1)
+        init = uniform_fan_in(self.scale, fan_in)
+        kernel = self.param("kernel", init, (fan_in, self.features))
+        if tokens:
+            tables = kernel.reshape(x.shape[-1], self.vocabulary, self.features)
+            y = sum(look_up(tables[i], x[:, i]) for i in range(x.shape[-1]))
+        else:
+            y = x @ kernel
+        if self.use_bias:
+            y = y + self.param("bias", init, (self.features,))[None]
+        return y

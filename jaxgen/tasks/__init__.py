@@ -1,0 +1,26 @@
+"""What is learned: each task is a table of examples cut into splits."""
+
+from jaxgen.tasks.modular import (
+    Modular,
+    ModularAddition,
+    ModularDivision,
+    ModularMultiplication,
+    ModularPolynomial,
+    ModularSubtraction,
+)
+from jaxgen.tasks.parity import SparseParity
+from jaxgen.tasks.split import train_test
+from jaxgen.tasks.task import Examples, Task
+
+__all__ = [
+    "Examples",
+    "Modular",
+    "ModularAddition",
+    "ModularDivision",
+    "ModularMultiplication",
+    "ModularPolynomial",
+    "ModularSubtraction",
+    "SparseParity",
+    "Task",
+    "train_test",
+]

@@ -1,0 +1,119 @@
+"""Arithmetic modulo p over all pairs (a, b): the task family of Power et al. 2022 (arXiv 2201.02177)."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.component import FieldError, leaf, static
+from jaxgen.tasks.split import train_test
+from jaxgen.tasks.task import Examples, Task
+
+
+@flax.struct.dataclass
+class Modular(Task):
+    """Base of the modular tasks: predict c = f(a, b) mod p from the tokens (a, b).
+
+    The train split is a uniformly random subset of ⌊train_fraction · n⌋ of the n ordered pairs; the others are tested.
+    Inputs are int32 (n, 2) tokens in [0, p); labels int32 (n,).
+
+    Attributes:
+      p: the modulus: vocabulary and number of classes.
+      train_fraction: share of the pairs that are trained on.
+    """
+
+    p: int = static(97, "[2, 4096]", "modulus")
+    train_fraction: float = leaf(0.5, "(0, 1]", "share of all pairs trained on")
+
+    @property
+    def outputs(self) -> int:
+        return self.p
+
+    @property
+    def vocabulary(self) -> int:
+        return self.p
+
+    def table(self) -> np.ndarray:
+        """All rows (a, b, c) as int32 (n, 3)."""
+        a, b = np.divmod(np.arange(self.p**2, dtype=np.int64), self.p)
+        return np.stack([a, b, self.result(a, b) % self.p], 1).astype(np.int32)
+
+    def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """f(a, b) before reduction modulo p, elementwise on int64 arrays."""
+        raise NotImplementedError
+
+    def size(self) -> int:
+        """Number of rows n."""
+        return self.p**2
+
+    def rows(self) -> dict[str, int]:
+        return train_test(self.size(), self.train_fraction)
+
+    def examples(self, key: jax.Array) -> Examples:
+        rows = jnp.asarray(self.table())[jax.random.permutation(key, self.size())]
+        return Examples(inputs=rows[:, :2], labels=rows[:, 2])
+
+
+@flax.struct.dataclass
+class ModularAddition(Modular):
+    """c = a + b mod p."""
+
+    def result(self, a, b):
+        return a + b
+
+
+@flax.struct.dataclass
+class ModularSubtraction(Modular):
+    """c = a - b mod p."""
+
+    def result(self, a, b):
+        return a - b
+
+
+@flax.struct.dataclass
+class ModularMultiplication(Modular):
+    """c = a · b mod p."""
+
+    def result(self, a, b):
+        return a * b
+
+
+@flax.struct.dataclass
+class ModularDivision(Modular):
+    """c = a / b = a · b^(p-2) mod p for prime p, over the p(p-1) pairs with b ≠ 0."""
+
+    def check(self):
+        if any(self.p % d == 0 for d in range(2, int(self.p**0.5) + 1)):
+            raise FieldError("p", self.p, "must be prime, or division has no answer for every b ≠ 0")
+
+    def size(self):
+        return self.p * (self.p - 1)
+
+    def table(self):
+        a, b = np.divmod(np.arange(self.size(), dtype=np.int64), self.p - 1)
+        b = b + 1
+        inverse = np.array([0] + [pow(int(k), -1, self.p) for k in range(1, self.p)], np.int64)
+        return np.stack([a, b, a * inverse[b] % self.p], 1).astype(np.int32)
+
+
+_FORMS = {
+    "x^2+y^2": lambda x, y: x * x + y * y,
+    "x^2+xy+y^2": lambda x, y: x * x + x * y + y * y,
+    "x^2+xy+y^2+x": lambda x, y: x * x + x * y + y * y + x,
+    "x^3+xy": lambda x, y: x**3 + x * y,
+    "x^3+xy^2+y": lambda x, y: x**3 + x * y * y + y,
+}
+
+
+@flax.struct.dataclass
+class ModularPolynomial(Modular):
+    """c = form(a, b) mod p, one of the polynomial forms of Power et al. 2022.
+
+    Attributes:
+      form: "x^2+y^2", "x^2+xy+y^2", "x^2+xy+y^2+x", "x^3+xy" or "x^3+xy^2+y".
+    """
+
+    form: str = static("x^2+xy+y^2", tuple(_FORMS), "polynomial in x = a and y = b")
+
+    def result(self, a, b):
+        return _FORMS[self.form](a, b)

@@ -1,0 +1,225 @@
+"""Training of ONE run: rows, initialisation, a step, an evaluation. Nothing here knows of lanes."""
+
+import contextlib
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxgen import models
+from jaxgen.component import FieldError, leaf, static
+from jaxgen.probes import PROBES, Evaluation
+from jaxgen.probes.basic import masked_mean
+from jaxgen.tasks.task import Examples
+
+INIT, BATCHES, DATA = range(3)  # streams of a seed
+
+
+@flax.struct.dataclass
+class Training:
+    """How long and how a run is trained and watched.
+
+    Attributes:
+      steps: the budget; a multiple of `evaluate_every`.
+      stop_accuracy, stop_patience: a run ends early once the accuracies of all `stop_splits` have been at least
+        `stop_accuracy` for `stop_patience` steps; patience 0 never stops.
+      evaluate_every: steps between two evaluations (there is one at step 0 too).
+      batch_size: rows per step, without replacement from a fresh shuffle each epoch (a last, smaller batch is left
+        out); None is full batch.
+      dtype: of parameters and optimizer state, "float32" or "float64".
+      matmul_precision: "default", "high" or "highest".
+      stop_splits: the splits that the stop rule watches.
+      probes: what is measured at each evaluation (`jaxgen.probes.PROBES`).
+    """
+
+    steps: int = leaf(3000, "[1, 2147483647]", "budget")
+    stop_accuracy: float = leaf(0.99, "(0, 1]", "accuracy at which a run may end early")
+    stop_patience: int = leaf(0, "[0, 2147483647]", "steps it must have stayed there; 0: never end early")
+    evaluate_every: int = static(50, "[1, 2147483647]", "steps between evaluations")
+    batch_size: int | None = static(None, "[1, 2147483647]", "rows per step; None: all")
+    dtype: str = static("float32", ("float32", "float64"), "of parameters and optimizer state")
+    matmul_precision: str = static("highest", ("default", "high", "highest"), "of matrix products")
+    stop_splits: tuple = static(("train", "test"), doc="splits that the stop rule watches")
+    probes: tuple = static(("loss", "accuracy", "weight_norm"), doc="what is measured")
+
+    def check(self):
+        if self.steps % self.evaluate_every:
+            raise FieldError("steps", self.steps, f"must be a multiple of evaluate_every = {self.evaluate_every}")
+        for name in self.probes:
+            if name not in PROBES:
+                raise FieldError("probes", name, f"must be among {', '.join(PROBES)}")
+        for name in ("loss", "accuracy"):
+            if name not in self.probes:
+                raise FieldError("probes", self.probes, f"must have {name!r}: phases are made of it")
+
+
+@flax.struct.dataclass
+class Rows:
+    """How many rows each split has: names in the order in which the task lays its rows out, counts int32 (splits,)."""
+
+    names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+    counts: jax.Array | np.ndarray
+
+    @classmethod
+    def of(cls, task: Any) -> "Rows":
+        """The exact counts of a task with plain numbers."""
+        rows = task.rows()
+        return cls(tuple(rows), np.array(list(rows.values()), np.int32))
+
+
+@flax.struct.dataclass
+class State:
+    """What training changes: parameters, optimizer state, number of steps made."""
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+
+
+@flax.struct.dataclass
+class Data:
+    """One run's rows, ready to train on: inputs, labels, and every split as a mask (rows,)."""
+
+    inputs: jax.Array
+    labels: jax.Array
+    splits: dict[str, jax.Array]
+
+
+def stream(seed: jax.Array, number: int) -> jax.Array:
+    """One of the independent random streams of a seed: a threefry key."""
+    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), number)
+
+
+def load(experiment: Any, rows: Rows) -> Data:
+    """The run's rows, drawn from its split seed, with a mask for each split."""
+    seed = jnp.where(experiment.split_seed < 0, experiment.seed, experiment.split_seed)
+    examples: Examples = experiment.task.examples(stream(seed, DATA))
+
+    def canonical(x):
+        return x.astype(jnp.int32 if jnp.issubdtype(x.dtype, jnp.integer) else experiment.training.dtype)
+
+    inputs, labels = canonical(examples.inputs), canonical(examples.labels)
+    index, ends = jnp.arange(inputs.shape[0], dtype=jnp.int32), jnp.cumsum(rows.counts)
+    splits = {}
+    for i, name in enumerate(rows.names):
+        splits[name] = (index >= ends[i] - rows.counts[i]) & (index < ends[i])
+    return Data(inputs, labels, {**splits, **examples.splits})
+
+
+def apply(experiment: Any, params: Any, inputs: jax.Array) -> jax.Array:
+    """The network's outputs (rows, outputs)."""
+    network: Any = models.bind(experiment.model, experiment.task)
+    return network.apply({"params": params}, inputs)
+
+
+def optimizer(experiment: Any) -> optax.GradientTransformation:
+    """The run's optax optimizer. Traced hyperparameters meet optax's integer step count: promotion is its own there."""
+    chain = experiment.optimizer.transform()
+
+    def update(gradients, state, params):
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(gradients, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
+
+
+def init(experiment: Any, data: Data) -> State:
+    """Parameters drawn from the seed, in the training dtype, and a fresh optimizer state."""
+    model = models.bind(experiment.model, experiment.task)
+    variables = model.init(stream(experiment.seed, INIT), data.inputs[:1])
+    params = jax.tree.map(lambda w: w.astype(experiment.training.dtype), variables["params"])
+    return State(params, optimizer(experiment).init(params), jnp.int32(0))
+
+
+def batch(experiment: Any, data: Data, capacity: int, step: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Inputs, labels and mask of the rows that one step trains on.
+
+    Full batch: the first `capacity` rows, which hold the whole train split; the mask leaves out what is not in it.
+    """
+    size = experiment.training.batch_size
+    train = data.splits["train"][:capacity]
+    if size is None:
+        return data.inputs[:capacity], data.labels[:capacity], train
+    steps_per_epoch = jnp.sum(train, dtype=jnp.int32) // size
+    key = jax.random.fold_in(stream(experiment.seed, BATCHES), step // steps_per_epoch)
+    order = jnp.argsort(jnp.where(train, jax.random.uniform(key, train.shape), 2.0))  # the train rows, shuffled, first
+    picked = jax.lax.dynamic_slice_in_dim(order, step % steps_per_epoch * size, size)
+    return data.inputs[picked], data.labels[picked], jnp.ones(size, bool)
+
+
+def step(experiment: Any, data: Data, capacity: int, state: State) -> State:
+    """One update of the parameters along the gradient of the mean loss of the batch."""
+    inputs, labels, mask = batch(experiment, data, capacity, state.step)
+
+    def objective(params):
+        return masked_mean(experiment.loss(apply(experiment, params, inputs), labels), mask)
+
+    gradients = jax.grad(objective)(state.params)
+    updates, opt_state = optimizer(experiment).update(gradients, state.opt_state, state.params)
+    return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+
+
+def evaluate(experiment: Any, data: Data, state: State) -> dict[str, jax.Array]:
+    """Every probe of the run, by name: scalars in the training dtype."""
+    outputs = apply(experiment, state.params, data.inputs)
+    evaluation = Evaluation(experiment, state.params, outputs, data.labels, data.splits)
+    measured: dict[str, jax.Array] = {}
+    for name in experiment.training.probes:
+        measured |= PROBES[name](evaluation)
+    return {name: value.astype(experiment.training.dtype) for name, value in measured.items()}
+
+
+def needs_x64(experiment: Any) -> bool:
+    """Whether any part of the run is in float64."""
+    return "float64" in (experiment.training.dtype, getattr(experiment.loss, "dtype", None))
+
+
+def numerics(experiment: Any):
+    """Context in which a run is traced and called: 64-bit types if it needs them, its matrix precision."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(jax.enable_x64(needs_x64(experiment)))
+    stack.enter_context(jax.default_matmul_precision(experiment.training.matmul_precision))
+    return stack
+
+
+def numbers(experiment: Any) -> Any:
+    """The experiment with its leaves as numpy scalars in the dtypes of the program: int32 and the training dtype."""
+    real = np.dtype(experiment.training.dtype)
+    return jax.tree.map(lambda v: np.int32(v) if isinstance(v, int) else real.type(v), experiment)
+
+
+def train(experiment: Any) -> dict[str, np.ndarray]:
+    """Trains one run to its budget, plainly, and returns its curves.
+
+    Returns:
+      "step" and every probe by name, each (evaluations,): at step 0 and every `evaluate_every` steps. The stop rule is
+      not applied.
+    """
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def curves(experiment, rows, evaluations):
+        data = load(experiment, rows)
+        state = init(experiment, data)
+
+        def interval(state, _):
+            state = jax.lax.fori_loop(
+                0, experiment.training.evaluate_every, lambda _, s: step(experiment, data, capacity, s), state
+            )
+            return state, (state.step, evaluate(experiment, data, state))
+
+        first = (state.step, evaluate(experiment, data, state))
+        _, later = jax.lax.scan(interval, state, length=evaluations)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, later)
+
+    rows, capacity = Rows.of(experiment.task), experiment.task.rows()["train"]
+    with numerics(experiment):
+        evaluations = experiment.training.steps // experiment.training.evaluate_every
+        steps, measured = jax.device_get(curves(numbers(experiment), rows, evaluations))
+    return {"step": steps, **measured}
+
+
+__all__ = ["Training", "train"]

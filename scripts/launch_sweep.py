@@ -1,0 +1,85 @@
+"""Trains a sweep. The same command again continues it; finished runs are never trained again.
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart
+  python scripts/launch_sweep.py --sweep=my_sweep.py --workdir=out/mine --dry_run
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/fine --seeds=5 --set='task.p=23,31'
+
+--set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
+logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+import sweeps
+from sweeps import command, engine, grammar, spec
+from sweeps.progress import clock
+
+RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
+SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
+SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
+SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
+MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+MAX_COMPILES = flags.DEFINE_integer(
+    "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
+)
+WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuring.", lower_bound=1)
+DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
+CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
+
+
+def main() -> None:
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value)
+    base, points = recipe.at(SCALE.value)
+    if SEEDS.value is not None:
+        points = spec.replaced(points, sweeps.seeds(SEEDS.value))
+    for text in SET.value:
+        points = spec.replaced(points, grammar.assignment(text))
+    if DRY_RUN.value:
+        return show(*engine.foresee(base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value))
+    results = sweeps.run(
+        base,
+        points,
+        WORKDIR.value,
+        name=recipe.name,
+        definition=recipe.definition,
+        description=recipe.description,
+        width=WIDTH.value,
+        devices=DEVICES.value,
+        max_hours=MAX_HOURS.value,
+        max_compiles=MAX_COMPILES.value,
+        checkpoint_seconds=CHECKPOINT.value,
+    )
+    print(f"{len(results.table(['run_id']))} runs are stored in {Path(WORKDIR.value)}")
+
+
+def show(plan, prediction) -> None:
+    """Prints a plan as a table with its cost."""
+    table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
+    groups = [g for g in plan.groups if g.pending]
+    costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
+    for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
+        rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", mebibytes(size)]
+        table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
+    Console(width=None if Console().is_terminal else 110).print(table)
+    devices, stored = jax.local_devices(), len(plan.run_ids) - plan.pending
+    print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
+    cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
+    memory = f"{mebibytes(prediction.bytes)} per device"
+    print(f"on {len(devices)} × {devices[0].device_kind}: {cost}, {memory}; nothing was trained")
+
+
+def mebibytes(size: int) -> str:
+    """Bytes as MiB."""
+    return f"{size / 2**20:.1f} MiB"
+
+
+if __name__ == "__main__":
+    command.main(main)

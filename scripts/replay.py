@@ -1,0 +1,31 @@
+"""Trains one stored run again, alone, in the same program, and compares it with what is stored, bit for bit.
+
+python scripts/replay.py --workdir=out/quickstart --run_id=0123456789abcdef0123
+"""
+
+import sys
+
+from absl import flags
+
+from sweeps import command
+from sweeps.replay import replay
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+RUN_ID = flags.DEFINE_string("run_id", None, "The run.", required=True)
+SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines the run's own components, if it has any.")
+
+
+def main() -> None:
+    if SWEEP.value:
+        command.load_file(SWEEP.value)
+    differences, notes = replay(WORKDIR.value, RUN_ID.value)
+    for note in notes:
+        print(note)
+    if differences:
+        print(f"{RUN_ID.value} differs in {', '.join(differences)}")
+        sys.exit(1)
+    print(f"{RUN_ID.value} is the same, bit for bit")
+
+
+if __name__ == "__main__":
+    command.main(main)

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Sets up .venv and runs linter, type checker and tests. Arguments go to pytest: `bash scripts/test.sh -m slow`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "[test]"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/python -m pytest --numprocesses=2 "$@"

@@ -1,0 +1,190 @@
+"""A phase diagram: runs gathered into cells, with how sure each cell is."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from jaxgen import FieldError
+from jaxgen.component import unknown
+from sweeps import phases
+from sweeps.phases import Definition, Phase
+from sweeps.results import Results
+
+SEEDS = ("seed", "split_seed")
+ACCURACIES = ("train/accuracy", "test/accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagram:
+    """Cells over two axes. Arrays are (y, x) unless they are of runs.
+
+    Attributes:
+      x, y: dotted paths of the axes.
+      x_values, y_values: their values, ascending; numbers, or texts for structure.
+      definition: thresholds, budget and gap that the phases follow.
+      runs: the table of the runs drawn, with columns `phase`, `train_time`, `test_time`, `cell` (index into the
+        flattened cells).
+      curves: "step" and the accuracies, (runs, evaluations), in the order of `runs`.
+      counts: (y, x, len(Phase)) runs of each phase.
+      source: the results it was made of.
+    """
+
+    x: str
+    y: str
+    x_values: list
+    y_values: list
+    definition: Definition
+    runs: pd.DataFrame
+    curves: dict[str, np.ndarray]
+    counts: np.ndarray
+    source: Results
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """Runs in each cell."""
+        return self.counts.sum(-1)
+
+    @property
+    def majority(self) -> np.ndarray:
+        """The most frequent phase of each cell (of equals the first in `Phase`); -1 where there are no runs."""
+        return np.where(self.seeds > 0, self.counts.argmax(-1), -1)
+
+    @property
+    def agreement(self) -> np.ndarray:
+        """Share of a cell's runs that are in its majority phase; NaN where there are no runs."""
+        with np.errstate(invalid="ignore"):
+            return self.counts.max(-1) / self.seeds
+
+    @property
+    def generalised(self) -> np.ndarray:
+        """Share of a cell's runs that reached the threshold on train and test; NaN where there are no runs."""
+        with np.errstate(invalid="ignore"):
+            return self._generalised_count() / self.seeds
+
+    def generalised_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Wilson's score interval of `generalised` (Wilson 1927), low and high."""
+        low, high = np.full(self.seeds.shape, np.nan), np.full(self.seeds.shape, np.nan)
+        count = self._generalised_count()
+        for cell in np.argwhere(self.seeds > 0):
+            i = tuple(cell)
+            low[i], high[i] = wilson(int(count[i]), int(self.seeds[i]), confidence)
+        return low, high
+
+    @property
+    def median_time(self) -> np.ndarray:
+        """Kaplan–Meier median of the step at which test accuracy reaches the threshold; inf where half never did."""
+        median = np.full(self.seeds.shape, np.nan)
+        limit = self.definition.budget
+        for cell, group in self.runs.groupby("cell", sort=False):
+            reached = group["test_time"].to_numpy() <= limit
+            ended = np.where(reached, group["test_time"], np.minimum(group["steps"], limit))
+            median.ravel()[cell] = censored_median(ended, reached)
+        return median
+
+    def cell_table(self) -> pd.DataFrame:
+        """A row per cell: axes, seeds, counts of each phase, majority, agreement, P(generalised), median time."""
+        low, high = self.generalised_interval()
+        yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
+        columns: dict[str, Any] = {
+            self.x: np.array(self.x_values, object)[xx.ravel()],
+            self.y: np.array(self.y_values, object)[yy.ravel()],
+            "seeds": self.seeds.ravel(),
+            **{phase.name.lower(): self.counts[..., phase].ravel() for phase in Phase},
+            "majority": [Phase(m).name.lower() if m >= 0 else "" for m in self.majority.ravel()],
+            "agreement": self.agreement.ravel(),
+            "p_generalised": self.generalised.ravel(),
+            "p_low": low.ravel(),
+            "p_high": high.ravel(),
+            "median_test_time": self.median_time.ravel(),
+        }
+        return pd.DataFrame(columns)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes `cell_table`; a median that was not reached is written as `inf`."""
+        self.cell_table().to_csv(path, index=False)
+
+    def plot(self, path: str | Path) -> None:
+        """Writes the figure as PNG, SVG or PDF, by the path's ending."""
+        from sweeps.report.figure import draw  # matplotlib is slow to import
+
+        draw(self, path)
+
+    def page(self, path: str | Path) -> None:
+        """Writes the interactive page: one HTML file that needs no network."""
+        from sweeps.report.page import write_page  # bokeh is slow to import
+
+        write_page(self, path)
+
+    def _generalised_count(self) -> np.ndarray:
+        return self.counts[..., Phase.COMPREHENSION] + self.counts[..., Phase.GROKKING]
+
+
+def make_diagram(results: Results, x: str, y: str, definition: Definition, where: dict[str, Any]) -> Diagram:
+    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
+    runs = results.runs
+    if not len(runs):
+        raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
+    fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
+    for path in (x, y, *where):
+        if path not in fields:
+            raise unknown(path, fields)
+    if x == y:
+        raise FieldError("y", y, "must be another axis than x")
+    keep = np.ones(len(runs), bool)
+    for path, value in where.items():
+        keep &= (runs[path] == value).to_numpy()
+        if not keep.any():
+            raise FieldError(path, value, f"no run has it; there are {_listed(runs[path])}")
+    curves = {name: values[keep] for name, values in results.curves(*ACCURACIES).items()}
+    runs = runs[keep].reset_index(drop=True)
+    for path in fields:
+        if path not in (x, y, *SEEDS) and runs[path].nunique(dropna=False) > 1:
+            raise FieldError(
+                path, _listed(runs[path]), f"differs between runs: hold it at one value with where ({path}=…)"
+            )
+
+    train, test = (
+        phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
+    )
+    label = phases.phases(train, test, runs["steps"].to_numpy(), (runs["status"] == "diverged").to_numpy(), definition)
+    x_values, y_values = sorted(runs[x].unique()), sorted(runs[y].unique())
+    columns, rows = pd.Index(x_values).get_indexer(runs[x]), pd.Index(y_values).get_indexer(runs[y])
+    counts = np.zeros((len(y_values), len(x_values), len(Phase)), int)
+    np.add.at(counts, (rows, columns, label), 1)
+    runs = runs.assign(phase=label, train_time=train, test_time=test, cell=rows * len(x_values) + columns)
+    plain = lambda values: [v.item() if hasattr(v, "item") else v for v in values]  # noqa: E731
+    return Diagram(x, y, plain(x_values), plain(y_values), definition, runs, curves, counts, results)
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a rate of `successes` in `trials`.
+
+    >>> [round(v, 4) for v in wilson(8, 10)]
+    [0.4902, 0.9433]
+    """
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
+    return float(interval.low), float(interval.high)
+
+
+def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
+    """Kaplan–Meier median of times of which some are only known to exceed `ended`; inf where half was never reached.
+
+    >>> censored_median(np.array([100.0, 200.0, 3000.0]), np.array([True, True, False]))
+    200.0
+    >>> censored_median(np.array([100.0, 3000.0, 3000.0]), np.array([True, False, False]))
+    inf
+    """
+    if not reached.any():
+        return float("inf")
+    survival = stats.ecdf(stats.CensoredData.right_censored(ended, ~reached)).sf
+    below = survival.probabilities <= 0.5
+    return float(survival.quantiles[below][0]) if below.any() else float("inf")
+
+
+def _listed(values: pd.Series) -> str:
+    found = sorted(values.dropna().unique())
+    return ", ".join(map(str, found[:6])) + (" …" if len(found) > 6 else "")

@@ -1,0 +1,268 @@
+"""Trains a plan on the local devices: blocks are launched, harvested and refilled until every run is stored."""
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import json
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgen import Experiment
+from jaxgen.kernel import Block, Program, capacity
+from sweeps import checkpoint, store
+from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
+from sweeps.profile import Measured, Profile, set_up_jax
+from sweeps.progress import Progress
+from sweeps.results import Results
+from sweeps.spec import Sweep
+from sweeps.workdir import check_same, environment, locked, write_specification
+
+BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a sweep is run; none of it changes a result, except that `width` is part of the program that trains it.
+
+    Attributes:
+      width: lanes per block; measured when None.
+      intervals: evaluation intervals per chunk; measured when None.
+      devices: how many local devices to use; all when None.
+      max_hours: stop, resumably, after this long.
+      max_compiles: refuse sweeps that need more compiled programs.
+      checkpoint_seconds: how often lanes in mid-training are saved; at most this much of a run is lost to a crash.
+      quiet: no progress display.
+    """
+
+    width: int | None = None
+    intervals: int | None = None
+    devices: int | None = None
+    max_hours: float | None = None
+    max_compiles: int = MAX_COMPILES
+    checkpoint_seconds: float = 10.0
+    quiet: bool = False
+
+
+def run(
+    base: Experiment,
+    sweep: Sweep,
+    workdir: str | Path,
+    *,
+    name: str = "sweep",
+    definition: dict[str, Any] | None = None,
+    description: str = "",
+    **options: Any,
+) -> Results:
+    """Trains every run of a sweep that is not stored in `workdir` yet, and returns the sweep's results.
+
+    Stopped at any moment, by Ctrl-C, `kill` or a crash, the same call goes on where it was.
+
+    Args:
+      base: the experiment that the sweep's points override.
+      sweep: the points.
+      workdir: directory of the results; made if it does not exist.
+      name: what the sweep is called; a workdir holds one sweep.
+      definition: default threshold, budget, gap for its diagrams.
+      description: one line for the report.
+      **options: see `Options`.
+
+    Raises:
+      FieldError: something in the input is not allowed; nothing was written or compiled.
+      sweeps.store.StoreError: results cannot be written.
+    """
+    path, settings = Path(workdir), Options(**options)
+    set_up_jax()
+    check_same(path, name, base, sweep)
+    plan = make_plan(base, sweep, settings.max_compiles)
+    with locked(path):
+        check_same(path, name, base, sweep)
+        damaged = store.set_damaged_aside(path)
+        plan.drop(store.stored_ids(path))
+        write_specification(path, name, base, sweep, definition or {}, description)
+        with Progress(plan.pending, plan.steps, settings.quiet) as progress:
+            for shard in damaged:
+                progress.note(f"{shard} could not be read: set aside in {path / 'damaged'}, its runs are trained again")
+            if plan.pending:
+                _Engine(plan, path, settings, progress).run()
+    return Results(path, plan.run_ids)
+
+
+def foresee(
+    base: Experiment, sweep: Sweep, workdir: str | Path, *, name: str = "sweep", max_compiles: int = MAX_COMPILES
+) -> tuple[Plan, Prediction]:
+    """The plan of a sweep and what it will cost. Trains nothing of it and writes nothing to the workdir."""
+    path = Path(workdir)
+    set_up_jax()
+    check_same(path, name, base, sweep)
+    plan = make_plan(base, sweep, max_compiles)
+    plan.drop(store.stored_ids(path))
+    return plan, predict(plan, Profile(None))
+
+
+@dataclasses.dataclass
+class _Work:
+    """A group in training: its program, and what no lane has taken yet."""
+
+    program: Program
+    intervals: int
+    name: str
+    pending: collections.deque[tuple[str, int]]
+    saved: list[checkpoint.Saved]
+    resumed: dict[str, Experiment]
+    runs: Iterator[tuple[str, Experiment]]
+
+
+@dataclasses.dataclass
+class _Slot:
+    """A block in training, in one of a device's places."""
+
+    device: Any
+    block: Block
+    work: _Work
+    path: Path
+    saved_at: float
+
+
+class _Engine:
+    def __init__(self, plan: Plan, path: Path, options: Options, progress: Progress):
+        self.plan, self.path, self.options, self.progress = plan, path, options, progress
+        self.devices = jax.local_devices()[: options.devices]
+        self.saved = checkpoint.load(path / "inflight")
+        self.profile = Profile(path / "profile.json")
+        self.useful = self.computed = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
+        groups = [g for g in self.plan.groups if g.pending]
+        works = [self._work(group, self._measured(group)) for group in groups]
+        with _signals(self.stop), ThreadPoolExecutor() as pool, store.Writer(self.path) as self.writer:
+            self.works = self._compiled_ahead(works, pool)
+            self.current: _Work | None = next(self.works)
+            slots = [slot for device in self.devices * BLOCKS_PER_DEVICE if (slot := self._start(device))]
+            while slots:
+                ready = [slot for slot in slots if slot.block.ready]
+                for slot in ready:
+                    self._harvest(slot)
+                    if not self._proceed(slot):
+                        slots.remove(slot)
+                        if following := self._start(slot.device):
+                            slots.append(following)
+                self.progress.update(self.useful, self.computed)
+                if time.monotonic() > deadline:
+                    self.stop.set()
+                if not ready:
+                    time.sleep(0.0005)
+        if self.stop.is_set():
+            self.progress.note("stopped: the same command continues")
+
+    def _work(self, group: Group, measured: Measured) -> _Work:
+        program = Program(group.template, measured.width)
+        name = program_name(group.template, measured.width)
+        saved = [s for s in self.saved if s.program == name]
+        taken = {run_id for s in saved for run_id in s.run_ids}
+        resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
+        pending = collections.deque(run for run in group.pending if run[0] not in taken)
+
+        def runs():
+            while pending:
+                run_id, index = pending.popleft()
+                yield run_id, self.plan.experiment(index)
+
+        intervals = self.options.intervals or measured.intervals
+        return _Work(program, intervals, name, pending, saved, resumed, runs())
+
+    def _measured(self, group: Group) -> Measured:
+        if self.options.width is not None:
+            return Measured(self.options.width, 16, 0.0, group.rows, 0.0, 0)
+        return self.profile.measure(group.template, self.devices[0])
+
+    def _compiled_ahead(self, works: list[_Work], pool: ThreadPoolExecutor) -> Iterator[_Work]:
+        """The groups one after another, each compiled while the one before it trains."""
+        for index in range(len(works) + 1):
+            if index < len(works):
+                for device in self.devices:
+                    pool.submit(works[index].program.compiled, device)
+            if index > 0:
+                yield works[index - 1]
+
+    def _start(self, device: Any) -> _Slot | None:
+        """A block of the first program that has runs left, launched; None when all are taken."""
+        while self.current is not None and not self.current.pending and not self.current.saved:
+            self.current = next(self.works, None)
+        if self.current is None or self.stop.is_set():
+            return None
+        work = self.current
+        if work.saved:
+            saved = work.saved.pop()
+            path, block = saved.path, checkpoint.restore(saved, work.program, device, work.resumed)
+        else:
+            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.npz", Block(work.program, device)
+        slot = _Slot(device, block, work, path, time.monotonic())
+        return slot if self._proceed(slot) else self._start(device)
+
+    def _proceed(self, slot: _Slot) -> bool:
+        """Refills a block and launches its next chunk, saving it first when that is due; False when it ends."""
+        if not self.stop.is_set():
+            slot.block.refill(slot.work.runs)
+        if slot.block.free == slot.block.program.width:
+            slot.path.unlink(missing_ok=True)
+            return False
+        if self.stop.is_set() or time.monotonic() - slot.saved_at > self.options.checkpoint_seconds:
+            checkpoint.save(slot.path, slot.block, slot.work.name)
+            slot.saved_at = time.monotonic()
+        if self.stop.is_set():
+            return False
+        slot.block.launch(slot.work.intervals)
+        return True
+
+    def _harvest(self, slot: _Slot) -> None:
+        block = slot.block
+        useful, computed = block.useful_steps, block.computed_steps
+        for result in block.harvest():
+            self.writer.put(result, provenance(slot.work.name, block))
+            self.progress.finished(result.steps, result.experiment.training.steps)
+        self.useful += block.useful_steps - useful
+        self.computed += block.computed_steps - computed
+
+
+def program_name(experiment: Experiment, width: int) -> str:
+    """What a compiled program is called in files: its structure's hash, rows computed per step, lanes."""
+    structure = hashlib.sha256(experiment.structure_json().encode()).hexdigest()[:12]
+    return f"{structure}-r{capacity(experiment)}-w{width}"
+
+
+def provenance(name: str, block: Block) -> str:
+    """What trained a run, as JSON: program, width, rows, device, versions, flags."""
+    program = {"program": name, "width": block.program.width, "rows": block.program.capacity}
+    return json.dumps({**program, **environment(block.device)}, sort_keys=True)
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the sweep at the next chunk; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number, _):
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,74 @@
+"""The values that `--set path=values` understands. Nothing is evaluated.
+
+0.5   0.1,0.2,0.5   [32, 64]   linspace(0.3, 0.7, 9)   logspace(-2, 1, 12)   range(5)   relu   true   none
+"""
+
+import re
+from typing import Any
+
+from jaxgen import FieldError
+from sweeps import spec
+
+_CALL = re.compile(r"(linspace|logspace|range)\s*\(([^()]*)\)")
+_WORD = re.compile(r"[A-Za-z_][\w.^+-]*")
+_LITERALS = {"true": True, "false": False, "none": None}
+LIMIT = 1_000_000
+
+
+def assignment(text: str) -> spec.Sweep:
+    """The axis that `path=values` describes.
+
+    >>> list(assignment("seed=range(2)"))
+    [{'seed': 0}, {'seed': 1}]
+
+    Raises:
+      FieldError: the text is not of that form.
+    """
+    path, equals, right = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path.strip()):
+        raise FieldError("set", text, "must look like task.train_fraction=linspace(0.3,0.7,9)")
+    return spec.sweep(path.strip(), values(right, path.strip()))
+
+
+def values(text: str, path: str = "set") -> list[Any]:
+    """The values that `text` lists.
+
+    >>> values("logspace(-1, 1, 3)")
+    [0.1, 1.0, 10.0]
+    """
+    text = text.strip()
+    if call := _CALL.fullmatch(text):
+        return _called(call[1], [_scalar(a, path) for a in call[2].split(",") if a.strip()], path)
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    return [_scalar(item, path) for item in text.split(",")]
+
+
+def _called(name: str, arguments: list, path: str) -> list:
+    if not all(isinstance(a, (int, float)) and not isinstance(a, bool) for a in arguments):
+        raise FieldError(path, arguments, f"{name} takes numbers")
+    if name == "range":
+        if not 1 <= len(arguments) <= 3 or not all(isinstance(a, int) for a in arguments) or 0 in arguments[2:]:
+            raise FieldError(path, arguments, "range takes one to three whole numbers, the third not 0")
+        found = range(*arguments)
+    else:
+        if len(arguments) != 3 or not isinstance(arguments[2], int):
+            raise FieldError(path, arguments, f"{name} takes (start, stop, count)")
+        found = range(arguments[2])
+    if len(found) > LIMIT:
+        raise FieldError(path, len(found), f"an axis has at most {LIMIT} values")
+    return list(found) if name == "range" else getattr(spec, name)(*arguments)
+
+
+def _scalar(text: str, path: str) -> Any:
+    text = text.strip()
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    if text.lower() in _LITERALS:
+        return _LITERALS[text.lower()]
+    if _WORD.fullmatch(text):
+        return text
+    raise FieldError(path, text, "must be numbers, words, a list, linspace(a,b,n), logspace(a,b,n) or range(n)")

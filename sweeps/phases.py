@@ -1,0 +1,96 @@
+"""From curves to times and phases, for many runs at once; nothing is retrained to change a definition.
+
+Times are infinite where a threshold was not reached: the run is censored at the step where observation ended.
+"""
+
+import dataclasses
+import enum
+
+import numpy as np
+
+
+class Phase(enum.IntEnum):
+    """The phases of Liu et al. 2022 (arXiv 2205.10343), and what their definition leaves open."""
+
+    COMPREHENSION = 0
+    GROKKING = 1
+    MEMORISATION = 2
+    CONFUSION = 3
+    TEST_FIRST = 4
+    DIVERGED = 5
+    UNDECIDED = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What counts as reached, and in time.
+
+    Attributes:
+      threshold: accuracy that train and test have to reach.
+      budget: B, the last step that counts.
+      gap: G, the delay from which generalisation is late.
+      sustained: evaluations in a row that must be at the threshold: 1 is the first crossing; 0 is "and stays there to
+        the end of the run".
+    """
+
+    threshold: float
+    budget: int
+    gap: int
+    sustained: int = 1
+
+    def __str__(self) -> str:
+        crossing = {0: "to the end of the run", 1: "first crossing"}.get(
+            self.sustained, f"{self.sustained} evaluations in a row"
+        )
+        return f"accuracy ≥ {self.threshold:g} ({crossing}), budget {self.budget} steps, gap {self.gap} steps"
+
+
+def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1) -> np.ndarray:
+    """First step at which a curve is at its threshold, for each run.
+
+    Args:
+      steps: (runs, evaluations) steps of the evaluations, NaN after a run's last.
+      values: (runs, evaluations), NaN after a run's last.
+      threshold: values at or above it count.
+      sustained: how many evaluations in a row have to count, the first of which gives the time; 0: all to the end.
+
+    Returns:
+      (runs,) steps; inf where it is never so within what was observed.
+    """
+    above, seen = values >= threshold, np.isfinite(steps)
+    if sustained == 0:
+        holds = np.flip(np.logical_and.accumulate(np.flip(above | ~seen, 1), axis=1), 1) & seen
+    else:
+        holds = above.copy()
+        for shift in range(1, sustained):
+            holds[:, :-shift] &= above[:, shift:]
+            holds[:, values.shape[1] - shift :] = False
+    first = np.argmax(holds, axis=1)
+    at = np.take_along_axis(steps, first[:, None], 1)[:, 0] if len(steps) else np.zeros(0)
+    return np.where(holds.any(axis=1), at, np.inf)
+
+
+def phases(
+    train: np.ndarray, test: np.ndarray, observed: np.ndarray, diverged: np.ndarray, d: Definition
+) -> np.ndarray:
+    """The phase of each run.
+
+    With T_train, T_test ≤ B counted as reached: both and T_test - T_train < G is comprehension, both and ≥ G grokking,
+    train alone memorisation, neither confusion, test alone "test first". A run that did not reach both is diverged if
+    it diverged, and undecided if observation ended before B.
+
+    Args:
+      train, test: (runs,) times, inf where not reached.
+      observed: (runs,) step at which observation ended.
+      diverged: (runs,) whether the run diverged there.
+      d: the definition.
+
+    Returns:
+      (runs,) values of `Phase`.
+    """
+    has_train, has_test = train <= d.budget, test <= d.budget
+    both = has_train & has_test
+    delay = np.where(both, test, 0) - np.where(both, train, 0)
+    label = np.where(has_train, Phase.MEMORISATION, np.where(has_test, Phase.TEST_FIRST, Phase.CONFUSION))
+    label = np.where(observed < d.budget, np.where(diverged, Phase.DIVERGED, Phase.UNDECIDED), label)
+    return np.where(both, np.where(delay < d.gap, Phase.COMPREHENSION, Phase.GROKKING), label)

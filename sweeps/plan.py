@@ -1,0 +1,184 @@
+"""What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
+
+import dataclasses
+
+import jax
+
+from jaxgen import Experiment, FieldError, training
+from jaxgen.kernel import Program, capacity
+from sweeps.profile import Profile
+from sweeps.spec import Sweep
+
+MAX_COMPILES = 100
+
+
+@dataclasses.dataclass
+class Group:
+    """The runs of one compiled program.
+
+    Attributes:
+      template: the first of them.
+      rows: rows that a step computes.
+      pending: (run_id, index into the sweep) of the runs that are not stored yet.
+      budgets: steps and rows trained on of each pending run.
+    """
+
+    template: Experiment
+    rows: int
+    pending: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    budgets: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Lane-steps still to be made, if no run ends early."""
+        return sum(steps for steps, _ in self.budgets)
+
+    @property
+    def padding(self) -> float:
+        """Share of the computed rows that are not trained on."""
+        return 1 - sum(steps * rows for steps, rows in self.budgets) / (self.rows * self.steps) if self.steps else 0.0
+
+
+@dataclasses.dataclass
+class Plan:
+    """A sweep, ready to run.
+
+    Attributes:
+      base, sweep: what was asked for.
+      groups: by compiled program, those with the most lane-steps first.
+      run_ids: of every run of the sweep.
+      repeated: points that are the same run as an earlier one.
+    """
+
+    base: Experiment
+    sweep: Sweep
+    groups: list[Group]
+    run_ids: set[str]
+    repeated: int
+
+    @property
+    def pending(self) -> int:
+        """Runs that are still to be trained."""
+        return sum(len(g.pending) for g in self.groups)
+
+    @property
+    def steps(self) -> int:
+        """Lane-steps still to be made, if no run ends early."""
+        return sum(g.steps for g in self.groups)
+
+    def drop(self, stored: set[str]) -> None:
+        """Takes the runs that are stored already off the plan."""
+        for group in self.groups:
+            keep = [i for i, (run_id, _) in enumerate(group.pending) if run_id not in stored]
+            group.pending, group.budgets = [group.pending[i] for i in keep], [group.budgets[i] for i in keep]
+
+    def experiment(self, index: int) -> Experiment:
+        """The experiment at a point of the sweep."""
+        return self.base.override(self.sweep[index])
+
+
+def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) -> Plan:
+    """Checks every point of a sweep and groups its runs by program.
+
+    Raises:
+      FieldError: a value of an axis is not allowed, or more than `max_compiles` programs would be compiled.
+    """
+    groups: dict[tuple[str, int], Group] = {}
+    run_ids: set[str] = set()
+    for index, point in enumerate(sweep):
+        experiment = base.override(point)
+        run_id = experiment.run_id
+        if run_id in run_ids:
+            continue
+        run_ids.add(run_id)
+        key = (experiment.structure_json(), capacity(experiment))
+        group = groups.setdefault(key, Group(experiment, key[1]))
+        group.pending.append((run_id, index))
+        group.budgets.append((experiment.training.steps, experiment.task.rows()["train"]))
+    if len(groups) > max_compiles:
+        structure = [p for p in sweep.axes if p not in base.leaf_paths()]
+        guilty = ", ".join(f"{p} ({len(sweep.axes[p])} values)" for p in structure) or ", ".join(sweep.axes)
+        allow = f"allow that many with --max_compiles={len(groups)} (max_compiles={len(groups)} in Python)"
+        why = f"the sweep needs {len(groups)} compiled programs, because of {guilty}: {allow}"
+        raise FieldError("max_compiles", max_compiles, why)
+    for template in {structure: group.template for (structure, _), group in groups.items()}.values():
+        _check_model(template)
+    ordered = sorted(groups.values(), key=lambda g: -g.steps)
+    return Plan(base, sweep, ordered, run_ids, len(sweep) - len(run_ids))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a plan will cost, at most.
+
+    Attributes:
+      seconds: to train all pending runs to their budgets, and to compile; runs that end early take less.
+      bytes: on one device, of two blocks of the largest program.
+      widths: lanes per block of each group, in the plan's order.
+      milliseconds: per lane-step of each group.
+      memory: bytes of one block of each group.
+    """
+
+    seconds: float
+    bytes: int
+    widths: list[int]
+    milliseconds: list[float]
+    memory: list[int]
+
+
+def predict(plan: Plan, profile: Profile) -> Prediction:
+    """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
+
+    Nothing of the sweep is trained: what is timed are scratch copies of one run.
+    """
+    device, groups = jax.local_devices()[0], [g for g in plan.groups if g.pending]
+    if not groups:
+        return Prediction(0.0, 0, [], [], [])
+    reference = profile.measure(groups[0].template, device)
+    first = _cost(groups[0].template)
+    widths, milliseconds, memory = [], [], []
+    for group in groups:
+        width = (profile.lookup(group.template, device) or reference).width
+        cost = _cost(group.template)
+        widths.append(width)
+        milliseconds.append(reference.milliseconds * cost.flops / first.flops * groups[0].rows / reference.capacity)
+        memory.append(int(reference.bytes * cost.bytes / first.bytes * width / reference.width))
+    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(jax.local_devices())
+    compiling = reference.compile_seconds * len(groups)
+    return Prediction(training_seconds + compiling, 2 * max(memory), widths, milliseconds, memory)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cost:
+    """Floating-point operations of one step of one run, and bytes that grow with the run's size, as XLA counts them."""
+
+    flops: float
+    bytes: float
+
+
+def _cost(experiment: Experiment) -> _Cost:
+    program = Program(experiment, 1)
+    with training.numerics(program.template):
+        data = jax.eval_shape(training.load, program.template, program.rows)
+        state = jax.eval_shape(training.init, program.template, data)
+        step = lambda e, d, s: training.step(e, d, program.capacity, s)  # noqa: E731
+        analysis = jax.jit(step).lower(program.template, data, state).cost_analysis() or {}
+        outputs = jax.eval_shape(training.apply, program.template, state.params, data.inputs)
+    size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
+    return _Cost(analysis.get("flops") or 1.0, 2.0 * size(state) + 3.0 * size(outputs) + size(data))
+
+
+def _check_model(experiment: Experiment) -> None:
+    """Traces one forward pass: shapes that do not fit are found before anything compiles."""
+    numbers = training.numbers(experiment)
+
+    def forward(experiment, rows):
+        data = training.load(experiment, rows)
+        return data, training.evaluate(experiment, data, training.init(experiment, data))
+
+    rows = training.Rows.of(experiment.task)
+    with training.numerics(numbers):
+        data, _ = jax.eval_shape(forward, numbers, rows)
+    if data.inputs.shape[0] != int(rows.counts.sum()):
+        why = f"examples() gives {data.inputs.shape[0]} rows where rows() promises {int(rows.counts.sum())}"
+        raise FieldError("task", type(experiment.task).__name__, why)

@@ -1,0 +1,148 @@
+"""How wide a block should be, and how long a chunk: measured once per signature and machine, then remembered.
+
+The measurements are kept in the workdir, so that a continued or replayed sweep uses the same programs, and in the
+user's cache, so that the next sweep of the same signature need not measure again.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+
+import jaxgen
+from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from sweeps.files import write_text
+
+CHUNK_SECONDS = 0.1
+BETTER = 0.95  # a wider block must take less than this share of the time per lane
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured for one signature on one kind of device.
+
+    Attributes:
+      width: lanes per block.
+      intervals: evaluation intervals per chunk.
+      milliseconds: per lane-step, with `capacity` rows computed in each.
+      capacity: see `jaxgen.kernel.capacity`.
+      compile_seconds: of one program.
+      bytes: on the device while one block runs.
+    """
+
+    width: int
+    intervals: int
+    milliseconds: float
+    capacity: int
+    compile_seconds: float
+    bytes: int
+
+
+class Profile:
+    """The measurements of a workdir, completed from the user's cache and by measuring."""
+
+    def __init__(self, path: Path | None = None):
+        self._paths = [p for p in (path, cache_folder() / "profile.json") if p is not None]
+
+    def lookup(self, experiment: Any, device: Any) -> Measured | None:
+        """What is known of the experiment's signature on this kind of device."""
+        for path in self._paths:
+            if found := _load(path).get(_key(experiment, device)):
+                return Measured(**found)
+        return None
+
+    def measure(self, experiment: Any, device: Any) -> Measured:
+        """What is known; if nothing is, measured on scratch copies of the experiment, and kept."""
+        found = self.lookup(experiment, device) or measure(experiment, device)
+        self.keep(experiment, device, found)
+        return found
+
+    def keep(self, experiment: Any, device: Any, found: Measured) -> None:
+        """Writes a measurement down."""
+        for path in self._paths:
+            known, key = _load(path), _key(experiment, device)
+            if key not in known:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, json.dumps(known | {key: dataclasses.asdict(found)}, indent=1, sort_keys=True))
+
+
+def measure(experiment: Any, device: Any) -> Measured:
+    """Times blocks of growing width until a wider one is no faster per lane, or memory ends."""
+    wider = 2 if device.platform == "cpu" else 4
+    width = 1 if device.platform == "cpu" else 64
+    best = _measure_width(experiment, device, width)
+    limit = 0.8 * (
+        (device.memory_stats() or {}).get("bytes_limit", float("inf")) if device.platform != "cpu" else float("inf")
+    )
+    while width * wider <= 65536:
+        width *= wider
+        if 2 * wider * best.bytes > limit:
+            break
+        found = _measure_width(experiment, device, width)
+        if found.milliseconds > BETTER * best.milliseconds:
+            break
+        best = found
+    return best
+
+
+def cache_folder() -> Path:
+    """Where this user keeps what can be made again: `$XDG_CACHE_HOME/jaxgen` or `~/.cache/jaxgen`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+
+
+def _measure_width(experiment: Any, device: Any, width: int) -> Measured:
+    start = time.perf_counter()
+    program = Program(experiment, width)
+    program.compiled(device)
+    compiled = time.perf_counter() - start
+    every = experiment.training.evaluate_every
+    endless = experiment.override({"training.steps": (2**31 - 1) // every * every, "training.stop_patience": 0})
+    block, runs = Block(program, device), ((str(i), endless) for i in itertools.count())
+
+    def milliseconds(intervals: int) -> float:
+        block.refill(runs)  # all lanes at first, later those that diverged
+        before, start = block.computed_steps, time.perf_counter()
+        block.launch(intervals)
+        block.harvest()
+        return 1e3 * (time.perf_counter() - start) / (block.computed_steps - before)
+
+    milliseconds(1)  # warm
+    intervals, per_step = 1, milliseconds(1)
+    while per_step * every * width * intervals < CHUNK_SECONDS * 500 and intervals < MAX_INTERVALS:
+        intervals *= 2
+        per_step = milliseconds(intervals)
+    per_step = min([per_step] + [milliseconds(intervals) for _ in range(2)])
+    return Measured(width, intervals, round(per_step, 6), program.capacity, round(compiled, 2), program.memory(device))
+
+
+def _key(experiment: Any, device: Any) -> str:
+    structure = hashlib.sha256(experiment.structure_json().encode()).hexdigest()[:12]
+    return f"{structure} {device.device_kind} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def set_up_jax() -> None:
+    """One XLA device per CPU core, and compiled programs kept on disk; leaves alone what the user has set."""
+    config: Any = jax.config
+    if not config.jax_compilation_cache_dir:
+        config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if config.jax_num_cpu_devices < 1 and not chosen:
+        with contextlib.suppress(RuntimeError):  # JAX is running already: its devices are what there is
+            config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

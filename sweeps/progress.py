@@ -1,0 +1,96 @@
+"""How far a sweep is: a live display on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Shows runs done, lane-steps per second, occupancy and the time left. Used as a context.
+
+    Args:
+      total: runs to train.
+      steps: their budgets added up.
+      quiet: show nothing.
+    """
+
+    def __init__(self, total: int, steps: int, quiet: bool = False):
+        self._total, self._steps, self._quiet = total, steps, quiet
+        self._console = Console(stderr=True)
+        self._live = (
+            Live(console=self._console, refresh_per_second=4) if self._console.is_terminal and not quiet else None
+        )
+        self._start = self._shown = time.monotonic()
+        self._done = self._done_steps = self._done_budget = self._computed = 0
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._show(last=True)
+        if self._live:
+            self._live.stop()
+
+    def finished(self, steps: int, budget: int) -> None:
+        """A run ended after `steps` of its `budget`."""
+        self._done, self._done_steps, self._done_budget = (
+            self._done + 1,
+            self._done_steps + steps,
+            self._done_budget + budget,
+        )
+
+    def update(self, useful: int, computed: int) -> None:
+        """Totals so far: lane-steps made by runs, and computed by the devices (idle lanes included)."""
+        self._useful, self._computed = useful, computed
+        now = time.monotonic()
+        if now - self._shown > (0.25 if self._live else LINE_SECONDS):
+            self._shown = now
+            self._show()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False)
+
+    _useful = 0
+
+    def _show(self, last: bool = False) -> None:
+        if self._quiet:
+            return
+        seconds = time.monotonic() - self._start
+        rate = self._useful / seconds if seconds > 0 else 0.0
+        used = self._done_steps / self._done_budget if self._done_budget else 1.0
+        left = max(self._steps * used - self._useful, 0) / rate if rate else float("inf")
+        occupancy = self._useful / self._computed if self._computed else 1.0
+        text = f"{self._done}/{self._total} runs  {rate:,.0f} lane-steps/s  occupancy {occupancy:.0%}  "
+        text += f"{clock(seconds)} elapsed" if last or self._done >= self._total else f"about {clock(left)} left"
+        if self._live:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_row(ProgressBar(total=max(self._total, 1), completed=self._done, width=30), text)
+            self._live.update(grid)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> clock(42), clock(192), clock(7500), clock(float("inf"))
+    ('42 s', '3 min 12 s', '2 h 5 min', '…')
+    """
+    if seconds == float("inf"):
+        return "…"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -1,0 +1,51 @@
+"""Training a stored run again, to see that it is what its record says."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pyarrow as pa
+
+from jaxgen import Experiment, FieldError
+from jaxgen.kernel import Block, Program, Result
+from sweeps import store
+from sweeps.profile import set_up_jax
+from sweeps.workdir import environment
+
+
+def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
+    """Trains a run alone in the program that its provenance names.
+
+    Returns:
+      The names of what differs from the store in any bit (curves, steps, status, checksum of the final parameters), and
+      notes on what is not as it was then (versions, device).
+
+    Raises:
+      FieldError: there is no such run.
+    """
+    table = store.read(Path(workdir))
+    row = table.filter(pa.compute.equal(table["run_id"], run_id)).to_pylist()
+    if not row:
+        raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
+    stored, made_by = row[0], json.loads(row[0]["provenance"])
+    set_up_jax()
+    experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
+    block = Block(Program(experiment, made_by["width"]), device)
+    block.assign(0, run_id, experiment)
+    finished: list[Result] = []
+    while not finished:
+        block.launch(16)
+        finished = block.harvest()
+    again = store.table([(finished[0], "")]).to_pylist()[0]
+    compared = [name for name in again if name != "provenance"]
+    differences = [name for name in compared if not _same(again[name], stored.get(name))]
+    now = environment(device)
+    notes = [f"{name} was {made_by.get(name)}, is {now[name]}" for name in now if made_by.get(name) != now[name]]
+    return differences, notes
+
+
+def _same(a, b) -> bool:
+    if isinstance(a, list):
+        return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+    return a == b or (a != a and b != b)

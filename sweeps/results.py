@@ -1,0 +1,138 @@
+"""What a sweep has found so far: a table of runs, their curves, and the pictures that are queries over them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import xarray as xr
+
+from jaxgen import FieldError
+from jaxgen.component import unknown
+from sweeps import phases, store
+
+HIDDEN = ("experiment", "provenance", "checksum")
+
+
+class Results:
+    """The stored runs of a workdir.
+
+    Args:
+      workdir: where a sweep was run.
+      run_ids: only these runs; all when left out.
+    """
+
+    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None):
+        self.workdir, self._only = Path(workdir), run_ids
+        if not (self.workdir / "sweep.json").is_file():
+            raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
+
+    @property
+    def specification(self) -> dict[str, Any]:
+        """The sweep's own record: name, base experiment, axes, definitions, launches."""
+        return json.loads((self.workdir / "sweep.json").read_text())
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per run: `run_id`, `status`, `steps`, every field of its experiment, `final/…` values."""
+        names = [c for c in self._columns() if not c.startswith("curve/") and c not in HIDDEN]
+        return self.table(names).to_pandas()
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """The stored columns (see `sweeps.store`), a row per run, in the order of run_ids."""
+        table = store.read(self.workdir, columns)
+        if self._only is not None:
+            table = table.filter(pa.compute.is_in(table["run_id"], pa.array(sorted(self._only), pa.string())))
+        return table.sort_by("run_id")
+
+    def curves(self, *names: str) -> dict[str, np.ndarray]:
+        """Curves, and "step", as float arrays (runs, evaluations) in the order of `runs`, NaN after a run's last.
+
+        Raises:
+          FieldError: a probe was not stored.
+        """
+        columns = [f"curve/{name}" for name in dict.fromkeys(("step", *names))]
+        table = self.table(columns)
+        for column in columns:
+            if column not in table.schema.names:
+                known = [c.removeprefix("curve/") for c in self._columns() if c.startswith("curve/")]
+                raise unknown(column.removeprefix("curve/"), known)
+        return {column.removeprefix("curve/"): _padded(table[column]) for column in columns}
+
+    def definition(self, threshold=None, budget=None, gap=None, sustained=None) -> phases.Definition:
+        """The sweep's own thresholds where none are given; without any: 0.9, the shortest budget, a fifth of it.
+
+        Raises:
+          FieldError: a value is not allowed.
+        """
+        said = self.specification.get("definition") or {}
+        given = {"threshold": threshold, "budget": budget, "gap": gap, "sustained": sustained}
+        chosen: dict[str, Any] = {"threshold": 0.9, "sustained": 1, **said}
+        chosen |= {name: value for name, value in given.items() if value is not None}
+        if "budget" not in chosen:
+            budgets = self.table(["training.steps"])
+            chosen["budget"] = min(budgets["training.steps"].to_pylist()) if len(budgets) else 1
+        chosen.setdefault("gap", chosen["budget"] // 5)
+        found = phases.Definition(**chosen)
+        for name, low, high in (
+            ("threshold", 0, 1),
+            ("budget", 1, np.inf),
+            ("gap", 0, np.inf),
+            ("sustained", 0, np.inf),
+        ):
+            if not low <= getattr(found, name) <= high:
+                raise FieldError(name, getattr(found, name), f"must be in [{low}, {high}]")
+        return found
+
+    def phase_diagram(
+        self,
+        x: str,
+        y: str,
+        *,
+        threshold=None,
+        budget=None,
+        gap=None,
+        sustained=None,
+        where: dict[str, Any] | None = None,
+    ) -> Any:
+        """The phase diagram over two fields (a `sweeps.Diagram`).
+
+        Args:
+          x, y: dotted paths of the axes.
+          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out.
+          where: values that other fields are held at.
+
+        Raises:
+          FieldError: a path is unknown, or fields other than x, y and the seeds differ between runs.
+        """
+        from sweeps.diagram import make_diagram  # diagrams are made of results
+
+        return make_diagram(self, x, y, self.definition(threshold, budget, gap, sustained), where or {})
+
+    def to_xarray(self) -> xr.Dataset:
+        """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`."""
+        runs = self.runs
+        names = [c.removeprefix("curve/") for c in self._columns() if c.startswith("curve/")]
+        data = {name: (("run", "evaluation"), values) for name, values in self.curves(*names).items()}
+        fixed = [c for c in runs if runs[c].nunique(dropna=False) == 1 and c != "run_id"]
+        varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
+        attributes = {c: runs[c].iloc[0] for c in fixed} if len(runs) else {}
+        return xr.Dataset(data, coords=varying, attrs={k: v for k, v in attributes.items() if v is not None})
+
+    def _columns(self) -> list[str]:
+        found: dict[str, None] = {}
+        for path in store.shards(self.workdir):
+            found.update(dict.fromkeys(store.pq.read_schema(path).names))
+        return list(found) or ["run_id"]
+
+
+def _padded(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):
+        lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
+    lengths = pa.compute.fill_null(pa.compute.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    padded = np.full((len(lengths), int(lengths.max(initial=0))), np.nan)
+    padded[np.arange(padded.shape[1])[None] < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
+    return padded

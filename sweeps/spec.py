@@ -1,0 +1,191 @@
+"""Axes and their algebra: which experiments a sweep is made of.
+
+A `Sweep` is a sequence of points, each a dict of dotted paths to values that override a base experiment. It is lazy: a
+product of a thousand by a thousand values holds two thousand.
+"""
+
+import bisect
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxgen import FieldError
+
+
+class Sweep(Sequence):
+    """A lazy sequence of points; made by `sweep`, `fixed`, `seeds`, `product`, `zip` and `chain`.
+
+    Attributes:
+      axes: the values that each path takes, in order of appearance.
+      factors: the parts of a product; the sweep itself where it is none.
+    """
+
+    def __init__(self, length: int, point: Callable[[int], dict], axes: Mapping[str, list], factors: Sequence = ()):
+        self._length, self._point, self.axes, self.factors = length, point, dict(axes), tuple(factors) or (self,)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self._point(i) for i in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._point(index % self._length)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self._point(i) for i in range(self._length))
+
+    def __repr__(self) -> str:
+        return f"Sweep({self._length} points over {', '.join(f'{k} ({len(v)})' for k, v in self.axes.items())})"
+
+
+def sweep(path: str, values: Sequence) -> Sweep:
+    """One axis: `path` takes each of `values`, which may be numbers, structure, or whole components.
+
+    >>> list(sweep("optimizer.weight_decay", [0.1, 1.0]))
+    [{'optimizer.weight_decay': 0.1}, {'optimizer.weight_decay': 1.0}]
+
+    Raises:
+      FieldError: there are no values, or one stands twice.
+    """
+    values = [v.item() if hasattr(v, "item") else v for v in values]
+    if not values:
+        raise FieldError(path, values, "an axis needs at least one value")
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise FieldError(path, value, "stands twice on its axis")
+        seen.add(value)
+    return Sweep(len(values), lambda i: {path: values[i]}, {path: values})
+
+
+def fixed(path: str, value: Any) -> Sweep:
+    """One point that sets `path` to `value`."""
+    return sweep(path, [value])
+
+
+def seeds(count: int, *, split: str = "varies", first: int = 0) -> Sweep:
+    """The seeds first … first + count - 1.
+
+    Args:
+      count: how many.
+      split: "varies" draws a new train split with every seed; "fixed" keeps the split of seed `first` and varies only
+        initialisation and the order of batches.
+      first: the first seed.
+
+    Raises:
+      FieldError: `count` is below 1, or `split` is neither.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise FieldError("seeds", count, "must be a whole number of at least 1")
+    if split not in ("varies", "fixed"):
+        raise FieldError("split", split, "must be varies or fixed")
+    axis = sweep("seed", list(range(first, first + count)))
+    return axis if split == "varies" else product(fixed("split_seed", first), axis)
+
+
+def product(*parts: Sweep) -> Sweep:
+    """Every combination of the parts' points; the last part varies fastest.
+
+    Raises:
+      FieldError: a path is set by two parts.
+    """
+    axes = _disjoint(parts)
+    sizes = [len(p) for p in parts]
+
+    def point(index: int) -> dict[str, Any]:
+        found: list[dict] = []
+        for part, size in reversed(list(itertools.zip_longest(parts, sizes))):
+            index, i = divmod(index, size)
+            found.append(part[i])
+        return {k: v for p in reversed(found) for k, v in p.items()}
+
+    return Sweep(math.prod(sizes), point, axes, [f for p in parts for f in p.factors])
+
+
+def zip(*parts: Sweep) -> Sweep:
+    """The parts side by side: point i joins the i-th points of all.
+
+    Raises:
+      FieldError: the parts differ in length, or a path is set by two.
+    """
+    axes = _disjoint(parts)
+    lengths = sorted({len(p) for p in parts})
+    if len(lengths) > 1:
+        raise FieldError("zip", lengths, f"parts must have one length ({', '.join(axes)})")
+    return Sweep(lengths[0] if lengths else 0, lambda i: {k: v for p in parts for k, v in p[i].items()}, axes)
+
+
+def chain(*parts: Sweep) -> Sweep:
+    """The points of all parts, one part after another. A point that occurs twice is one run all the same."""
+    ends = list(itertools.accumulate(len(p) for p in parts))
+    axes: dict[str, list] = {}
+    for part in parts:
+        for path, values in part.axes.items():
+            axes[path] = axes.get(path, []) + [v for v in values if v not in axes.get(path, [])]
+
+    def point(index: int) -> dict[str, Any]:
+        which = bisect.bisect_right(ends, index)
+        return parts[which][index - (ends[which - 1] if which else 0)]
+
+    return Sweep(ends[-1] if ends else 0, point, axes)
+
+
+def replaced(whole: Sweep, axis: Sweep) -> Sweep:
+    """`whole` with `axis` in the place of those factors that set its paths, or as one factor more.
+
+    Raises:
+      FieldError: a path of `axis` is tied to others in `whole` (by `zip` or `chain`).
+    """
+    kept, paths = [], set(axis.axes)
+    for factor in whole.factors:
+        others = set(factor.axes) - paths
+        if not set(factor.axes) & paths:
+            kept.append(factor)
+        elif others:
+            raise FieldError(
+                min(paths), None, f"is tied to {', '.join(sorted(others))} in this sweep: it cannot be set alone"
+            )
+    return product(axis, *kept)
+
+
+def linspace(start: float, stop: float, count: int) -> list[float]:
+    """`count` evenly spaced values from `start` to `stop`, both included, rounded to 12 digits.
+
+    >>> linspace(0.3, 0.7, 5)
+    [0.3, 0.4, 0.5, 0.6, 0.7]
+    """
+    _check_count("linspace", count)
+    width = max(count - 1, 1)
+    return [_rounded(start + (stop - start) * i / width) for i in range(count)]
+
+
+def logspace(start: float, stop: float, count: int) -> list[float]:
+    """`count` values from 10^start to 10^stop with equal ratios, rounded to 12 digits.
+
+    >>> logspace(-2, 1, 4)
+    [0.01, 0.1, 1.0, 10.0]
+    """
+    _check_count("logspace", count)
+    return [_rounded(10.0**e) for e in linspace(start, stop, count)]
+
+
+def _check_count(name: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise FieldError(f"{name} count", count, "must be a whole number of at least 1")
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")
+
+
+def _disjoint(parts: Sequence[Sweep]) -> dict[str, list]:
+    axes: dict[str, list] = {}
+    for part in parts:
+        for path, values in part.axes.items():
+            if path in axes:
+                raise FieldError(path, values, "is an axis already: give each axis once")
+            axes[path] = values
+    return axes

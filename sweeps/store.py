@@ -1,0 +1,201 @@
+"""The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
+
+A shard appears under its name only when it is complete (written aside, fsynced, moved). Small shards are merged into
+larger ones; a crash in between leaves runs in two shards, which readers count once. Columns:
+
+  run_id, status, steps, checksum        the run and how it ended
+  experiment, provenance                 canonical JSON; the program, device and versions that trained it
+  task.p, optimizer.weight_decay, seed…  every field of the experiment
+  final/<probe>                          the last evaluation
+  curve/step, curve/<probe>              lists: every evaluation
+"""
+
+import errno
+import json
+import queue
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxgen.kernel import Result
+from sweeps.files import write_atomically
+
+MERGE = 64  # shards of one level that become one of the next
+DICTIONARY = ("status", "provenance")
+
+
+class StoreError(Exception):
+    """The result set cannot be written or read: says which file and what to do."""
+
+
+def shards(workdir: Path) -> list[Path]:
+    """The shards of a workdir, oldest level last."""
+    return sorted((Path(workdir) / "runs").glob("L*.parquet"))
+
+
+def stored_ids(workdir: Path) -> set[str]:
+    """The run_ids that a workdir holds."""
+    found: set[str] = set()
+    for path in shards(workdir):
+        found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
+    return found
+
+
+def set_damaged_aside(workdir: Path) -> list[Path]:
+    """Reads every shard whole and moves those that cannot be read to `damaged/`; their runs count as not trained."""
+    moved = []
+    for path in shards(workdir):
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                for _ in file.iter_batches(batch_size=4096):
+                    pass
+        except (OSError, pa.ArrowException):
+            aside = Path(workdir) / "damaged"
+            aside.mkdir(exist_ok=True)
+            shutil.move(path, aside / f"{uuid.uuid4().hex[:8]}-{path.name}")
+            moved.append(path)
+    return moved
+
+
+def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
+    """Runs that ended, each with its provenance, as a table with the columns of a shard."""
+    rows = [_row(result, provenance) for result, provenance in results]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def merged(tables: list[pa.Table]) -> pa.Table:
+    """The tables one after another, each run once; columns that one lacks are null there."""
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    _, first = np.unique(joined["run_id"].to_numpy(zero_copy_only=False), return_index=True)
+    return joined if len(first) == len(joined) else joined.take(pa.array(np.sort(first)))
+
+
+def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
+    """The runs of a workdir, each once; only `columns` (those that exist) are read.
+
+    Raises:
+      StoreError: a shard cannot be read.
+    """
+    tables = []
+    for path in shards(workdir):
+        try:
+            with pq.ParquetFile(path) as file:
+                have = file.schema_arrow.names
+                wanted = None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have]
+                tables.append(file.read(columns=wanted))
+        except FileNotFoundError:
+            return read(workdir, columns)  # merged into another shard meanwhile
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"{path} cannot be read ({error}): launch the sweep again to train its runs anew"
+            ) from None
+    return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
+
+
+class Writer:
+    """Writes runs from a thread of its own: whatever came in since the last shard becomes the next.
+
+    Used as a context; leaving it waits until everything is on disk.
+    """
+
+    def __init__(self, workdir: Path):
+        self._folder = Path(workdir) / "runs"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._check()
+
+    def put(self, result: Result, provenance: str) -> None:
+        """Hands a run over; returns at once.
+
+        Raises:
+          StoreError: an earlier run could not be written.
+        """
+        self._check()
+        self._queue.put((result, provenance))
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            error = self._failure
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreError(
+                    f"disk full: cannot write to {self._folder}; free some space, then run the same command again"
+                )
+            raise StoreError(f"cannot write to {self._folder}: {error}") from error
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            closing = None in batch
+            runs = [item for item in batch if item is not None]
+            try:
+                if runs and self._failure is None:
+                    self._write(table(runs), 0)
+                    self._merge(0)
+            except BaseException as error:  # handed to the caller's thread
+                self._failure = error
+
+    def _write(self, data: pa.Table, level: int) -> None:
+        curves = [name for name in data.schema.names if name.startswith("curve/")]
+        floats = [f"{name}.list.element" for name in curves if name != "curve/step"]
+        write_atomically(
+            self._folder / f"L{level}-{uuid.uuid4().hex}.parquet",
+            lambda path: pq.write_table(
+                data,
+                path,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
+                column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
+                write_page_checksum=True,
+            ),
+        )
+
+    def _merge(self, level: int) -> None:
+        small = sorted(self._folder.glob(f"L{level}-*.parquet"))
+        if len(small) >= MERGE:
+            self._write(merged([pq.read_table(path) for path in small]), level + 1)
+            for path in small:
+                path.unlink()
+            self._merge(level + 1)
+
+
+def _row(result: Result, provenance: str) -> dict[str, Any]:
+    curves = {f"curve/{name}": values for name, values in result.curves.items()}
+    final = {f"final/{name}": float(values[-1]) for name, values in result.curves.items() if name != "step"}
+    ended = {"run_id": result.run_id, "status": result.status, "steps": result.steps, "checksum": result.checksum}
+    text = {"experiment": result.experiment.to_json(), "provenance": provenance}
+    return ended | text | result.experiment.flat() | final | curves
+
+
+def _column(name: str, values: list) -> pa.Array:
+    if name == "curve/step":
+        return pa.array(values, pa.list_(pa.int32()))
+    if name.startswith("curve/"):
+        return pa.array(values, pa.list_(pa.float32()))
+    if name in ("checksum", "steps"):
+        return pa.array(values, pa.int64())
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # components of one kind that declare a field with two types
+        return pa.array([None if v is None else json.dumps(v) for v in values])
