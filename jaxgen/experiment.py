@@ -186,23 +186,23 @@ def _structure_json(*parts: tuple) -> str:
 
 
 def _flatten(experiment: Experiment):
-    model = experiment.model
-    if isinstance(model, nn.Module):  # a flax module is no pytree: its leaves travel as a dict, the rest as structure
-        leaves = {
-            f.name: getattr(model, f.name) for f in component.fields(type(model)) if component.is_leaf(type(model), f)
-        }
-        structure = (type(model), _static_values(model))
-    else:
-        leaves, structure = model, None
-    parts = {f.name: getattr(experiment, f.name) for f in dataclasses.fields(experiment)} | {"model": leaves}
-    return [(jax.tree_util.GetAttrKey(k), v) for k, v in parts.items()], structure
+    parts, model = dict(vars(experiment)), experiment.model
+    # The classes are part of the structure: JAX takes two dataclass nodes with equal static fields for equal.
+    classes = tuple(type(parts[name]) for name in component.KINDS)
+    static = None
+    if isinstance(model, nn.Module):  # no pytree: its leaves travel as a dict, the rest as structure
+        cls = type(model)
+        parts["model"] = {f.name: getattr(model, f.name) for f in component.fields(cls) if component.is_leaf(cls, f)}
+        static = _static_values(model)
+    children = [(jax.tree_util.GetAttrKey(f.name), parts[f.name]) for f in dataclasses.fields(experiment)]
+    return children, (classes, static)
 
 
 def _unflatten(structure, children) -> Experiment:
-    parts = dict(zip((f.name for f in dataclasses.fields(Experiment)), children))
-    if structure is not None:
-        cls, static = structure
-        parts["model"] = cls(**dict(static), **parts["model"])
+    classes, static = structure
+    parts = {f.name: child for f, child in zip(dataclasses.fields(Experiment), children)}
+    if static is not None:
+        parts["model"] = dict(zip(component.KINDS, classes))["model"](**dict(static), **parts["model"])
     return _assembled(parts)  # leaves may be tracers: nothing to check
 
 

@@ -59,10 +59,12 @@ def log_stablemax(logits: jax.Array) -> jax.Array:
     """log(s(z_i) / Σ_j s(z_j)) along the last axis, s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0.
 
     log s is computed as log1p(x) and -log1p(-x), each on a safe argument where the other is selected, so that the
-    gradient is finite at x = ±1 too. The sum is taken by logsumexp, which cannot overflow.
+    gradient is finite at x = ±1 too, and 1 at x = 0. The sum is taken by logsumexp, which cannot overflow.
     """
-    positive, negative = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
-    log_s = jnp.where(logits >= 0, jnp.log1p(positive), -jnp.log1p(-negative))
+    at_least_0 = logits >= 0
+    zero = jnp.zeros_like(logits)
+    positive, negative = jnp.where(at_least_0, logits, zero), jnp.where(at_least_0, zero, logits)
+    log_s = jnp.where(at_least_0, jnp.log1p(positive), -jnp.log1p(-negative))
     return log_s - jax.nn.logsumexp(log_s, axis=-1, keepdims=True)
 
 

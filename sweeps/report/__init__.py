@@ -1,0 +1,1 @@
+"""What people look at: the figure for print and the interactive page."""

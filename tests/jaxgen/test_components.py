@@ -1,0 +1,109 @@
+"""Every component × every property: a new task, model, loss or optimizer gets all guarantees by a row here."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from lanes import same_bits, train_in_block
+
+import jaxgen as jg
+from jaxgen import component, losses, models, optimizers, tasks
+from jaxgen.kernel import Program
+
+ROWS = {
+    "addition": {"task": tasks.ModularAddition(p=5)},
+    "subtraction": {"task": tasks.ModularSubtraction(p=5)},
+    "multiplication": {"task": tasks.ModularMultiplication(p=5)},
+    "division": {"task": tasks.ModularDivision(p=5)},
+    "polynomial": {"task": tasks.ModularPolynomial(p=5)},
+    "parity": {"task": tasks.SparseParity(bits=6, relevant=2, samples=40)},
+    "quadratic": {"model": models.QuadraticMLP(width=4)},
+    "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
+    "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
+    "transformer-post": {"model": models.Transformer(width=8, heads=2, mlp_width=8, norm="post")},
+    "cross-entropy": {"loss": losses.CrossEntropy()},
+    "cross-entropy-16": {"loss": losses.CrossEntropy(dtype="float16")},
+    "cross-entropy-64": {"loss": losses.CrossEntropy(dtype="float64")},
+    "stablemax": {"loss": losses.StableMaxCrossEntropy()},
+    "stablemax-b16": {"loss": losses.StableMaxCrossEntropy(dtype="bfloat16")},
+    "mse": {"loss": losses.MeanSquaredError()},
+    "sgd": {"optimizer": optimizers.SGD(momentum=0.9, weight_decay=0.01)},
+    "adam": {"optimizer": optimizers.Adam()},
+    "adamw": {"optimizer": optimizers.AdamW(decay_mask="matrices")},
+    "adamw-coupled": {"optimizer": optimizers.AdamW(decay_kind="coupled")},
+    "minibatch": {"training": jg.Training(steps=6, evaluate_every=2, batch_size=3)},
+    "float64": {"training": jg.Training(steps=6, evaluate_every=2, dtype="float64")},
+}
+
+
+def experiment(row: str) -> jg.Experiment:
+    base = jg.Experiment(
+        task=tasks.ModularAddition(p=5),
+        model=models.QuadraticMLP(width=4),
+        loss=losses.CrossEntropy(),
+        optimizer=optimizers.AdamW(),
+        training=jg.Training(steps=6, evaluate_every=2),
+    )
+    return base.override(ROWS[row])
+
+
+def parts(row: str):
+    return [(kind, part) for kind, part in ROWS[row].items()]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_json_round_trip(row):
+    e = experiment(row)
+    assert jg.Experiment.from_json(e.to_json()) == e
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_field_is_part_of_the_run_and_leaves_are_not_structure(row):
+    e = experiment(row)
+    for kind, part in parts(row):
+        for field in component.fields(type(part)):
+            value = getattr(part, field.name)
+            if isinstance(value, (bool, str, tuple, type(None))):
+                continue
+            other = value * 0.5 if isinstance(value, float) else value * 2
+            if field.name in ("samples", "p", "evaluate_every") or other == value:
+                continue
+            changed = e.override({f"{kind}.{field.name}": other})
+            assert changed.run_id != e.run_id
+            assert (changed.signature == e.signature) == component.is_leaf(type(part), field)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_field_has_a_line_of_documentation(row):
+    for _, part in parts(row):
+        for field in dataclasses.fields(type(part)):
+            if field.name in ("parent", "name", "vocabulary", "outputs"):
+                continue
+            assert field.metadata.get("doc"), f"{type(part).__name__}.{field.name}"
+            assert field.name in type(part).__doc__ + "".join(b.__doc__ or "" for b in type(part).__mro__[1:])
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_lanes_do_not_know_each_other(row):
+    """Alone, beside others, in another lane, beside a diverging run: the same bits."""
+    e = experiment(row)
+    program = Program(e, 3)
+    alone = train_in_block(program, {0: e})[0]
+    assert alone.status == "finished"
+    assert np.isfinite(alone.curves["train/loss"]).all()
+    others = {0: e.override({"seed": 1}), 1: e, 2: e.override({"optimizer.learning_rate": 1e30, "seed": 2})}
+    beside = train_in_block(program, others)
+    assert same_bits(beside[1], alone)
+    assert same_bits(train_in_block(program, {2: e}, jax.devices()[1])[2], alone)
+    assert program.traces == 1
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_lane_trains_what_a_plain_run_trains(row):
+    e = experiment(row)
+    plain, lane = jg.train(e), train_in_block(Program(e, 2), {1: e})[1].curves
+    assert plain.keys() == lane.keys()
+    half = "16" in getattr(e.loss, "dtype", "")
+    for name in plain:
+        np.testing.assert_allclose(plain[name], lane[name], rtol=3e-2 if half else 2e-4, atol=1e-6, err_msg=name)

@@ -1,0 +1,136 @@
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from lanes import same_bits, train_in_block
+
+import jaxgen as jg
+from jaxgen import kernel
+from jaxgen.kernel import Block, Program
+
+
+def drain(block: Block, runs, intervals: int = 3):
+    results = []
+    block.refill(runs)
+    while block.free < len(block.lanes):
+        block.launch(intervals)
+        results += block.harvest()
+        block.refill(runs)
+    return {r.run_id: r for r in results}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return jg.Experiment(
+        task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),
+        model=jg.models.QuadraticMLP(width=12),
+        loss=jg.losses.CrossEntropy(),
+        optimizer=jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.1),
+        training=jg.Training(steps=100, evaluate_every=10, stop_splits=("train",)),
+    )
+
+
+@pytest.fixture(scope="module")
+def mixed(base):
+    """Runs of one program that end at different times and in every way."""
+    ends = itertools.cycle([{"training.steps": s} for s in (20, 100, 50)])
+    runs = {f"plain {i}": base.override({"seed": i, **next(ends)}) for i in range(6)}
+    runs["diverges"] = base.override({"optimizer.learning_rate": 1e30})
+    stop = {
+        "training.stop_patience": 20,
+        "training.stop_accuracy": 0.9,
+        "training.steps": 1000,
+        "task.train_fraction": 0.7,
+    }
+    runs["stops"] = base.override({**stop, "optimizer.weight_decay": 2.0, "optimizer.learning_rate": 0.03})
+    return runs
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
+    program = Program(mixed["plain 0"], width)
+    forwards = drain(Block(program, jax.devices()[0]), iter(mixed.items()))
+    backwards = drain(Block(program, jax.devices()[1]), iter(reversed(mixed.items())), intervals=1)
+    assert forwards.keys() == backwards.keys() == mixed.keys()
+    for name, result in forwards.items():
+        assert same_bits(result, backwards[name]), name
+    assert program.traces == 1
+
+
+def test_each_way_to_end_is_recorded(mixed):
+    results = drain(Block(Program(mixed["plain 0"], 3), jax.devices()[0]), iter(mixed.items()))
+    assert results["plain 0"].status == "finished"
+    assert results["plain 0"].steps == 20
+    np.testing.assert_array_equal(results["plain 0"].curves["step"], [0, 10, 20])
+    assert results["diverges"].status == "diverged"
+    assert results["diverges"].steps < 100
+    assert not np.isfinite(results["diverges"].curves["train/loss"][-1])
+    stopped = results["stops"]
+    assert stopped.status == "stopped"
+    assert stopped.steps == stopped.curves["step"][-1] < 1000
+    assert (stopped.curves["train/accuracy"][-3:] >= 0.9).all()
+    assert stopped.curves["train/accuracy"][-4] < 0.9
+
+
+def test_a_stopped_run_is_the_beginning_of_the_run_without_a_stop_rule(mixed):
+    run = mixed["stops"]
+    program = Program(run, 1)
+    stopped = train_in_block(program, {0: run})[0]
+    whole = train_in_block(program, {0: run.override({"training.stop_patience": 0})})[0]
+    assert whole.steps == 1000
+    assert stopped.status == "stopped"
+    for name, curve in stopped.curves.items():
+        np.testing.assert_array_equal(curve, whole.curves[name][: len(curve)])
+
+
+def test_snapshot_and_restore_continue_to_the_same_bits(mixed):
+    run = mixed["plain 1"]
+    program = Program(run, 2)
+    whole = train_in_block(program, {1: run})[1]
+    first = Block(program, jax.devices()[0])
+    first.assign(1, "1", run)
+    first.launch(3)
+    assert first.harvest() == []
+    carry, lanes = first.snapshot()
+    second = Block(program, jax.devices()[1])
+    second.assign(1, "1", run, lanes[1].step, lanes[1].pieces)
+    second.restore(carry)
+    second.launch(100)
+    (continued,) = second.harvest()
+    assert same_bits(continued, whole)
+
+
+def test_another_structure_is_refused_with_the_field(base):
+    block = Block(Program(base, 1), jax.devices()[0])
+    with pytest.raises(ValueError, match=r"model.width is 13, not 12"):
+        block.assign(0, "x", base.override({"model.width": 13}))
+
+
+def test_capacity_follows_from_the_run_alone(base):
+    assert [kernel.capacity(base.override({"task.train_fraction": f})) for f in (0.1, 0.14, 0.5, 1.0)] == [7, 7, 28, 49]
+    assert kernel.capacity(base.override({"training.batch_size": 5})) == 49
+
+
+def test_one_trace_for_many_values_and_devices(base):
+    program = Program(base, 2)
+    for device in jax.devices():
+        block = Block(program, device)
+        runs = [(str(i), base.override({"seed": i, "optimizer.weight_decay": 0.1 * i})) for i in range(4)]
+        assert len(drain(block, iter(runs))) == 4
+    assert program.traces == 1
+
+
+def test_checksum_changes_with_any_bit():
+    params = {"a": np.ones((3, 2), np.float32), "b": np.zeros(4, np.float32)}
+    before = int(kernel.checksum(params))
+    flipped = {"a": params["a"].copy(), "b": params["b"]}
+    flipped["a"].view(np.uint32)[1, 1] ^= 1
+    assert int(kernel.checksum(flipped)) != before
+
+
+def test_occupancy_counts_idle_lanes(base):
+    block = Block(Program(base, 4), jax.devices()[0])
+    drain(block, iter([("0", base)]))
+    assert block.useful_steps == 100
+    assert block.computed_steps == 400

@@ -1,0 +1,83 @@
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxgen as jg
+from jaxgen import tasks
+
+KEY = jax.random.key(0)
+FORMULAS = [
+    (tasks.ModularAddition(p=11), lambda a, b: (a + b) % 11),
+    (tasks.ModularSubtraction(p=11), lambda a, b: (a - b) % 11),
+    (tasks.ModularMultiplication(p=11), lambda a, b: (a * b) % 11),
+    (tasks.ModularDivision(p=11), lambda a, b: a * pow(b, 9, 11) % 11),
+    (tasks.ModularPolynomial(p=11, form="x^2+y^2"), lambda a, b: (a**2 + b**2) % 11),
+    (tasks.ModularPolynomial(p=11, form="x^2+xy+y^2"), lambda a, b: (a**2 + a * b + b**2) % 11),
+    (tasks.ModularPolynomial(p=11, form="x^2+xy+y^2+x"), lambda a, b: (a**2 + a * b + b**2 + a) % 11),
+    (tasks.ModularPolynomial(p=11, form="x^3+xy"), lambda a, b: (a**3 + a * b) % 11),
+    (tasks.ModularPolynomial(p=11, form="x^3+xy^2+y"), lambda a, b: (a**3 + a * b**2 + b) % 11),
+]
+
+
+@pytest.mark.parametrize(
+    ("task", "formula"), FORMULAS, ids=[f"{type(t).__name__}{getattr(t, 'form', '')}" for t, _ in FORMULAS]
+)
+def test_modular_tables_hold_every_pair_once(task, formula):
+    examples = task.examples(KEY)
+    pairs = [tuple(map(int, row)) for row in examples.inputs]
+    pool = [(a, b) for a in range(11) for b in range(11) if b or not isinstance(task, tasks.ModularDivision)]
+    assert sorted(pairs) == pool
+    assert [int(y) for y in examples.labels] == [formula(a, b) for a, b in pairs]
+    assert sum(task.rows().values()) == len(pool)
+
+
+def test_division_undoes_multiplication():
+    rows = tasks.ModularDivision(p=13).table().astype(int)
+    np.testing.assert_array_equal(rows[:, 2] * rows[:, 1] % 13, rows[:, 0])
+
+
+def test_large_moduli_do_not_overflow():
+    task = tasks.ModularPolynomial(p=4093, form="x^3+xy^2+y")
+    a, b = np.array([4092]), np.array([4092])
+    assert task.result(a.astype(np.int64), b.astype(np.int64))[0] == 4092**3 + 4092**3 + 4092
+
+
+@given(st.integers(1, 20000), st.integers(1, 10000))
+def test_train_rows_are_exact(rows, tenths_of_percent):
+    fraction = tenths_of_percent / 10000
+    split = tasks.train_test(rows, fraction)
+    assert split["train"] == max(1, tenths_of_percent * rows // 10000)
+    assert split["train"] + split["test"] == rows
+
+
+def test_splits_depend_on_their_seed_only(toy):
+    def train_rows(experiment):
+        data = jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment.task))
+        return set(map(tuple, np.asarray(data.inputs)[np.asarray(data.splits["train"])].tolist()))
+
+    assert len(train_rows(toy)) == 29
+    assert train_rows(toy.override({"seed": 1})) != train_rows(toy)
+    assert train_rows(toy.override({"seed": 1, "split_seed": 0})) == train_rows(toy)
+    assert train_rows(toy.override({"seed": 5, "split_seed": 1})) == train_rows(toy.override({"seed": 1}))
+
+
+def test_a_larger_fraction_adds_rows_to_the_same_split(toy):
+    def order(fraction):
+        experiment = toy.override({"task.train_fraction": fraction})
+        return np.asarray(
+            jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment.task)).inputs
+        )
+
+    np.testing.assert_array_equal(order(0.3), order(0.9))
+
+
+def test_sparse_parity_counts_the_relevant_bits():
+    task = tasks.SparseParity(bits=10, relevant=3, samples=500)
+    examples = task.examples(KEY)
+    bits = np.asarray(examples.inputs).astype(int)
+    np.testing.assert_array_equal(examples.labels, bits[:, 0] ^ bits[:, 1] ^ bits[:, 2])
+    assert set(np.unique(bits)) == {0, 1}
+    assert 0.45 < bits.mean() < 0.55
+    assert task.rows() == {"train": 250, "test": 250}

@@ -1,0 +1,162 @@
+"""The programs as people run them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweeps
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(name, *arguments):
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("smoke")
+    done = script("launch_sweep", "--recipe=quickstart", "--scale=smoke", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def test_launch_diagram_replay(smoke, tmp_path):
+    results = sweeps.Results(smoke)
+    assert len(results.runs) == 9
+    drawn = script(
+        "phase_diagram",
+        f"--workdir={smoke}",
+        "--x=task.train_fraction",
+        "--y=optimizer.weight_decay",
+        f"--out={tmp_path}",
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["diagram.csv", "diagram.png", "diagram.svg", "report.html"]
+    again = script("replay", f"--workdir={smoke}", f"--run_id={results.runs['run_id'][0]}")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "the same, bit for bit" in again.stdout
+
+
+def test_launching_again_trains_nothing(smoke):
+    before = sorted((smoke / "runs").iterdir())
+    done = script("launch_sweep", "--recipe=quickstart", "--scale=smoke", f"--workdir={smoke}")
+    assert done.returncode == 0
+    assert sorted((smoke / "runs").iterdir()) == before
+
+
+def test_dry_run_prints_the_cost_and_writes_nothing(tmp_path):
+    workdir = tmp_path / "none"
+    done = script(
+        "launch_sweep",
+        "--recipe=quickstart",
+        f"--workdir={workdir}",
+        "--dry_run",
+        "--seeds=1",
+        "--set=task.train_fraction=.3,.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "24 runs, 0 stored, 24 to train: 72,000 lane-steps at most" in done.stdout
+    assert "nothing was trained" in done.stdout
+    assert "MiB" in done.stdout
+    assert not workdir.exists()
+
+
+OWN = '''
+import flax.struct, jaxgen as jg, sweeps, jax.numpy as jnp
+
+@flax.struct.dataclass
+class Margin:
+    """Squared hinge."""
+    margin: float = 1.0
+    def __call__(self, outputs, labels):
+        return jnp.mean(jnp.square(jnp.maximum(self.margin - outputs * (2.0 * labels[:, None] - 1.0), 0.0)), axis=1)
+
+base = jg.Experiment(jg.tasks.SparseParity(bits=8, relevant=2, samples=64), jg.models.MLP(width=8, use_bias=True), Margin(),
+                     jg.optimizers.SGD(), jg.Training(steps=40, evaluate_every=20))
+recipe = sweeps.Recipe(base, sweeps.product(sweeps.sweep("loss.margin", [0.5, 1.0]), sweeps.seeds(2)))
+'''
+
+
+def test_a_users_file(tmp_path):
+    file = tmp_path / "hinge.py"
+    file.write_text(OWN)
+    workdir = tmp_path / "out"
+    done = script("launch_sweep", f"--sweep={file}", f"--workdir={workdir}", "--set=optimizer.learning_rate=.01,.1")
+    assert done.returncode == 0, done.stderr
+    results = sweeps.Results(workdir)
+    assert results.specification["name"] == "hinge"
+    assert len(results.runs) == 8
+    assert sorted(set(results.runs["loss.margin"])) == [0.5, 1.0]
+    drawn = script("phase_diagram", f"--workdir={workdir}", "--x=optimizer.learning_rate", "--y=loss.margin")
+    assert drawn.returncode == 0, drawn.stderr
+    run_id = results.runs["run_id"][0]
+    assert script("replay", f"--workdir={workdir}", f"--run_id={run_id}", f"--sweep={file}").returncode == 0
+    unknown = script("replay", f"--workdir={workdir}", f"--run_id={run_id}")
+    assert unknown.returncode == 2
+    assert "import the file that defines it" in unknown.stderr
+
+
+RECIPE = "--recipe=quickstart"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("launch_sweep", ["--recipe=quikstart"], "must be one of quickstart"),
+        ("launch_sweep", [], "give --recipe=NAME"),
+        ("launch_sweep", [RECIPE, "--scale=huge"], "quick, smoke, paper"),
+        ("launch_sweep", [RECIPE, "--seeds=0"], "seeds = 0"),
+        ("launch_sweep", [RECIPE, "--set=task.train_fraction=0.5,1.5"], "task.train_fraction = 1.5: must be in (0, 1]"),
+        ("launch_sweep", [RECIPE, "--set=task.train_fractoin=0.5"], "did you mean task.train_fraction"),
+        (
+            "launch_sweep",
+            [RECIPE, "--set=optimizer.weight_decay=-1"],
+            "optimizer.weight_decay = -1.0: must be in [0, inf)",
+        ),
+        ("launch_sweep", [RECIPE, "--set=seed=0", "--set=seed=1,1"], "twice"),
+        ("launch_sweep", [RECIPE, "--set=model.width=range(1,2000)"], "--max_compiles="),
+        ("launch_sweep", [RECIPE, "--set=task.p=__import__('os')"], "task.p = "),
+        ("launch_sweep", [RECIPE, "--colour=blue"], "colour"),
+        ("launch_sweep", [RECIPE, "--max_hours=soon"], "max_hours"),
+        ("launch_sweep", [RECIPE, "extra"], "unexpected argument"),
+        ("launch_sweep", ["--sweep=none.py"], "must be a Python file"),
+        ("phase_diagram", [], "holds no sweep"),
+        ("replay", ["--run_id=x"], "x"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(name, arguments, said, tmp_path):
+    workdir = tmp_path / "none"
+    done = script(name, *arguments, f"--workdir={workdir}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not workdir.exists()
+
+
+def test_an_axis_given_twice_is_refused(tmp_path):
+    done = script(
+        "launch_sweep", RECIPE, "--set=task.p=5", "--set=task.p=7", f"--workdir={tmp_path / 'x'}", "--dry_run"
+    )
+    assert done.returncode == 2
+    assert "given twice" in done.stderr or "axis already" in done.stderr
+
+
+def test_another_recipe_in_the_same_directory_is_refused(smoke, tmp_path):
+    held = json.loads((smoke / "sweep.json").read_text())
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "sweep.json").write_text(json.dumps(held | {"name": "another"}))
+    done = script("launch_sweep", RECIPE, f"--workdir={copy}")
+    assert done.returncode == 2
+    assert "holds the sweep 'another'" in done.stderr
+
+
+def test_help_explains(tmp_path):
+    done = script("launch_sweep", "--help")
+    assert "The same command again continues it" in done.stdout
+    assert "--[no]dry_run" in done.stdout

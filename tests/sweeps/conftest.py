@@ -1,0 +1,62 @@
+"""A workdir of results that nobody trained."""
+
+import json
+
+import numpy as np
+import pytest
+
+import sweeps
+from jaxgen import Experiment, losses, models, optimizers, tasks
+from jaxgen.kernel import Result
+from sweeps.store import Writer
+
+STEPS = 1000
+TIMES = {  # (train, test) step at which the accuracy rises, by the kind of run
+    "comprehension": (20, 60),
+    "grokking": (20, 700),
+    "memorisation": (20, np.inf),
+    "confusion": (np.inf, np.inf),
+    "diverged": (np.inf, np.inf),
+    "undecided": (np.inf, np.inf),
+}
+
+
+@pytest.fixture
+def synthetic_results(tmp_path):
+    """A function that writes runs with made-up curves and returns their `sweeps.Results`.
+
+    Its arguments: `axes`, values by dotted path; `seeds` per cell; `kind`, a function of a cell's indices (one per
+    axis) and the seed that names what the run does (see `TIMES`), or None for no such run; `name` of the sweep.
+    """
+
+    def write(axes, seeds=2, kind=None, name="demo <b>&"):
+        workdir = tmp_path / "sweep"
+        workdir.mkdir()
+        (workdir / "sweep.json").write_text(json.dumps({"name": name, "definition": {"gap": 600, "budget": STEPS}}))
+        base = Experiment(
+            tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW()
+        )
+        with Writer(workdir) as writer:
+            for index in np.ndindex(*(len(values) for values in axes.values())):
+                values = {path: axes[path][i] for path, i in zip(axes, index)}
+                for seed in range(seeds):
+                    what = (kind or _cycle)(*index, seed)
+                    if what is not None:
+                        writer.put(_run(base.override(values | {"seed": seed}), what), "{}")
+        return sweeps.Results(workdir)
+
+    return write
+
+
+def _cycle(*index_and_seed):
+    return ("comprehension", "grokking", "memorisation", "confusion")[sum(index_and_seed[:-1]) % 4]
+
+
+def _run(experiment, kind):
+    ended = kind in ("diverged", "undecided")
+    step = np.arange(0, (STEPS // 2 if ended else STEPS) + 1, 20)
+    rise = lambda at: 0.1 + 0.9 / (1 + np.exp(-(step - at) / 15 - 3))  # noqa: E731
+    train, test = (np.full(len(step), 0.1) if np.isinf(at) else rise(at) for at in TIMES[kind])
+    status = "diverged" if kind == "diverged" else "stopped" if ended else "finished"
+    curves = {"step": step, "train/accuracy": train, "test/accuracy": test}
+    return Result(experiment.run_id, experiment, status, int(step[-1]), 0, curves)

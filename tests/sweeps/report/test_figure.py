@@ -1,0 +1,130 @@
+import doctest
+import re
+from html import unescape
+
+import matplotlib
+import numpy as np
+import pytest
+
+import sweeps
+from jaxgen import FieldError
+from sweeps.report import figure, style
+
+FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
+GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
+MASKS = ["all", "matrices", "no_embeddings"]
+
+
+def texts(path):
+    """What is printed in an SVG: matplotlib leaves it as a comment beside its outlines."""
+    return [unescape(text) for text in re.findall(r"<!-- (.*?) -->", path.read_text(), re.DOTALL)]
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_writes_the_file_that_its_ending_says(synthetic_results, tmp_path, ending, start):
+    path = tmp_path / f"diagram{ending}"
+    synthetic_results(GRID).phase_diagram(FRACTION, DECAY).plot(path)
+    written = path.read_bytes()
+    assert written.startswith(start)
+    assert len(written) > 10_000
+
+
+def test_refuses_another_ending(synthetic_results, tmp_path):
+    diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
+    with pytest.raises(FieldError, match=r"path = .*must end in \.png, \.svg or \.pdf"):
+        diagram.plot(tmp_path / "diagram.bmp")
+
+
+@pytest.mark.parametrize("ending", [".svg", ".pdf", ".png"])
+def test_same_diagram_gives_the_same_bytes_whatever_the_users_style(synthetic_results, tmp_path, ending):
+    diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
+    paths = [tmp_path / f"{name}{ending}" for name in "ab"]
+    diagram.plot(paths[0])
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        diagram.plot(paths[1])
+        assert dict(matplotlib.rcParams) == before
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_legend_names_the_phases_that_are_there(synthetic_results, tmp_path):
+    def kind(i, j, seed):
+        return ("comprehension", "diverged", "undecided")[i] if j or seed else "confusion"
+
+    diagram = synthetic_results(GRID, seeds=2, kind=kind).phase_diagram(FRACTION, DECAY)
+    diagram.plot(tmp_path / "diagram.svg")
+    found = texts(tmp_path / "diagram.svg")
+    runs = diagram.counts.sum((0, 1))
+    for phase in sweeps.Phase:
+        entry = f"{style.NAMES[phase]} ({runs[phase]} runs)"
+        assert (entry in found) == (runs[phase] > 0), entry
+    assert "seeds disagree: 2nd phase inside" in found
+    assert "not reached by step 1000" in found
+    assert "no runs" not in found
+
+
+def test_prints_names_as_they_are(synthetic_results, tmp_path):
+    name = "<script>alert(1)</script> $x_1$ \\frac{ \N{CJK UNIFIED IDEOGRAPH-7F51}\n end"
+    diagram = synthetic_results({MASK: MASKS, DECAY: [0.1, 1.0]}, name=name).phase_diagram(MASK, DECAY)
+    diagram.plot(tmp_path / "diagram.svg")
+    source = (tmp_path / "diagram.svg").read_text()
+    assert "<script" not in source
+    assert any("$x_1$ \\frac{ □ end" in text for text in texts(tmp_path / "diagram.svg"))
+
+
+EDGES = {
+    "one cell": ({FRACTION: [0.5], DECAY: [1.0]}, lambda i, j, seed: "grokking"),
+    "one row": ({FRACTION: [0.3, 0.5, 0.7], DECAY: [1.0]}, None),
+    "one column": ({FRACTION: [0.5], DECAY: [0.1, 1.0]}, None),
+    "texts": ({MASK: MASKS, "optimizer.decay_kind": ["coupled", "decoupled"]}, None),
+    "a 0 beside a log sweep": ({FRACTION: [0.3, 0.5], DECAY: [0.0, 0.01, 0.1, 1.0]}, None),
+    "cells without runs": (GRID, lambda i, j, seed: None if (i + j) % 2 else "grokking"),
+    "never reached": (GRID, lambda i, j, seed: "memorisation"),
+    "nothing but diverged": (GRID, lambda i, j, seed: "diverged"),
+    "diverged and undecided": (GRID, lambda i, j, seed: ("diverged", "undecided")[seed]),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_draws(synthetic_results, tmp_path, case):
+    axes, kind = EDGES[case]
+    synthetic_results(axes, kind=kind).phase_diagram(*axes).plot(tmp_path / "diagram.png")
+    assert (tmp_path / "diagram.png").stat().st_size > 10_000
+
+
+def test_not_reached_has_no_colour_of_a_time(synthetic_results):
+    """Censored cells are hatched, and the scale spans the times that were reached."""
+
+    def kind(i, j, seed):
+        return "memorisation" if i == 0 else "comprehension" if i == 1 else "grokking"
+
+    diagram = synthetic_results(GRID, kind=kind).phase_diagram(FRACTION, DECAY)
+    times, (low, high) = style.colour_times(diagram)
+    np.testing.assert_array_equal(np.isnan(times), np.isinf(diagram.median_time))
+    assert (low, high) == (60, 700)
+    with matplotlib.style.context(["default", figure.RC]):
+        drawn = figure._figure(diagram).axes[1].collections
+    hatched = [c for c in drawn if c.get_hatch()]
+    assert [len(c.get_paths()) for c in hatched] == [3]
+    painted = [c for c in drawn if c.get_array() is not None]
+    assert [len(c.get_paths()) for c in painted] == [6]
+
+
+def test_large_diagram(synthetic_results, tmp_path):
+    axes = {FRACTION: np.linspace(0.2, 0.8, 60).tolist(), DECAY: np.geomspace(1e-4, 10, 60).tolist()}
+    synthetic_results(axes, seeds=1).phase_diagram(FRACTION, DECAY).plot(tmp_path / "diagram.png")
+    assert (tmp_path / "diagram.png").stat().st_size > 50_000
+
+
+def test_colours_differ_in_grey():
+    def lightness(colour):
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (red, green, blue)]
+        return 116 * np.cbrt(np.dot((0.2126, 0.7152, 0.0722), linear)) - 16
+
+    assert np.diff(sorted(lightness(colour) for colour in style.COLOURS.values())).min() > 7
+    assert max(lightness(ink) for ink in style.INKS.values()) < 62
+
+
+def test_examples_of_style():
+    assert doctest.testmod(style).failed == 0

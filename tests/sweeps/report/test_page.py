@@ -1,0 +1,176 @@
+import base64
+import gzip
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
+GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
+MASKS = ["all", "matrices", "no_embeddings"]
+NAME = "<script>alert(1)</script> $x_1$ $$x^2$$"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def mixed(i, j, seed):
+    return None if (i, j) == (2, 2) else ("grokking", "memorisation", "diverged")[i if seed else j]
+
+
+def embedded(path):
+    """The data of the page: a dict by model name (or by argument, for those of the callback)."""
+    document = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL)[1]
+    found = {}
+
+    def walk(value):
+        if isinstance(value, dict):
+            attributes = value.get("attributes", {})
+            if value.get("name") == "ColumnDataSource":
+                entries = plain(attributes["data"])
+                found[attributes.get("name", "")] = entries
+            if value.get("name") == "CustomJS":
+                found["callback"] = plain(attributes["args"])
+        for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(child)
+
+    walk(json.loads(document))
+    return found
+
+
+def plain(value):
+    if isinstance(value, dict) and value.get("type") == "map":
+        return {key: plain(v) for key, v in value["entries"]}
+    if isinstance(value, dict) and value.get("type") == "ndarray":
+        raw = base64.b64decode(value["array"]["data"])
+        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+        return np.frombuffer(raw, value["dtype"]).reshape(value["shape"])
+    return value
+
+
+def test_data_are_those_of_the_cell_table(synthetic_results, tmp_path):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    cells, table = embedded(tmp_path / "page.html")["cells"], diagram.cell_table()
+    for name in ("seeds", "agreement", "p_generalised", "p_low", "p_high", "median_test_time"):
+        np.testing.assert_array_equal(cells[name], table[name].to_numpy(float), name)
+    assert cells["phases"][0] == "grokking 2"
+    assert cells["phases"][1] == "grokking 1, memorisation 1"
+    assert cells["phases"][8] == "no runs"
+    assert cells["median_text"][4] == "not reached by step 1000"
+
+
+def test_curves_are_those_of_the_runs(synthetic_results, tmp_path):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    data = embedded(tmp_path / "page.html")["callback"]
+    points, start = data["points"], data["start"]
+    for cell in range(9):
+        here = diagram.runs[diagram.runs["cell"] == cell].sort_values("seed")
+        stored = slice(start[cell], start[cell + 1])
+        assert data["run_id"][stored] == list(here["run_id"])
+        for run, index in zip(range(start[cell], start[cell + 1]), here.index):
+            seen = np.isfinite(diagram.curves["step"][index])
+            test = data["test"].reshape(-1, points)[run] / data["levels"]
+            steps = data["steps"].reshape(-1, points)[data["grid"][run]]
+            np.testing.assert_allclose(test[: seen.sum()], diagram.curves["test/accuracy"][index][seen], atol=2e-5)
+            np.testing.assert_array_equal(steps[: seen.sum()], diagram.curves["step"][index][seen])
+            assert (steps[seen.sum() :] == steps[seen.sum() - 1]).all()
+
+
+def test_needs_no_network_and_escapes_names(synthetic_results, tmp_path):
+    results = synthetic_results({MASK: MASKS, DECAY: [0.1, 1.0]}, name=NAME)
+    results.phase_diagram(MASK, DECAY).page(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    markup = re.sub(r"(<script[^>]*>).*?(</script>)", r"\1\2", page, flags=re.DOTALL)
+    assert not re.search(r"<(script|img|iframe)[^>]*\ssrc=|<link|@import", markup)
+    assert "<script>alert" not in page
+    assert "<title>&lt;script&gt;alert(1)" in page
+    assert len(page) < 3_000_000  # among others: no MathJax
+
+
+EDGES = {
+    "one cell": ({FRACTION: [0.5], DECAY: [1.0]}, lambda i, j, seed: "grokking"),
+    "one row": ({FRACTION: [0.3, 0.5, 0.7], DECAY: [1.0]}, None),
+    "texts": ({MASK: MASKS, "optimizer.decay_kind": ["coupled", "decoupled"]}, None),
+    "a 0 beside a log sweep": ({FRACTION: [0.3, 0.5], DECAY: [0.0, 0.01, 0.1, 1.0]}, None),
+    "cells without runs": (GRID, lambda i, j, seed: None if (i + j) % 2 else "grokking"),
+    "never reached": (GRID, lambda i, j, seed: "memorisation"),
+    "diverged and undecided": (GRID, lambda i, j, seed: ("diverged", "undecided")[seed]),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_writes(synthetic_results, tmp_path, case):
+    axes, kind = EDGES[case]
+    diagram = synthetic_results(axes, kind=kind).phase_diagram(*axes)
+    diagram.page(tmp_path / "page.html")
+    assert len(embedded(tmp_path / "page.html")["cells"]["x"]) == diagram.seeds.size
+    assert [p.name for p in tmp_path.glob("*.html*")] == ["page.html"]
+
+
+def test_long_curves_are_thinned(synthetic_results, tmp_path, monkeypatch):
+    from sweeps.report import page
+
+    monkeypatch.setattr(page, "POINTS", 20)
+    diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    data = embedded(tmp_path / "page.html")["callback"]
+    steps = data["steps"].reshape(-1, data["points"])
+    assert data["points"] <= 21
+    assert (steps[:, 0] == 0).all()
+    assert (steps[:, -1] == 1000).all()
+
+
+FRAME = """(index) => {
+  const plots = []
+  const visit = (view) => { if (view.model.type == "Figure") plots.push(view); (view.child_views || []).forEach(visit) }
+  visit(Bokeh.index.roots[0])
+  const canvas = plots[index].canvas_view.el.getBoundingClientRect(), frame = plots[index].frame.bbox
+  return [canvas.left + frame.left, canvas.top + frame.top, frame.width, frame.height]
+}"""
+
+
+@pytest.fixture
+def browser_page():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser.new_page(viewport={"width": 1440, "height": 1000})
+        browser.close()
+
+
+def test_clicking_a_cell_shows_its_runs(synthetic_results, tmp_path, browser_page):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed, name=NAME).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    complaints, requests = [], []
+    browser_page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    browser_page.on("pageerror", lambda error: complaints.append(str(error)))
+    browser_page.on("request", lambda request: requests.append(request.url))
+    browser_page.goto((tmp_path / "page.html").as_uri())
+    browser_page.wait_for_function("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+    runs = "Bokeh.documents[0].get_model_by_name('curves').data.run_id"
+
+    def of_cell(cell):
+        return list(diagram.runs[diagram.runs["cell"] == cell].sort_values("seed")["run_id"])
+
+    browser_page.wait_for_function(f"{runs}.length > 0")
+    assert browser_page.evaluate(runs) == of_cell(0)  # at first a cell that groks
+    for map_index, cell in ((0, 4), (1, 3), (2, 8), (2, 7)):
+        left, top, width, height = browser_page.evaluate(FRAME, map_index)
+        row, column = divmod(cell, 3)
+        at = left + width * (column + 0.5) / 3, top + height * (1 - (row + 0.5) / 3)
+        browser_page.wait_for_timeout(400)  # clicks in short order are a double click
+        browser_page.mouse.move(*at)
+        browser_page.mouse.click(*at)
+        browser_page.wait_for_function(f"(expected) => {runs}.join() == expected", arg=",".join(of_cell(cell)))
+    listed = browser_page.evaluate("Bokeh.documents[0].get_model_by_name('runs').text")
+    assert of_cell(7)[0] in listed
+    assert "train fraction = 0.5, weight decay = 1" in listed
+    assert browser_page.locator("h1").inner_text() == NAME
+    browser_page.get_by_text("agreement:").filter(visible=True).first.wait_for(timeout=5000)
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

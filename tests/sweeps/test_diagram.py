@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxgen import FieldError
+from sweeps.diagram import censored_median, wilson
+from sweeps.phases import Phase
+
+X, Y = "task.train_fraction", "optimizer.weight_decay"
+AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}
+
+
+def corner(x, y, seed):
+    """Confusion in the first column; grokking at (1, 0) but for seed 0; the rest generalises at once."""
+    if x == 0:
+        return "confusion"
+    if (x, y) == (1, 0):
+        return "memorisation" if seed == 0 else "grokking"
+    return "comprehension"
+
+
+def test_cells_count_their_seeds(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
+    assert diagram.x_values == AXES[X]
+    assert diagram.y_values == AXES[Y]
+    assert (diagram.seeds == 3).all()
+    g, c, k = Phase.GROKKING, Phase.CONFUSION, Phase.COMPREHENSION
+    np.testing.assert_array_equal(diagram.majority, [[c, g, k], [c, k, k]])
+    np.testing.assert_allclose(diagram.agreement, [[1, 2 / 3, 1], [1, 1, 1]])
+    np.testing.assert_allclose(diagram.generalised, [[0, 2 / 3, 1], [0, 1, 1]])
+    median = diagram.median_time
+    assert np.isinf(median[:, 0]).all()
+    assert 600 < median[0, 1] <= 700
+    assert (median[:, 2] <= 60).all()
+    low, high = diagram.generalised_interval()
+    assert (low[0, 1], high[0, 1]) == pytest.approx(wilson(2, 3))
+
+
+def test_thresholds_are_chosen_afterwards(synthetic_results):
+    results = synthetic_results(AXES, seeds=1, kind=lambda *_: "grokking")
+    late, early = results.phase_diagram(X, Y, gap=100), results.phase_diagram(X, Y, gap=900)
+    assert (late.majority == Phase.GROKKING).all()
+    assert (early.majority == Phase.COMPREHENSION).all()
+    assert (results.phase_diagram(X, Y, budget=400).majority == Phase.MEMORISATION).all()
+    assert (results.phase_diagram(X, Y, budget=5000).majority == Phase.COMPREHENSION).all() == (
+        results.definition(budget=5000).gap > 700
+    )
+
+
+def test_empty_cells_and_unfinished_runs(synthetic_results):
+    kinds = {(0, 0): None, (1, 0): "diverged", (2, 0): "undecided"}
+    diagram = synthetic_results(AXES, seeds=2, kind=lambda x, y, _: kinds.get((x, y), "memorisation")).phase_diagram(
+        X, Y
+    )
+    np.testing.assert_array_equal(diagram.majority[0], [-1, Phase.DIVERGED, Phase.UNDECIDED])
+    assert np.isnan(diagram.agreement[0, 0])
+    assert np.isnan(diagram.median_time[0, 0])
+    assert np.isinf(diagram.median_time[0, 1])
+
+
+def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
+    diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
+    diagram.to_csv(tmp_path / "d.csv")
+    lines = (tmp_path / "d.csv").read_text().splitlines()
+    assert len(lines) == 7
+    assert lines[0].startswith(f"{X},{Y},seeds,comprehension,grokking")
+    assert lines[1].startswith("0.2,0.01,3,0,0,0,3")
+    assert lines[1].endswith("inf")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda r: r.phase_diagram("task.train_fractoin", Y), "did you mean task.train_fraction"),
+        (lambda r: r.phase_diagram(X, X), "another axis"),
+        (lambda r: r.phase_diagram(X, "task.p"), r"optimizer.weight_decay = '0.01, 1.0': differs between runs"),
+        (lambda r: r.phase_diagram(X, Y, threshold=1.5), "threshold = 1.5"),
+        (lambda r: r.phase_diagram(X, Y, budget=0), "budget = 0"),
+        (lambda r: r.phase_diagram(X, Y, gap=-1), "gap = -1"),
+        (lambda r: r.phase_diagram(X, Y, where={"task.p": 8}), "no run has it; there are 7"),
+        (lambda r: r.curves("sharpness"), "sharpness"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(synthetic_results, call, said):
+    with pytest.raises(FieldError, match=said):
+        call(synthetic_results(AXES, seeds=1))
+
+
+def test_a_third_axis_is_held_not_averaged(synthetic_results):
+    results = synthetic_results({**AXES, "model.init_scale": [1.0, 2.0]}, seeds=1)
+    diagram = results.phase_diagram(X, Y, where={"model.init_scale": 2.0})
+    assert (diagram.seeds == 1).all()
+    with pytest.raises(FieldError, match=r"model.init_scale.*hold it at one value"):
+        results.phase_diagram(X, Y)
+
+
+def test_wilson_against_published_values():
+    # Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29
+    for successes, trials, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_censoring_moves_the_median():
+    rng = np.random.default_rng(0)
+    truth = rng.exponential(1000, 2001)
+    seen = truth <= rng.uniform(500, 3000, 2001)
+    ended = np.where(seen, truth, np.minimum(truth, 800))
+    assert abs(censored_median(ended, seen) - 1000 * np.log(2)) < 120
+    assert np.median(truth[seen]) < 650  # leaving censored runs out is too optimistic
+    assert censored_median(np.array([5.0, 5.0]), np.array([False, False])) == np.inf
+    curve = stats.ecdf(stats.CensoredData.right_censored(ended, ~seen)).sf
+    assert curve.evaluate(censored_median(ended, seen)) <= 0.5
+
+
+def test_results_as_table_and_dataset(synthetic_results):
+    results = synthetic_results(AXES, seeds=2, kind=corner)
+    runs = results.runs
+    assert len(runs) == 12
+    assert {X, Y, "seed", "status", "steps", "final/test/accuracy"} <= set(runs.columns)
+    data = results.to_xarray()
+    assert data.sizes == {"run": 12, "evaluation": 51}
+    assert float(data["test/accuracy"].max()) == pytest.approx(1.0, abs=1e-3)
+    assert list(data[X].values) == list(runs[X])
+    assert data.attrs["task.p"] == 7

@@ -1,0 +1,204 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sweeps
+from jaxgen import FieldError, kernel
+from sweeps import checkpoint, engine, store
+from sweeps.replay import replay
+
+GRID = sweeps.product(
+    sweeps.sweep("task.train_fraction", [0.3, 0.8]),
+    sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]),
+    sweeps.sweep("training.steps", [20, 100]),
+    sweeps.seeds(2),
+)
+FAST = {"width": 2, "intervals": 3, "quiet": True}
+
+
+def bits(workdir):
+    """Everything stored about each run that training decides, as comparable values."""
+    skip = ("provenance",)
+    rows = store.read(Path(workdir)).to_pylist()
+    return {r["run_id"]: {k: repr(v) for k, v in r.items() if k not in skip} for r in rows}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the runs that lanes take."""
+    taken = []
+    assign = kernel.Block.assign
+    monkeypatch.setattr(
+        kernel.Block, "assign", lambda self, i, run_id, *a: (taken.append(run_id), assign(self, i, run_id, *a))[1]
+    )
+    return taken
+
+
+def test_a_sweep_trains_every_run_once_and_only_the_difference_later(toy, tmp_path, counted):
+    results = sweeps.run(toy, GRID, tmp_path, **FAST)
+    assert sorted(counted) == sorted(results.runs["run_id"])
+    assert len(counted) == len(set(counted)) == 16
+    assert set(results.runs["status"]) == {"finished"}
+    sweeps.run(toy, GRID, tmp_path, **FAST)
+    assert len(counted) == 16
+    more = sweeps.product(*GRID.factors[:-1], sweeps.seeds(3))
+    assert len(sweeps.run(toy, more, tmp_path, **FAST).runs) == 24
+    assert len(counted) == 24
+    assert len(sweeps.run(toy, GRID, tmp_path, **FAST).runs) == 16  # results of this sweep, not of all that is stored
+    assert not list((tmp_path / "inflight").glob("*"))
+
+
+def test_bits_do_not_depend_on_devices_width_queue_or_neighbours(toy, tmp_path):
+    sweeps.run(toy, GRID, tmp_path / "two", devices=2, **FAST)
+    sweeps.run(toy, GRID, tmp_path / "one", devices=1, **FAST)
+    backwards = sweeps.chain(
+        *(sweeps.product(*(sweeps.fixed(k, v) for k, v in p.items())) for p in reversed(list(GRID)))
+    )
+    sick = sweeps.product(sweeps.fixed("optimizer.learning_rate", 1e30), *GRID.factors)
+    sweeps.run(toy, sweeps.chain(sick, backwards), tmp_path / "sick", **FAST)
+    two, one, sick = (bits(tmp_path / name) for name in ("two", "one", "sick"))
+    assert two == one
+    assert len(sick) == 32
+    assert all(sick[run_id] == row for run_id, row in two.items())
+    assert sum("diverged" in r["status"] for r in sick.values()) >= 8
+
+
+def test_one_program_is_traced_per_signature_and_capacity(toy, tmp_path, monkeypatch):
+    programs = []
+    init = kernel.Program.__init__
+    monkeypatch.setattr(kernel.Program, "__init__", lambda self, *a: (init(self, *a), programs.append(self))[0])
+    sweeps.run(toy, GRID, tmp_path, **FAST)
+    assert sorted(p.traces for p in programs) == [1, 1]
+    assert all(len(p._compiled) == 2 for p in programs)
+
+
+def test_a_run_is_replayed_to_the_same_bits(toy, tmp_path):
+    results = sweeps.run(toy, GRID, tmp_path, **FAST)
+    for run_id in results.runs["run_id"][:3]:
+        assert replay(tmp_path, run_id) == ([], [])
+    table = store.read(tmp_path)
+    flipped = table.to_pylist()[0]
+    with pytest.raises(FieldError, match="not among the 16 runs"):
+        replay(tmp_path, "0" * 20)
+    assert flipped["run_id"] != "0" * 20
+
+
+def test_damaged_shards_are_trained_again(toy, tmp_path):
+    sweeps.run(toy, GRID, tmp_path, **FAST)
+    before, shard = bits(tmp_path), store.shards(tmp_path)[0]
+    shard.write_bytes(shard.read_bytes()[:100])
+    sweeps.run(toy, GRID, tmp_path, **FAST)
+    assert bits(tmp_path) == before
+    assert list((tmp_path / "damaged").iterdir())
+
+
+def test_bad_input_writes_and_compiles_nothing(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel.Program, "compiled", lambda *_: pytest.fail("compiled"))
+    for sweep in (sweeps.sweep("task.train_fraction", [0.5, 2.0]), sweeps.sweep("task.colour", [1])):
+        with pytest.raises(FieldError):
+            sweeps.run(toy, sweep, tmp_path / "out", **FAST)
+    assert not (tmp_path / "out").exists()
+
+
+def test_measured_programs_are_remembered(toy, tmp_path):
+    sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
+    measured = engine.Profile(tmp_path / "profile.json").lookup(toy, engine.jax.devices()[0])
+    assert measured.width >= 1
+    assert measured.milliseconds > 0
+    assert '"width": %d' % measured.width in store.read(tmp_path)["provenance"][0].as_py()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[2])))
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import jaxgen as jg, sweeps
+from sweeps import checkpoint
+base = jg.Experiment.from_json(sys.argv[3])
+sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0, 2.0]), sweeps.sweep("training.steps", [500, 20000]), sweeps.seeds(3))
+if sys.argv[4] == "print":
+    save = checkpoint.save
+    checkpoint.save = lambda *a: (save(*a), print("saved", flush=True))
+sweeps.run(base, sweep, sys.argv[1], width=2, intervals=20, checkpoint_seconds=float(sys.argv[5]), quiet=True)
+"""
+
+
+def launch(workdir, toy, say="", seconds=0.0):
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(workdir),
+        str(Path(__file__).parents[2]),
+        toy.to_json(),
+        say,
+        str(seconds),
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def test_kill_9_at_any_moment_loses_nothing(toy, tmp_path):
+    whole = launch(tmp_path / "whole", toy)
+    assert whole.wait() == 0, whole.stderr.read()
+    rng, kills, resumed = random.Random(0), 0, 0
+    for _ in range(40):
+        process = launch(tmp_path / "killed", toy, "print")
+        for _ in range(rng.randint(1, 25)):  # some chunks, each saved
+            if not process.stdout.readline():
+                break
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+        resumed += sum(
+            1 for s in checkpoint.load(tmp_path / "killed" / "inflight") for lane in s.lanes if lane and lane["step"]
+        )
+        stored = store.read(tmp_path / "killed", ["steps"])["run_id"].to_pylist()
+        assert len(stored) == len(set(stored))
+    assert kills >= 3
+    assert resumed >= 3
+    last = launch(tmp_path / "killed", toy)
+    assert last.wait() == 0, last.stderr.read()
+    assert bits(tmp_path / "killed") == bits(tmp_path / "whole")
+    assert len(bits(tmp_path / "whole")) == 18
+
+
+def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path):
+    process = launch(tmp_path / "stopped", toy, "print")
+    process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    saved = checkpoint.load(tmp_path / "stopped" / "inflight")
+    assert any(lane and lane["step"] > 0 for s in saved for lane in s.lanes)
+    assert launch(tmp_path / "stopped", toy).wait() == 0
+    assert launch(tmp_path / "whole", toy).wait() == 0
+    assert bits(tmp_path / "stopped") == bits(tmp_path / "whole")
+
+
+def test_max_hours_stops_in_time_and_resumably(toy, tmp_path):
+    long = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(4))
+    start = time.monotonic()
+    sweeps.run(toy, long, tmp_path, max_hours=1 / 3600, **FAST)
+    assert time.monotonic() - start < 30
+    assert len(store.read(tmp_path)) == 0
+    assert checkpoint.load(tmp_path / "inflight")
+
+
+def test_an_unreadable_checkpoint_only_costs_time(toy, tmp_path):
+    (tmp_path / "inflight").mkdir()
+    (tmp_path / "inflight" / "x.npz").write_bytes(b"PK nonsense")
+    np.savez(tmp_path / "inflight" / "y.npz", a=np.ones(3))
+    assert len(sweeps.run(toy, sweeps.seeds(2), tmp_path, **FAST).runs) == 2

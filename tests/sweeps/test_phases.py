@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.phases import Definition, Phase, phases, times
+
+D = Definition(threshold=0.9, budget=1000, gap=200)
+NEVER = np.inf
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "observed", "diverged", "phase"),
+    [
+        (100, 200, 1000, False, Phase.COMPREHENSION),
+        (100, 300, 1000, False, Phase.GROKKING),  # a delay equal to the gap is late
+        (100, 299, 1000, False, Phase.COMPREHENSION),
+        (100, 1000, 1000, False, Phase.GROKKING),  # reached at the very last step
+        (100, 1001, 2000, False, Phase.MEMORISATION),  # reached after the budget that is asked about
+        (100, NEVER, 1000, False, Phase.MEMORISATION),
+        (NEVER, NEVER, 1000, False, Phase.CONFUSION),
+        (NEVER, 100, 1000, False, Phase.TEST_FIRST),
+        (300, 100, 1000, False, Phase.COMPREHENSION),  # test before train, both reached
+        (0, 0, 1000, False, Phase.COMPREHENSION),  # reached at step 0
+        (100, NEVER, 500, False, Phase.UNDECIDED),  # shorter than the budget asked
+        (NEVER, NEVER, 500, False, Phase.UNDECIDED),
+        (100, 200, 500, False, Phase.COMPREHENSION),  # stopped early, but decided
+        (NEVER, NEVER, 50, True, Phase.DIVERGED),
+        (100, NEVER, 500, True, Phase.DIVERGED),
+        (100, 400, 500, True, Phase.GROKKING),  # diverged after it had generalised
+        (NEVER, NEVER, 1000, True, Phase.CONFUSION),  # diverged after the budget had ended
+    ],
+)
+def test_labels(train, test, observed, diverged, phase):
+    arrays = [np.array([v]) for v in (float(train), float(test), observed, diverged)]
+    assert Phase(phases(*arrays, D)[0]) == phase
+
+
+def test_times_of_first_and_sustained_crossing():
+    steps = np.arange(6)[None] * 10.0
+    values = np.array([[0.0, 0.95, 0.2, 0.9, 0.95, 1.0]])
+    assert times(steps, values, 0.9) == 10
+    assert times(steps, values, 0.9, sustained=2) == 30
+    assert times(steps, values, 0.9, sustained=3) == 30
+    assert times(steps, values, 0.9, sustained=4) == NEVER
+    assert times(steps, values, 0.9, sustained=0) == 30
+    assert times(steps, values, 0.99) == 50
+
+
+def test_times_end_with_the_run():
+    steps = np.array([[0.0, 10.0, 20.0, np.nan], [0.0, np.nan, np.nan, np.nan], [0.0, 10.0, 20.0, 30.0]])
+    values = np.array([[0.1, 0.9, 0.95, np.nan], [1.0, np.nan, np.nan, np.nan], [0.1, 0.2, np.nan, np.nan]])
+    np.testing.assert_array_equal(times(steps, values, 0.9), [10, 0, NEVER])
+    np.testing.assert_array_equal(times(steps, values, 0.9, sustained=0), [10, 0, NEVER])
+    np.testing.assert_array_equal(times(steps, values, 0.9, sustained=2), [10, NEVER, NEVER])
+
+
+def test_no_runs():
+    assert times(np.zeros((0, 3)), np.zeros((0, 3)), 0.9).shape == (0,)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.1, 1), st.integers(1, 4))
+def test_times_agree_with_the_definition(curve, threshold, sustained):
+    n = len(curve)
+    want = next(
+        (i * 5.0 for i in range(n - sustained + 1) if all(v >= threshold for v in curve[i : i + sustained])), NEVER
+    )
+    to_end = next((i * 5.0 for i in range(n) if all(v >= threshold for v in curve[i:])), NEVER)
+    steps, values = np.arange(n)[None] * 5.0, np.array([curve])
+    assert times(steps, values, threshold, sustained) == want
+    assert times(steps, values, threshold, sustained=0) == to_end

@@ -1,0 +1,79 @@
+import pytest
+
+import jaxgen as jg
+import sweeps
+from jaxgen import FieldError
+from sweeps.plan import make_plan, predict
+from sweeps.profile import Profile
+
+
+def test_runs_are_grouped_by_structure_and_capacity(toy):
+    sweep = sweeps.product(
+        sweeps.sweep("model.width", [8, 12]),
+        sweeps.sweep("task.train_fraction", [0.1, 0.13, 0.6]),
+        sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]),
+    )
+    plan = make_plan(toy, sweep)
+    assert sorted((g.template.model.width, g.rows, len(g.pending)) for g in plan.groups) == [
+        (8, 7, 4),
+        (8, 35, 2),
+        (12, 7, 4),
+        (12, 35, 2),
+    ]
+    assert plan.pending == 12
+    assert plan.steps == 1200
+    for group in plan.groups:
+        assert len({plan.experiment(i).signature for _, i in group.pending}) == 1
+        assert all(plan.experiment(i).run_id == run_id for run_id, i in group.pending)
+    padding = {g.rows: g.padding for g in plan.groups}
+    assert padding[7] == pytest.approx(1 - (4 + 6) / 14)
+    assert padding[35] == pytest.approx(1 - 29 / 35)
+
+
+def test_a_point_that_occurs_twice_is_one_run(toy):
+    plan = make_plan(toy, sweeps.chain(sweeps.sweep("seed", [0, 1]), sweeps.sweep("seed", [1, 2])))
+    assert (plan.pending, plan.repeated) == (3, 1)
+
+
+def test_stored_runs_are_dropped(toy):
+    plan = make_plan(toy, sweeps.seeds(4))
+    plan.drop({toy.override({"seed": 2}).run_id})
+    assert plan.pending == 3
+    assert plan.steps == 300
+    assert len(plan.run_ids) == 4
+
+
+def test_too_many_programs_are_refused_with_their_number_and_cause(toy):
+    sweep = sweeps.product(sweeps.sweep("model.width", list(range(1, 41))), sweeps.seeds(2))
+    with pytest.raises(
+        FieldError, match=r"40 compiled programs, because of model.width \(40 values\).*--max_compiles=40"
+    ):
+        make_plan(toy, sweep, max_compiles=10)
+    assert make_plan(toy, sweep, max_compiles=40).pending == 80
+
+
+def test_a_bad_value_deep_in_a_sweep_is_found_before_anything_runs(toy):
+    with pytest.raises(FieldError, match=r"task.train_fraction = 1.2: must be in \(0, 1\]"):
+        make_plan(toy, sweeps.sweep("task.train_fraction", [0.2, 0.4, 1.2]))
+
+
+class WrongRows(jg.tasks.ModularAddition):
+    """Promises more rows than it has."""
+
+    def rows(self):
+        return {"train": 30, "test": 30}
+
+
+def test_a_task_that_breaks_its_promise_is_named(toy):
+    with pytest.raises(FieldError, match=r"examples\(\) gives 49 rows where rows\(\) promises 60"):
+        make_plan(toy.override({"task": WrongRows(p=7)}), sweeps.seeds(1))
+
+
+def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
+    plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
+    foretold = predict(plan, Profile())
+    by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
+    assert 0 < by_rows[7] < by_rows[49]
+    assert foretold.seconds > 0
+    assert foretold.bytes > 2 * 4 * 3 * 12 * 21  # parameters and two moments, in two blocks
+    assert all(w >= 1 for w in foretold.widths)
