@@ -84,7 +84,7 @@ def checked(component: Any, where: str) -> Any:
       FieldError: a value has the wrong type, is not finite, or is outside what its field allows.
     """
     cls: Any = type(component)
-    if isinstance(component, type) or not dataclasses.is_dataclass(cls):
+    if isinstance(component, type) or not dataclasses.is_dataclass(component):
         raise FieldError(
             where, component, "must be a component: an instance of a flax.struct.dataclass or a flax module"
         )

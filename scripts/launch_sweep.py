@@ -38,10 +38,11 @@ CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mi
 def main() -> None:
     recipe = command.find_recipe(RECIPE.value, SWEEP.value)
     base, points = recipe.at(SCALE.value)
+    axes = [grammar.assignment(text) for text in SET.value]
     if SEEDS.value is not None:
-        points = spec.replaced(points, sweeps.seeds(SEEDS.value))
-    for text in SET.value:
-        points = spec.replaced(points, grammar.assignment(text))
+        axes.append(sweeps.seeds(SEEDS.value))
+    if axes:
+        points = spec.replaced(points, sweeps.product(*axes))
     if DRY_RUN.value:
         return show(*engine.foresee(base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value))
     results = sweeps.run(

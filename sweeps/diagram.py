@@ -1,6 +1,7 @@
 """A phase diagram: runs gathered into cells, with how sure each cell is."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,23 @@ class Diagram:
     counts: np.ndarray
     source: Results
 
-    @property
+    @functools.cached_property
     def seeds(self) -> np.ndarray:
         """Runs in each cell."""
         return self.counts.sum(-1)
 
-    @property
+    @functools.cached_property
     def majority(self) -> np.ndarray:
         """The most frequent phase of each cell (of equals the first in `Phase`); -1 where there are no runs."""
         return np.where(self.seeds > 0, self.counts.argmax(-1), -1)
 
-    @property
+    @functools.cached_property
     def agreement(self) -> np.ndarray:
         """Share of a cell's runs that are in its majority phase; NaN where there are no runs."""
         with np.errstate(invalid="ignore"):
             return self.counts.max(-1) / self.seeds
 
-    @property
+    @functools.cached_property
     def generalised(self) -> np.ndarray:
         """Share of a cell's runs that reached the threshold on train and test; NaN where there are no runs."""
         with np.errstate(invalid="ignore"):
@@ -74,7 +75,7 @@ class Diagram:
             low[i], high[i] = wilson(int(count[i]), int(self.seeds[i]), confidence)
         return low, high
 
-    @property
+    @functools.cached_property
     def median_time(self) -> np.ndarray:
         """Kaplan–Meier median of the step at which test accuracy reaches the threshold; inf where half never did."""
         median = np.full(self.seeds.shape, np.nan)
@@ -84,6 +85,15 @@ class Diagram:
             ended = np.where(reached, group["test_time"], np.minimum(group["steps"], limit))
             median.ravel()[cell] = censored_median(ended, reached)
         return median
+
+    @functools.cached_property
+    def observed(self) -> np.ndarray:
+        """The step, at most the budget, to which all runs of a cell that did not reach the threshold were watched."""
+        limit = self.definition.budget
+        ended = np.full(self.seeds.size, limit)
+        late = self.runs["test_time"].to_numpy() > limit
+        np.minimum.at(ended, self.runs["cell"].to_numpy()[late], self.runs["steps"].to_numpy()[late])
+        return ended.reshape(self.seeds.shape)
 
     def cell_table(self) -> pd.DataFrame:
         """A row per cell: axes, seeds, counts of each phase, majority, agreement, P(generalised), median time."""
@@ -100,6 +110,7 @@ class Diagram:
             "p_low": low.ravel(),
             "p_high": high.ravel(),
             "median_test_time": self.median_time.ravel(),
+            "observed_to": self.observed.ravel(),
         }
         return pd.DataFrame(columns)
 
@@ -151,13 +162,19 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
         phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
     )
     label = phases.phases(train, test, runs["steps"].to_numpy(), (runs["status"] == "diverged").to_numpy(), definition)
-    x_values, y_values = sorted(runs[x].unique()), sorted(runs[y].unique())
-    columns, rows = pd.Index(x_values).get_indexer(runs[x]), pd.Index(y_values).get_indexer(runs[y])
+    (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
     counts = np.zeros((len(y_values), len(x_values), len(Phase)), int)
     np.add.at(counts, (rows, columns, label), 1)
     runs = runs.assign(phase=label, train_time=train, test_time=test, cell=rows * len(x_values) + columns)
-    plain = lambda values: [v.item() if hasattr(v, "item") else v for v in values]  # noqa: E731
-    return Diagram(x, y, plain(x_values), plain(y_values), definition, runs, curves, counts, results)
+    return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results)
+
+
+def _places(column: pd.Series) -> tuple[list, np.ndarray]:
+    """The values of an axis, ascending, and where each run stands among them; with a None among them they are texts."""
+    if column.isna().any():
+        column = column.map(lambda v: "None" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v))
+    values = sorted(column.unique())
+    return [v.item() if hasattr(v, "item") else v for v in values], pd.Index(values).get_indexer(column)
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -83,6 +83,7 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     Raises:
       FieldError: a value of an axis is not allowed, or more than `max_compiles` programs would be compiled.
     """
+    _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
     run_ids: set[str] = set()
     for index, point in enumerate(sweep):
@@ -95,16 +96,30 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         group = groups.setdefault(key, Group(experiment, key[1]))
         group.pending.append((run_id, index))
         group.budgets.append((experiment.training.steps, experiment.task.rows()["train"]))
-    if len(groups) > max_compiles:
-        structure = [p for p in sweep.axes if p not in base.leaf_paths()]
-        guilty = ", ".join(f"{p} ({len(sweep.axes[p])} values)" for p in structure) or ", ".join(sweep.axes)
-        allow = f"allow that many with --max_compiles={len(groups)} (max_compiles={len(groups)} in Python)"
-        why = f"the sweep needs {len(groups)} compiled programs, because of {guilty}: {allow}"
-        raise FieldError("max_compiles", max_compiles, why)
+    _check_compiles(base, sweep, max_compiles, len(groups))
     for template in {structure: group.template for (structure, _), group in groups.items()}.values():
         _check_model(template)
     ordered = sorted(groups.values(), key=lambda g: -g.steps)
     return Plan(base, sweep, ordered, run_ids, len(sweep) - len(run_ids))
+
+
+def _structures(base: Experiment, sweep: Sweep) -> int:
+    """How many structures a sweep has at least, counted factor by factor: a product of thousands is refused at once."""
+    leaves, found = base.leaf_paths(), 1
+    for factor in sweep.factors:
+        if not leaves.issuperset(factor.axes):
+            found *= len({tuple((k, v) for k, v in sorted(p.items()) if k not in leaves) for p in factor})
+    return found
+
+
+def _check_compiles(base: Experiment, sweep: Sweep, allowed: int, needed: int) -> None:
+    if needed <= allowed:
+        return
+    structure = [p for p in sweep.axes if p not in base.leaf_paths()]
+    guilty = ", ".join(f"{p} ({len(sweep.axes[p])} values)" for p in structure or sweep.axes)
+    why = f"the sweep needs {needed} compiled programs, because of {guilty}"
+    flag = f"--max_compiles={needed} (max_compiles={needed} in Python)"
+    raise FieldError("max_compiles", allowed, f"{why}: allow that many with {flag}")
 
 
 @dataclasses.dataclass(frozen=True)

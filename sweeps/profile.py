@@ -76,8 +76,7 @@ class Profile:
 
 def measure(experiment: Any, device: Any) -> Measured:
     """Times blocks of growing width until a wider one is no faster per lane, or memory ends."""
-    wider = 2 if device.platform == "cpu" else 4
-    width = 1 if device.platform == "cpu" else 64
+    width, wider = 1 if device.platform == "cpu" else 64, 4
     best = _measure_width(experiment, device, width)
     limit = 0.8 * (
         (device.memory_stats() or {}).get("bytes_limit", float("inf")) if device.platform != "cpu" else float("inf")

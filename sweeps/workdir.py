@@ -59,7 +59,7 @@ def read_specification(workdir: Path) -> dict[str, Any] | None:
     """
     try:
         found = json.loads((workdir / "sweep.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
         raise FieldError("workdir", str(workdir), f"its sweep.json cannot be read: {error}") from None

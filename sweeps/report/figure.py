@@ -195,7 +195,7 @@ def _time_map(axes: Any, key: Any, diagram: Any) -> None:
     if late.any():
         look = {"facecolor": style.NOT_REACHED, "edgecolor": style.NOT_REACHED_LINES, "hatch": "//////"}
         _cells(axes, diagram, late, linewidths=0, **look)
-        _key(key, row, f"not reached by step {diagram.definition.budget}", **look)
+        _key(key, row, style.not_reached(diagram.observed[late], diagram.definition.budget), **look)
 
 
 def _rate_map(axes: Any, key: Any, diagram: Any) -> None:

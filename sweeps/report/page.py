@@ -120,9 +120,10 @@ def _header(diagram: Any) -> str:
         keys.append(
             key("background:#ddd;border:4px solid #777;box-sizing:border-box", "seeds disagree: second phase inside")
         )
-    if np.isinf(diagram.median_time).any():
+    late = np.isinf(diagram.median_time)
+    if late.any():
         lines = f"repeating-linear-gradient(135deg,{style.NOT_REACHED} 0 4px,{style.NOT_REACHED_LINES} 4px 5px)"
-        keys.append(key(f"background:{lines}", f"not reached by step {diagram.definition.budget}"))
+        keys.append(key(f"background:{lines}", style.not_reached(diagram.observed[late], diagram.definition.budget)))
     if (diagram.seeds == 0).any():
         keys.append(key(f"border-color:{style.EMPTY_LINES}", "× no runs"))
     count = len(diagram.runs)
@@ -135,7 +136,7 @@ def _header(diagram: Any) -> str:
 
 
 def _cells(diagram: Any) -> dict[str, Any]:
-    cells, budget = diagram.cell_table(), diagram.definition.budget
+    cells = diagram.cell_table()
     filled = cells["seeds"] > 0
     left, right, bottom, top = (side.ravel() for side in _sides(diagram))
     shades = ["#ffffff", *style.COLOURS.values()]
@@ -162,8 +163,8 @@ def _cells(diagram: Any) -> dict[str, Any]:
             for p, low, high, s in zip(cells["p_generalised"], cells["p_low"], cells["p_high"], filled)
         ],
         "median_text": [
-            ("–" if not s else f"not reached by step {budget}" if np.isinf(t) else f"{t:g}")
-            for t, s in zip(median, filled)
+            ("–" if not s else f"not reached by step {o}" if np.isinf(t) else f"{t:g}")
+            for t, o, s in zip(median, cells["observed_to"], filled)
         ],
     }
 

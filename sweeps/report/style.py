@@ -180,6 +180,15 @@ def colour_times(diagram: Any) -> tuple[np.ndarray, tuple[float, float]]:
     return times, (low, high) if high > low else (low / 2, low * 2)
 
 
+def not_reached(observed: np.ndarray, budget: int) -> str:
+    """What is said of cells where half of the seeds did not reach the threshold within what was `observed` of them.
+
+    >>> not_reached(np.array([1000, 1000]), 1000), not_reached(np.array([1000, 200]), 1000)
+    ('not reached by step 1000', 'not reached by step 1000, or by the runs\' end')
+    """
+    return f"not reached by step {budget}" + (", or by the runs' end" if (observed < budget).any() else "")
+
+
 def step_range(diagram: Any) -> tuple[float, float]:
     """The steps that a log axis of curves covers: from the first evaluation after step 0 to the last, or the budget."""
     steps, budget = diagram.curves["step"], diagram.definition.budget

@@ -76,8 +76,10 @@ class Margin:
     def __call__(self, outputs, labels):
         return jnp.mean(jnp.square(jnp.maximum(self.margin - outputs * (2.0 * labels[:, None] - 1.0), 0.0)), axis=1)
 
-base = jg.Experiment(jg.tasks.SparseParity(bits=8, relevant=2, samples=64), jg.models.MLP(width=8, use_bias=True), Margin(),
-                     jg.optimizers.SGD(), jg.Training(steps=40, evaluate_every=20))
+base = jg.Experiment(
+    jg.tasks.SparseParity(bits=8, relevant=2, samples=64), jg.models.MLP(width=8, use_bias=True), Margin(),
+    jg.optimizers.SGD(), jg.Training(steps=40, evaluate_every=20),
+)
 recipe = sweeps.Recipe(base, sweeps.product(sweeps.sweep("loss.margin", [0.5, 1.0]), sweeps.seeds(2)))
 '''
 

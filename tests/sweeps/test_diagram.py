@@ -56,6 +56,7 @@ def test_empty_cells_and_unfinished_runs(synthetic_results):
     assert np.isnan(diagram.agreement[0, 0])
     assert np.isnan(diagram.median_time[0, 0])
     assert np.isinf(diagram.median_time[0, 1])
+    np.testing.assert_array_equal(diagram.observed[0], [1000, 500, 500])
 
 
 def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
@@ -65,7 +66,7 @@ def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     assert len(lines) == 7
     assert lines[0].startswith(f"{X},{Y},seeds,comprehension,grokking")
     assert lines[1].startswith("0.2,0.01,3,0,0,0,3")
-    assert lines[1].endswith("inf")
+    assert lines[1].endswith("inf,1000")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-import os
+import contextlib
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -112,80 +111,70 @@ def test_measured_programs_are_remembered(toy, tmp_path):
     measured = engine.Profile(tmp_path / "profile.json").lookup(toy, engine.jax.devices()[0])
     assert measured.width >= 1
     assert measured.milliseconds > 0
-    assert '"width": %d' % measured.width in store.read(tmp_path)["provenance"][0].as_py()
+    assert f'"width": {measured.width}' in store.read(tmp_path)["provenance"][0].as_py()
 
 
 PROGRAM = """
 import sys
-from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[2])))
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import jaxgen as jg, sweeps
 from sweeps import checkpoint
-base = jg.Experiment.from_json(sys.argv[3])
-sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0, 2.0]), sweeps.sweep("training.steps", [500, 20000]), sweeps.seeds(3))
-if sys.argv[4] == "print":
-    save = checkpoint.save
+workdir, base, say = sys.argv[1:]
+save = checkpoint.save
+if say:
     checkpoint.save = lambda *a: (save(*a), print("saved", flush=True))
-sweeps.run(base, sweep, sys.argv[1], width=2, intervals=20, checkpoint_seconds=float(sys.argv[5]), quiet=True)
+steps = sweeps.sweep("training.steps", [500, 4000])
+sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0, 2.0]), steps, sweeps.seeds(3))
+options = {"width": 2, "intervals": 20, "checkpoint_seconds": 0.0, "quiet": True}
+sweeps.run(jg.Experiment.from_json(base), sweep, workdir, **options)
 """
 
 
-def launch(workdir, toy, say="", seconds=0.0):
-    command = [
-        sys.executable,
-        "-c",
-        PROGRAM,
-        str(workdir),
-        str(Path(__file__).parents[2]),
-        toy.to_json(),
-        say,
-        str(seconds),
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+@contextlib.contextmanager
+def launched(workdir, toy, say=""):
+    command = [sys.executable, "-c", PROGRAM, str(workdir), toy.to_json(), say]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def finish(workdir, toy):
+    with launched(workdir, toy) as process:
+        assert process.wait() == 0
+    return bits(workdir)
 
 
 def test_kill_9_at_any_moment_loses_nothing(toy, tmp_path):
-    whole = launch(tmp_path / "whole", toy)
-    assert whole.wait() == 0, whole.stderr.read()
     rng, kills, resumed = random.Random(0), 0, 0
-    for _ in range(40):
-        process = launch(tmp_path / "killed", toy, "print")
-        for _ in range(rng.randint(1, 25)):  # some chunks, each saved
-            if not process.stdout.readline():
-                break
-        time.sleep(rng.uniform(0, 0.02))
-        process.kill()
-        process.communicate()
+    while kills < 20:
+        with launched(tmp_path / "killed", toy, "say") as process:
+            for _ in range(rng.randint(2, 30)):  # some chunks, each saved
+                if not process.stdout.readline():
+                    break
+            time.sleep(rng.uniform(0, 0.02))
+            process.kill()
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL
         kills += 1
-        resumed += sum(
-            1 for s in checkpoint.load(tmp_path / "killed" / "inflight") for lane in s.lanes if lane and lane["step"]
-        )
+        saved = checkpoint.load(tmp_path / "killed" / "inflight")
+        resumed += sum(1 for s in saved for lane in s.lanes if lane and lane["step"])
         stored = store.read(tmp_path / "killed", ["steps"])["run_id"].to_pylist()
         assert len(stored) == len(set(stored))
     assert kills >= 3
     assert resumed >= 3
-    last = launch(tmp_path / "killed", toy)
-    assert last.wait() == 0, last.stderr.read()
-    assert bits(tmp_path / "killed") == bits(tmp_path / "whole")
-    assert len(bits(tmp_path / "whole")) == 18
+    killed, whole = finish(tmp_path / "killed", toy), finish(tmp_path / "whole", toy)
+    assert killed == whole
+    assert len(whole) == 18
 
 
 def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path):
-    process = launch(tmp_path / "stopped", toy, "print")
-    process.stdout.readline()
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    with launched(tmp_path / "stopped", toy, "say") as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(timeout=60) == 0
     saved = checkpoint.load(tmp_path / "stopped" / "inflight")
     assert any(lane and lane["step"] > 0 for s in saved for lane in s.lanes)
-    assert launch(tmp_path / "stopped", toy).wait() == 0
-    assert launch(tmp_path / "whole", toy).wait() == 0
-    assert bits(tmp_path / "stopped") == bits(tmp_path / "whole")
+    assert finish(tmp_path / "stopped", toy) == finish(tmp_path / "whole", toy)
 
 
 def test_max_hours_stops_in_time_and_resumably(toy, tmp_path):

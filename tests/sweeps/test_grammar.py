@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,10 +59,8 @@ def test_anything_else_is_refused(text):
 
 @given(st.text(max_size=30))
 def test_no_text_does_harm(text):
-    try:
-        grammar.assignment(f"a={text}")
-    except FieldError as error:
-        assert "a" in str(error)
+    with contextlib.suppress(FieldError):
+        assert len(grammar.assignment(f"a={text}")) >= 1
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5, unique=True))

@@ -1,3 +1,4 @@
+import flax.struct
 import pytest
 
 import jaxgen as jg
@@ -57,6 +58,7 @@ def test_a_bad_value_deep_in_a_sweep_is_found_before_anything_runs(toy):
         make_plan(toy, sweeps.sweep("task.train_fraction", [0.2, 0.4, 1.2]))
 
 
+@flax.struct.dataclass
 class WrongRows(jg.tasks.ModularAddition):
     """Promises more rows than it has."""
 
