@@ -1,7 +1,7 @@
 """Your own task, network and loss in one file: which is larger, with flipped labels?
 
-    python scripts/launch_sweep.py --sweep=examples/own_task.py --workdir=out/own
-    python scripts/phase_diagram.py --workdir=out/own --x=task.noise --y=loss.smoothing
+python scripts/launch_sweep.py --sweep=examples/own_task.py --workdir=out/own
+python scripts/phase_diagram.py --workdir=out/own --x=task.noise --y=loss.smoothing
 """
 
 import flax.linen as nn

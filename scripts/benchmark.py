@@ -68,7 +68,9 @@ def report(rates: dict, memory: dict, plan: dict) -> None:
     for name, values in rates.items():
         ratios = [a / b for a, b in zip(ours, values)]
         print(f"{name:8}{spread(values, ',.0f'):>28}{spread(ratios, '.2f'):>24}{memory[name] / 2**20:>10.0f} MiB")
-    print(f"planning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {plan['bytes'] / 2**20:.0f} MiB for the whole process")
+    print(
+        f"planning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {plan['bytes'] / 2**20:.0f} MiB for the whole process"
+    )
     if JSON.value:
         data = {"cores": CORES, "lane_steps_per_second": rates, "peak_bytes": memory, "planning": plan}
         Path(JSON.value).write_text(json.dumps(data, indent=1))

@@ -1,0 +1,42 @@
+"""What the README says is true."""
+
+import re
+from pathlib import Path
+
+import jaxgen
+import sweeps
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tour_runs_as_printed_but_smaller(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for large, small in (("0.85, 12", "0.85, 2"), ("1, 12", "1, 2"), ("seeds(3)", "seeds(1)"), ("3000", "100")):
+        assert large in code
+        code = code.replace(large, small)
+    monkeypatch.chdir(tmp_path)
+    space: dict = {}
+    exec(code, space)
+    assert len(space["results"].runs) == 4
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"tour", "diagram.png", "report.html"}
+
+
+def test_every_public_name_is_reached_from_the_readme_and_documented():
+    for module in (jaxgen.tasks, jaxgen.models, jaxgen.losses, jaxgen.optimizers, jaxgen, sweeps):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            assert thing.__doc__, name
+            if module in (jaxgen, sweeps):
+                assert re.search(rf"\b{name}\b", README), name
+
+
+def test_files_that_the_readme_names_exist():
+    for path in re.findall(r"\]\(([\w./]+)\)", README):
+        assert (ROOT / path).exists(), path
+    block = README[README.index("```\njaxgen/ ") :]
+    for name in re.findall(r"\b(\w+\.py)\b", block[: block.index("```", 4)]):
+        assert list(ROOT.glob(f"*/{name}")), name
+    assert len((ROOT / "examples" / "own_task.py").read_text().splitlines()) == int(
+        re.search(r"three in (\d+) lines", README)[1]
+    )
