@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import enum
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import flax.struct
@@ -20,7 +20,7 @@ import numpy as np
 from jaxgen import training
 from jaxgen.training import Rows, State
 
-ROW_BUCKETS = 8
+ROW_BUCKETS = 16
 MAX_INTERVALS = 128
 
 
@@ -82,7 +82,7 @@ class Result:
 
 
 def capacity(experiment: Any) -> int:
-    """How many rows a step computes: the train split rounded up to an eighth of the table.
+    """How many rows a step computes: the train split rounded up to a sixteenth of the table.
 
     It follows from the run alone, so that runs of a sweep over the train fraction share few programs and each still
     computes little more than its own rows.
@@ -149,7 +149,7 @@ class Program:
     def _chunk(self, experiments, rows, fresh, intervals, lanes):
         self.traces += 1
         every = self.template.training.evaluate_every
-        data = self._lift(training.load)(experiments, rows)
+        data = jax.vmap(training.load)(experiments, rows)
 
         def train_interval(experiment, data, lane):
             body = lambda _, state: training.step(experiment, data, self.capacity, state)  # noqa: E731
@@ -165,20 +165,20 @@ class Program:
 
         def interval(carry):
             i, lanes, curves = carry
-            lanes, measured = self._lift(train_interval)(experiments, data, lanes)
+            lanes, measured = jax.vmap(train_interval)(experiments, data, lanes)
             return i + 1, lanes, jax.tree.map(lambda c, m: c.at[i].set(m), curves, measured)
 
         def renew(lanes):
             begun, first = self._begin(experiments, rows, fresh)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
-            return self._lift(choose)(fresh, begun, lanes), first
+            return jax.vmap(choose)(fresh, begun, lanes), first
 
         shapes = jax.eval_shape(self._begin, experiments, rows, fresh)[1]
         blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
         curves = jax.tree.map(lambda a: jnp.zeros((MAX_INTERVALS, *a.shape), a.dtype), shapes)
         _, lanes, later = jax.lax.while_loop(some_run, interval, (jnp.int32(0), lanes, curves))
-        checksums = self._lift(checksum)(lanes.state.params)
+        checksums = jax.vmap(checksum)(lanes.state.params)
         return lanes, Output(lanes.status, lanes.state.step, checksums, first, later)
 
     def _begin(self, experiments, rows, fresh):
@@ -188,18 +188,7 @@ class Program:
             status = jnp.where(fresh, jnp.int32(Status.RUNNING), jnp.int32(Status.IDLE))
             return Lane(state, status, jnp.int32(-1)), training.evaluate(experiment, data, state)
 
-        return self._lift(begin)(experiments, rows, fresh)
-
-    def _lift(self, one: Callable) -> Callable:
-        """`one`, written for a run, as a function of W runs: vmap, or no batching at all for a single lane."""
-        if self.width > 1:
-            return jax.vmap(one)
-
-        def single(*arguments):
-            out = one(*jax.tree.map(lambda a: a[0], arguments))
-            return jax.tree.map(lambda a: a[None], out)
-
-        return single
+        return jax.vmap(begin)(experiments, rows, fresh)
 
 
 def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:

@@ -68,9 +68,8 @@ def report(rates: dict, memory: dict, plan: dict) -> None:
     for name, values in rates.items():
         ratios = [a / b for a, b in zip(ours, values)]
         print(f"{name:8}{spread(values, ',.0f'):>28}{spread(ratios, '.2f'):>24}{memory[name] / 2**20:>10.0f} MiB")
-    print(
-        f"planning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {plan['bytes'] / 2**20:.0f} MiB for the whole process"
-    )
+    size = f"{plan['bytes'] / 2**20:.0f} MiB for the whole process"
+    print(f"planning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {size}")
     if JSON.value:
         data = {"cores": CORES, "lane_steps_per_second": rates, "peak_bytes": memory, "planning": plan}
         Path(JSON.value).write_text(json.dumps(data, indent=1))
@@ -138,7 +137,7 @@ def ours() -> None:
 
     experiment = quickstart()
     write_check(experiment)
-    measured = profile.Profile().measure(experiment, jax.local_devices()[0])
+    measured = profile.Profile().measure(experiment, jax.local_devices())
     blocks(experiment, measured.width, measured.intervals, jax.local_devices() * 2)
 
 
@@ -225,7 +224,7 @@ def torch() -> None:
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(model(x), y)
             if len(losses) < CHECK_STEPS:
-                losses.append(float(loss))
+                losses.append(float(loss.detach()))
             loss.backward()
             optimizer.step()
         return steps

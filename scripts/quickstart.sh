@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the quickstart sweep and draws its phase diagram: about a minute on two CPU cores, after installation.
+# Trains the quickstart sweep and draws its phase diagram: about a minute and a half on two CPU cores, after installation.
 set -euo pipefail
 extras=""
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then extras="[cuda]"; fi

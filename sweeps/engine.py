@@ -146,6 +146,7 @@ class _Engine:
         groups = [g for g in self.plan.groups if g.pending]
         works = [self._work(group, self._measured(group)) for group in groups]
         with _signals(self.stop), ThreadPoolExecutor() as pool, store.Writer(self.path) as self.writer:
+            self.progress.begin()
             self.works = self._compiled_ahead(works, pool)
             self.current: _Work | None = next(self.works)
             slots = [slot for device in self.devices * BLOCKS_PER_DEVICE if (slot := self._start(device))]
@@ -184,7 +185,7 @@ class _Engine:
     def _measured(self, group: Group) -> Measured:
         if self.options.width is not None:
             return Measured(self.options.width, 16, 0.0, group.rows, 0.0, 0)
-        return self.profile.measure(group.template, self.devices[0])
+        return self.profile.measure(group.template, self.devices)
 
     def _compiled_ahead(self, works: list[_Work], pool: ThreadPoolExecutor) -> Iterator[_Work]:
         """The groups one after another, each compiled while the one before it trains."""

@@ -146,19 +146,19 @@ def predict(plan: Plan, profile: Profile) -> Prediction:
 
     Nothing of the sweep is trained: what is timed are scratch copies of one run.
     """
-    device, groups = jax.local_devices()[0], [g for g in plan.groups if g.pending]
+    devices, groups = jax.local_devices(), [g for g in plan.groups if g.pending]
     if not groups:
         return Prediction(0.0, 0, [], [], [])
-    reference = profile.measure(groups[0].template, device)
+    reference = profile.measure(groups[0].template, devices)
     first = _cost(groups[0].template)
     widths, milliseconds, memory = [], [], []
     for group in groups:
-        width = (profile.lookup(group.template, device) or reference).width
+        width = (profile.lookup(group.template, devices[0]) or reference).width
         cost = _cost(group.template)
         widths.append(width)
         milliseconds.append(reference.milliseconds * cost.flops / first.flops * groups[0].rows / reference.capacity)
         memory.append(int(reference.bytes * cost.bytes / first.bytes * width / reference.width))
-    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(jax.local_devices())
+    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(devices)
     compiling = reference.compile_seconds * len(groups)
     return Prediction(training_seconds + compiling, 2 * max(memory), widths, milliseconds, memory)
 

@@ -9,8 +9,11 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
-BETTER = 0.95  # a wider block must take less than this share of the time per lane
+WIDER, MAX_WIDTH = 4, {"cpu": 64}  # elsewhere memory is the limit
+BETTER = 0.9  # a wider block must take less than this share of the time per lane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,33 +63,26 @@ class Profile:
                 return Measured(**found)
         return None
 
-    def measure(self, experiment: Any, device: Any) -> Measured:
-        """What is known; if nothing is, measured on scratch copies of the experiment, and kept."""
-        found = self.lookup(experiment, device) or measure(experiment, device)
-        self.keep(experiment, device, found)
-        return found
-
-    def keep(self, experiment: Any, device: Any, found: Measured) -> None:
-        """Writes a measurement down."""
+    def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
+        """What is known; if nothing is, measured on scratch copies of the experiment. Kept in either case."""
+        found = self.lookup(experiment, devices[0]) or measure(experiment, devices)
         for path in self._paths:
-            known, key = _load(path), _key(experiment, device)
+            known, key = _load(path), _key(experiment, devices[0])
             if key not in known:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text(path, json.dumps(known | {key: dataclasses.asdict(found)}, indent=1, sort_keys=True))
+        return found
 
 
-def measure(experiment: Any, device: Any) -> Measured:
-    """Times blocks of growing width until a wider one is no faster per lane, or memory ends."""
-    width, wider = 1 if device.platform == "cpu" else 64, 4
-    best = _measure_width(experiment, device, width)
-    limit = 0.8 * (
-        (device.memory_stats() or {}).get("bytes_limit", float("inf")) if device.platform != "cpu" else float("inf")
-    )
-    while width * wider <= 65536:
-        width *= wider
-        if 2 * wider * best.bytes > limit:
-            break
-        found = _measure_width(experiment, device, width)
+def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
+    """Times blocks of growing width, on all devices at once, until a wider one is no faster per lane or memory ends."""
+    device = devices[0]
+    width = 1 if device.platform == "cpu" else 64
+    limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
+    best = _measure_width(experiment, devices, width)
+    while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
+        width *= WIDER
+        found = _measure_width(experiment, devices, width)
         if found.milliseconds > BETTER * best.milliseconds:
             break
         best = found
@@ -97,21 +94,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
 
 
-def _measure_width(experiment: Any, device: Any, width: int) -> Measured:
+def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
     start = time.perf_counter()
     program = Program(experiment, width)
-    program.compiled(device)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(program.compiled, devices))
     compiled = time.perf_counter() - start
     every = experiment.training.evaluate_every
     endless = experiment.override({"training.steps": (2**31 - 1) // every * every, "training.stop_patience": 0})
-    block, runs = Block(program, device), ((str(i), endless) for i in itertools.count())
+    blocks, runs = [Block(program, device) for device in devices], ((str(i), endless) for i in itertools.count())
 
     def milliseconds(intervals: int) -> float:
-        block.refill(runs)  # all lanes at first, later those that diverged
-        before, start = block.computed_steps, time.perf_counter()
-        block.launch(intervals)
-        block.harvest()
-        return 1e3 * (time.perf_counter() - start) / (block.computed_steps - before)
+        before, start = sum(b.computed_steps for b in blocks), time.perf_counter()
+        for block in blocks:
+            block.refill(runs)  # all lanes at first, later those that diverged
+            block.launch(intervals)
+        for block in blocks:
+            block.harvest()
+        seconds = time.perf_counter() - start
+        return 1e3 * seconds * len(devices) / (sum(b.computed_steps for b in blocks) - before)
 
     milliseconds(1)  # warm
     intervals, per_step = 1, milliseconds(1)
@@ -119,7 +120,8 @@ def _measure_width(experiment: Any, device: Any, width: int) -> Measured:
         intervals *= 2
         per_step = milliseconds(intervals)
     per_step = min([per_step] + [milliseconds(intervals) for _ in range(2)])
-    return Measured(width, intervals, round(per_step, 6), program.capacity, round(compiled, 2), program.memory(device))
+    size = program.memory(devices[0])
+    return Measured(width, intervals, round(per_step, 6), program.capacity, round(compiled, 2), size)
 
 
 def _key(experiment: Any, device: Any) -> str:

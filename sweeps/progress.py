@@ -39,6 +39,10 @@ class Progress:
         if self._live:
             self._live.stop()
 
+    def begin(self) -> None:
+        """Measuring is over: rates count from here."""
+        self._start = time.monotonic()
+
     def finished(self, steps: int, budget: int) -> None:
         """A run ended after `steps` of its `budget`."""
         self._done, self._done_steps, self._done_budget = (

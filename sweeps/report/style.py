@@ -184,9 +184,9 @@ def not_reached(observed: np.ndarray, budget: int) -> str:
     """What is said of cells where half of the seeds did not reach the threshold within what was `observed` of them.
 
     >>> not_reached(np.array([1000, 1000]), 1000), not_reached(np.array([1000, 200]), 1000)
-    ('not reached by step 1000', 'not reached by step 1000, or by the runs\' end')
+    ('not reached by step 1000', 'not reached by step 1000 or earlier end')
     """
-    return f"not reached by step {budget}" + (", or by the runs' end" if (observed < budget).any() else "")
+    return f"not reached by step {budget}" + (" or earlier end" if (observed < budget).any() else "")
 
 
 def step_range(diagram: Any) -> tuple[float, float]:

@@ -108,7 +108,7 @@ def test_another_structure_is_refused_with_the_field(base):
 
 
 def test_capacity_follows_from_the_run_alone(base):
-    assert [kernel.capacity(base.override({"task.train_fraction": f})) for f in (0.1, 0.14, 0.5, 1.0)] == [7, 7, 28, 49]
+    assert [kernel.capacity(base.override({"task.train_fraction": f})) for f in (0.1, 0.14, 0.5, 1.0)] == [4, 8, 24, 49]
     assert kernel.capacity(base.override({"training.batch_size": 5})) == 49
 
 

@@ -62,3 +62,14 @@ def test_cross_entropy_of_uniform_logits_is_log_n():
 
 def test_mse_of_zero_output_is_one_over_p():
     np.testing.assert_allclose(losses.MeanSquaredError()(jnp.zeros((3, 97)), jnp.array([0, 5, 96])), 1 / 97, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cross_entropy_is_minus_log_softmax(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        logits = (jax.random.normal(jax.random.key(0), (50, 7), jnp.float32) * 10).astype(dtype)
+        labels = jnp.arange(50, dtype=jnp.int32) % 7
+        got = losses.CrossEntropy(dtype=dtype)(logits, labels)
+        want = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
+        # XLA keeps bfloat16 in float32 within a fusion: one unit in the last place
+        np.testing.assert_allclose(np.float64(got), np.float64(want), rtol=float(jnp.finfo(dtype).eps), atol=0)

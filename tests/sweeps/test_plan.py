@@ -11,15 +11,15 @@ from sweeps.profile import Profile
 def test_runs_are_grouped_by_structure_and_capacity(toy):
     sweep = sweeps.product(
         sweeps.sweep("model.width", [8, 12]),
-        sweeps.sweep("task.train_fraction", [0.1, 0.13, 0.6]),
+        sweeps.sweep("task.train_fraction", [0.07, 0.09, 0.6]),
         sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]),
     )
     plan = make_plan(toy, sweep)
     assert sorted((g.template.model.width, g.rows, len(g.pending)) for g in plan.groups) == [
-        (8, 7, 4),
-        (8, 35, 2),
-        (12, 7, 4),
-        (12, 35, 2),
+        (8, 4, 4),
+        (8, 32, 2),
+        (12, 4, 4),
+        (12, 32, 2),
     ]
     assert plan.pending == 12
     assert plan.steps == 1200
@@ -27,8 +27,8 @@ def test_runs_are_grouped_by_structure_and_capacity(toy):
         assert len({plan.experiment(i).signature for _, i in group.pending}) == 1
         assert all(plan.experiment(i).run_id == run_id for run_id, i in group.pending)
     padding = {g.rows: g.padding for g in plan.groups}
-    assert padding[7] == pytest.approx(1 - (4 + 6) / 14)
-    assert padding[35] == pytest.approx(1 - 29 / 35)
+    assert padding[4] == pytest.approx(1 - (3 + 4) / 8)
+    assert padding[32] == pytest.approx(1 - 29 / 32)
 
 
 def test_a_point_that_occurs_twice_is_one_run(toy):
@@ -75,7 +75,7 @@ def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
     plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
     foretold = predict(plan, Profile())
     by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
-    assert 0 < by_rows[7] < by_rows[49]
+    assert 0 < by_rows[4] < by_rows[44]
     assert foretold.seconds > 0
     assert foretold.bytes > 2 * 4 * 3 * 12 * 21  # parameters and two moments, in two blocks
     assert all(w >= 1 for w in foretold.widths)
