@@ -44,26 +44,30 @@ class FieldError(ValueError):
         return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
 
 
-def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "") -> Any:
+def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "", added: bool = False) -> Any:
     """A number that can be swept without a new compilation.
 
     Args:
       default: the value when none is given.
       allowed: an interval such as "(0, 1]"; anything outside it is refused before anything compiles.
       doc: one line on what it means.
+      added: the field is younger than results that people keep: at its default it is left out of the run's identity.
     """
-    return flax.struct.field(default=default, metadata={"pytree_node": True, "allowed": allowed, "doc": doc})
+    metadata = {"pytree_node": True, "allowed": allowed, "doc": doc, "added": added}
+    return flax.struct.field(default=default, metadata=metadata)
 
 
-def static(default: Any, allowed: str | tuple = "", doc: str = "") -> Any:
+def static(default: Any, allowed: str | tuple = "", doc: str = "", added: bool = False) -> Any:
     """A part of the structure: each value is a compiled program of its own.
 
     Args:
       default: the value when none is given.
       allowed: an interval for a number, or a tuple of the choices.
       doc: one line on what it means.
+      added: as in `leaf`.
     """
-    return flax.struct.field(pytree_node=False, default=default, metadata={"allowed": allowed, "doc": doc})
+    metadata = {"allowed": allowed, "doc": doc, "added": added}
+    return flax.struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
 def fields(cls: type) -> list[dataclasses.Field]:
@@ -111,10 +115,15 @@ def rebuild(component: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(component, **values)
 
 
-def to_dict(component: Any) -> dict[str, Any]:
-    """The component as plain data: its type's name and its fields."""
+def to_dict(component: Any, canonical: bool = False) -> dict[str, Any]:
+    """The component as plain data: type and fields; `canonical` leaves out `added` ones at their default."""
     cls: Any = type(component)
-    return {"type": type_name(cls), **{f.name: plain(getattr(component, f.name)) for f in fields(cls)}}
+    data: dict[str, Any] = {"type": type_name(cls)}
+    for field in fields(cls):
+        value = getattr(component, field.name)
+        if not (canonical and field.metadata.get("added") and value == field.default):
+            data[field.name] = plain(value)
+    return data
 
 
 def from_dict(data: Any, kind: str) -> Any:

@@ -125,7 +125,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or TOML."""
-        parts = {name: component.to_dict(getattr(self, name)) for name in component.KINDS}
+        parts = {name: component.to_dict(getattr(self, name), canonical=True) for name in component.KINDS}
         return {"schema": SCHEMA, **parts, "seed": self.seed, "split_seed": self.split_seed}
 
     def to_json(self) -> str:

@@ -123,7 +123,7 @@ class Program:
                     shapes = jax.tree.map(place, self.shapes())
                     with self._lowering:  # so that the first device's trace serves the others
                         lowered = self._jitted.lower(*shapes)
-                    self._compiled[device] = lowered.compile()
+                    self._compiled[device] = lowered.compile(compiler_options=training.COMPILER_OPTIONS)
         return self._compiled[device]
 
     def shapes(self) -> tuple:

@@ -17,6 +17,9 @@ from jaxgen.probes.basic import masked_mean
 from jaxgen.tasks.task import Examples
 
 INIT, BATCHES, DATA = range(3)  # streams of a seed
+COMPILER_OPTIONS: dict[str, str | bool] = {
+    "xla_allow_excess_precision": False
+}  # or XLA computes bfloat16 losses in float32
 
 
 @flax.struct.dataclass
@@ -200,7 +203,7 @@ def train(experiment: Any) -> dict[str, np.ndarray]:
       not applied.
     """
 
-    @functools.partial(jax.jit, static_argnums=2)
+    @functools.partial(jax.jit, static_argnums=2, compiler_options=COMPILER_OPTIONS)
     def curves(experiment, rows, evaluations):
         data = load(experiment, rows)
         state = init(experiment, data)

@@ -3,9 +3,10 @@
     python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart
 
 The two-layer quadratic network learns (a + b) mod 31 from a fraction of all pairs, full batch, AdamW; train fraction ×
-weight decay, 12 × 12 cells × 3 seeds = 432 runs of at most 3,000 steps. About a minute on two CPU cores, and
-half a minute of compiling the first time. All four phases occur: generalisation at once with much data and moderate decay, a band of grokking along its boundary,
-memorisation with little data or little decay, and confusion where the decay is too strong to fit the train set.
+weight decay, 12 × 12 cells × 3 seeds = 432 runs of at most 3,000 steps. About a minute on two CPU cores, and half a
+minute of compiling the first time. All four phases occur: generalisation at once with much data and moderate decay, a
+band of grokking along its boundary, memorisation with little data or little decay, and confusion where the decay is too
+strong to fit the train set.
 """
 
 import jaxgen as jg

@@ -8,6 +8,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxgen import losses
+from jaxgen.training import COMPILER_OPTIONS
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "stablemax.json").read_text())
 DTYPES = losses.DTYPES
@@ -73,3 +74,16 @@ def test_cross_entropy_is_minus_log_softmax(dtype):
         want = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
         # XLA keeps bfloat16 in float32 within a fusion: one unit in the last place
         np.testing.assert_allclose(np.float64(got), np.float64(want), rtol=float(jnp.finfo(dtype).eps), atol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "gap"), [("float16", 7.62), ("bfloat16", 5.55), ("float32", 16.64), ("float64", 36.74)]
+)
+def test_a_compiled_loss_is_absorbed_where_its_dtype_says(dtype, gap):
+    """One competitor's exp(-gap) vanishes beside 1 at ln 2^(mantissa bits + 1), if the loss is really in its dtype."""
+    with jax.enable_x64(dtype == "float64"):
+        gaps = np.linspace(4, 40, 3601)
+        logits = jnp.asarray(np.stack([0 * gaps, -gaps], 1), jnp.float32)
+        labels = np.zeros(len(gaps), np.int32)
+        loss = jax.jit(losses.CrossEntropy(dtype=dtype).__call__, compiler_options=COMPILER_OPTIONS)(logits, labels)
+        np.testing.assert_allclose(gaps[np.argmax(loss == 0)], gap, atol=0.07 if "16" in dtype else 0.02)

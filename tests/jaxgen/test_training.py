@@ -37,19 +37,25 @@ def reference_weights():
     return params
 
 
-@pytest.mark.parametrize(
-    ("case", "loss", "b2"),
-    [
-        ("A", jg.losses.CrossEntropy(dtype="float64"), 0.99),
-        ("B", jg.losses.StableMaxCrossEntropy(dtype="float64"), 0.999),
-    ],
-)
-def test_float64_trajectories_match_the_reference(case, loss, b2):
+CROSS_ENTROPY = jg.losses.CrossEntropy(dtype="float64")
+EXACT = jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-25)
+FILTER = {"gradient_filter": "ema", "filter_decay": 0.98, "filter_gain": 2.0}
+CASES = {
+    "A": (CROSS_ENTROPY, EXACT.replace(b2=0.99)),
+    "B": (jg.losses.StableMaxCrossEntropy(dtype="float64"), EXACT),
+    "D": (CROSS_ENTROPY, jg.optimizers.PerpAdamW.released(learning_rate=0.01)),
+    "F": (CROSS_ENTROPY, jg.optimizers.Adam(b2=0.98, weight_decay=0.005, **FILTER)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_float64_trajectories_match_the_reference(case):
+    loss, optimizer = CASES[case]
     experiment = jg.Experiment(
         task=ReferenceTask(p=11),
         model=jg.models.MLP(width=16, depth=2),
         loss=loss,
-        optimizer=jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.0, b1=0.9, b2=b2, eps=1e-25),
+        optimizer=optimizer,
         training=jg.Training(dtype="float64"),
     )
     with training.numerics(experiment):
