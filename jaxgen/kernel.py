@@ -154,7 +154,7 @@ class Program:
         def train_interval(experiment, data, lane):
             body = lambda _, state: training.step(experiment, data, self.capacity, state)  # noqa: E731
             state = jax.lax.fori_loop(0, every, body, lane.state)
-            measured = training.evaluate(experiment, data, state)
+            measured = training.evaluate(experiment, data, self.capacity, state)
             new = judge(experiment, measured, lane, state)
             running = lane.status == Status.RUNNING
             return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
@@ -186,7 +186,7 @@ class Program:
             data = training.load(experiment, rows)
             state = training.init(experiment, data)
             status = jnp.where(fresh, jnp.int32(Status.RUNNING), jnp.int32(Status.IDLE))
-            return Lane(state, status, jnp.int32(-1)), training.evaluate(experiment, data, state)
+            return Lane(state, status, jnp.int32(-1)), training.evaluate(experiment, data, self.capacity, state)
 
         return jax.vmap(begin)(experiments, rows, fresh)
 

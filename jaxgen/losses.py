@@ -24,6 +24,10 @@ class CrossEntropy:
         shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
         return jnp.log(jnp.sum(jnp.exp(shifted), axis=-1)) - at_labels(shifted, labels)
 
+    def collapsed(self, outputs: jax.Array) -> jax.Array:
+        """Rows (rows,) whose fl(Σ exp(z - max z)) is exactly 1: all but the largest logit are absorbed."""
+        return absorbed(outputs.astype(self.dtype))
+
 
 @flax.struct.dataclass
 class StableMaxCrossEntropy:
@@ -37,6 +41,10 @@ class StableMaxCrossEntropy:
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
         return -at_labels(log_stablemax(outputs.astype(self.dtype)), labels)
+
+    def collapsed(self, outputs: jax.Array) -> jax.Array:
+        """Rows (rows,) whose fl(Σ s(z) / max s(z)) is exactly 1."""
+        return absorbed(log_stablemax(outputs.astype(self.dtype)))
 
 
 @flax.struct.dataclass
@@ -53,6 +61,14 @@ class MeanSquaredError:
         outputs = outputs.astype(self.dtype)
         error = outputs - jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
         return jnp.mean(jnp.square(error), axis=-1)
+
+
+def absorbed(logs: jax.Array) -> jax.Array:
+    """Rows whose fl(1 + Σ exp(x - max x)) is 1, the sum without the largest x: what no order of summation changes."""
+    terms = jnp.exp(logs - jnp.max(logs, axis=-1, keepdims=True))
+    columns = jax.lax.broadcasted_iota(jnp.int32, logs.shape, 1)
+    largest = columns == jax.lax.argmax(logs, 1, jnp.int32)[:, None]
+    return 1 + jnp.sum(jnp.where(largest, jnp.zeros_like(terms), terms), axis=-1) == 1
 
 
 def at_labels(values: jax.Array, labels: jax.Array) -> jax.Array:
@@ -74,4 +90,4 @@ def log_stablemax(logits: jax.Array) -> jax.Array:
     return log_s - jax.nn.logsumexp(log_s, axis=-1, keepdims=True)
 
 
-__all__ = ["CrossEntropy", "MeanSquaredError", "StableMaxCrossEntropy", "at_labels", "log_stablemax"]
+__all__ = ["CrossEntropy", "MeanSquaredError", "StableMaxCrossEntropy", "absorbed", "at_labels", "log_stablemax"]

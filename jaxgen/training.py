@@ -13,7 +13,7 @@ import optax
 from jaxgen import models
 from jaxgen.component import FieldError, leaf, static
 from jaxgen.probes import PROBES, Evaluation
-from jaxgen.probes.basic import masked_mean
+from jaxgen.probes.evaluation import masked_mean
 from jaxgen.tasks.task import Examples
 
 INIT, BATCHES, DATA = range(3)  # streams of a seed
@@ -30,6 +30,7 @@ class Training:
       steps: the budget; a multiple of `evaluate_every`.
       stop_accuracy, stop_patience: a run ends early once the accuracies of all `stop_splits` have been at least
         `stop_accuracy` for `stop_patience` steps; patience 0 never stops.
+      logit_scale: α, multiplies the outputs in the training loss (not in evaluations).
       evaluate_every: steps between two evaluations (there is one at step 0 too).
       batch_size: rows per step, without replacement from a fresh shuffle each epoch (a last, smaller batch is left
         out); None is full batch.
@@ -42,6 +43,7 @@ class Training:
     steps: int = leaf(3000, "[1, 2147483647]", "budget")
     stop_accuracy: float = leaf(0.99, "(0, 1]", "accuracy at which a run may end early")
     stop_patience: int = leaf(0, "[0, 2147483647]", "steps it must have stayed there; 0: never end early")
+    logit_scale: float = leaf(1.0, "(0, inf)", "multiplies the outputs in the training loss")
     evaluate_every: int = static(50, "[1, 2147483647]", "steps between evaluations")
     batch_size: int | None = static(None, "[1, 2147483647]", "rows per step; None: all")
     dtype: str = static("float32", ("float32", "float64"), "of parameters and optimizer state")
@@ -154,25 +156,33 @@ def batch(experiment: Any, data: Data, capacity: int, step: jax.Array) -> tuple[
     return data.inputs[picked], data.labels[picked], jnp.ones(size, bool)
 
 
-def step(experiment: Any, data: Data, capacity: int, state: State) -> State:
-    """One update of the parameters along the gradient of the mean loss of the batch."""
+def gradient(experiment: Any, data: Data, capacity: int, state: State) -> Any:
+    """The gradient of the mean loss of the next batch, with outputs times `training.logit_scale`."""
     inputs, labels, mask = batch(experiment, data, capacity, state.step)
 
     def objective(params):
-        return masked_mean(experiment.loss(apply(experiment, params, inputs), labels), mask)
+        outputs = apply(experiment, params, inputs) * experiment.training.logit_scale
+        return masked_mean(experiment.loss(outputs, labels), mask)
 
-    gradients = jax.grad(objective)(state.params)
+    return jax.grad(objective)(state.params)
+
+
+def step(experiment: Any, data: Data, capacity: int, state: State) -> State:
+    """One update of the parameters."""
+    gradients = gradient(experiment, data, capacity, state)
     updates, opt_state = optimizer(experiment).update(gradients, state.opt_state, state.params)
     return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
 
-def evaluate(experiment: Any, data: Data, state: State) -> dict[str, jax.Array]:
+def evaluate(experiment: Any, data: Data, capacity: int, state: State) -> dict[str, jax.Array]:
     """Every probe of the run, by name: scalars in the training dtype."""
     outputs = apply(experiment, state.params, data.inputs)
-    evaluation = Evaluation(experiment, state.params, outputs, data.labels, data.splits)
+    descend = functools.cache(lambda: gradient(experiment, data, capacity, state))
+    update = functools.cache(lambda: optimizer(experiment).update(descend(), state.opt_state, state.params)[0])
+    seen = Evaluation(experiment, state.params, outputs, data.labels, data.splits, descend, update)
     measured: dict[str, jax.Array] = {}
     for name in experiment.training.probes:
-        measured |= PROBES[name](evaluation)
+        measured |= PROBES[name](seen)
     return {name: value.astype(experiment.training.dtype) for name, value in measured.items()}
 
 
@@ -212,9 +222,9 @@ def train(experiment: Any) -> dict[str, np.ndarray]:
             state = jax.lax.fori_loop(
                 0, experiment.training.evaluate_every, lambda _, s: step(experiment, data, capacity, s), state
             )
-            return state, (state.step, evaluate(experiment, data, state))
+            return state, (state.step, evaluate(experiment, data, capacity, state))
 
-        first = (state.step, evaluate(experiment, data, state))
+        first = (state.step, evaluate(experiment, data, capacity, state))
         _, later = jax.lax.scan(interval, state, length=evaluations)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, later)
 

@@ -186,7 +186,7 @@ def write_check(experiment) -> None:
         step = jax.jit(lambda s: training.step(values, data, count, s))
         losses = []
         for _ in range(CHECK_STEPS):
-            losses.append(float(training.evaluate(values, data, state)["train/loss"]))
+            losses.append(float(training.evaluate(values, data, count, state)["train/loss"]))
             state = step(state)
     tokens, labels = np.asarray(data.inputs[:count]), np.asarray(data.labels[:count])
     np.savez(CHECK.value, first=first, second=second, tokens=tokens, labels=labels, losses=losses)

@@ -183,17 +183,17 @@ def _cost(experiment: Experiment) -> _Cost:
     return _Cost(analysis.get("flops") or 1.0, 2.0 * size(state) + 3.0 * size(outputs) + size(data))
 
 
-def _check_model(experiment: Experiment) -> None:
+def _check_model(template: Experiment) -> None:
     """Traces one forward pass: shapes that do not fit are found before anything compiles."""
-    numbers = training.numbers(experiment)
+    numbers = training.numbers(template)
 
     def forward(experiment, rows):
         data = training.load(experiment, rows)
-        return data, training.evaluate(experiment, data, training.init(experiment, data))
+        return data, training.evaluate(experiment, data, capacity(template), training.init(experiment, data))
 
-    rows = training.Rows.of(experiment.task)
+    rows = training.Rows.of(template.task)
     with training.numerics(numbers):
         data, _ = jax.eval_shape(forward, numbers, rows)
     if data.inputs.shape[0] != int(rows.counts.sum()):
         why = f"examples() gives {data.inputs.shape[0]} rows where rows() promises {int(rows.counts.sum())}"
-        raise FieldError("task", type(experiment.task).__name__, why)
+        raise FieldError("task", type(template.task).__name__, why)

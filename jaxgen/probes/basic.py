@@ -1,37 +1,10 @@
 """Loss and accuracy of every split, and the size of the weights."""
 
-from typing import Any
-
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-
-@flax.struct.dataclass
-class Evaluation:
-    """What a probe sees of one run.
-
-    Attributes:
-      experiment: the run.
-      params: its parameters.
-      outputs: (rows, outputs) of the network on all rows.
-      labels: (rows, …) targets.
-      splits: boolean masks (rows,) by name.
-    """
-
-    experiment: Any
-    params: Any
-    outputs: jax.Array
-    labels: jax.Array
-    splits: dict[str, jax.Array]
-
-
-def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Σ values[mask] / Σ mask in float32 or wider; NaN where the mask is empty."""
-    dtype = values.dtype if jnp.finfo(values.dtype).bits >= 32 else jnp.float32
-    kept = jnp.where(mask, values.astype(dtype), 0)
-    return jnp.sum(kept) / jnp.sum(mask, dtype=dtype)
+from jaxgen.probes.evaluation import Evaluation, masked_mean
 
 
 def loss(e: Evaluation) -> dict[str, jax.Array]:
@@ -49,3 +22,14 @@ def accuracy(e: Evaluation) -> dict[str, jax.Array]:
 def weight_norm(e: Evaluation) -> dict[str, jax.Array]:
     """√(Σ w²) over all parameters."""
     return {"weight_norm": optax.tree_utils.tree_norm(e.params)}
+
+
+def tensor_norms(e: Evaluation) -> dict[str, jax.Array]:
+    """√(Σ w²) of each tensor, named "norm/<tensor>"."""
+    return {f"norm/{name}": jnp.linalg.norm(w) for name, w in e.tensors(e.params).items()}
+
+
+def logit_scale(e: Evaluation) -> dict[str, jax.Array]:
+    """Root mean square of the outputs on each split, named "<split>/logit_rms"."""
+    squares = jnp.mean(jnp.square(e.outputs), axis=-1)
+    return {f"{name}/logit_rms": jnp.sqrt(masked_mean(squares, mask)) for name, mask in e.splits.items()}

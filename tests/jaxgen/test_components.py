@@ -7,7 +7,7 @@ import pytest
 from lanes import same_bits, train_in_block
 
 import jaxgen as jg
-from jaxgen import component, losses, models, optimizers, tasks
+from jaxgen import component, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
 ROWS = {
@@ -41,6 +41,7 @@ ROWS = {
     "grokfast-average": {"optimizer": optimizers.Adam(gradient_filter="average", filter_window=3)},
     "cosine": {"optimizer": optimizers.AdamW(schedule="cosine", warmup_steps=2, decay_steps=5)},
     "clamp": {"optimizer": optimizers.SGD(clamp=True, clamp_ratio=0.9, clamp_start=1)},
+    "every-probe": {"training": jg.Training(steps=6, evaluate_every=2, probes=tuple(probes.PROBES))},
     "minibatch": {"training": jg.Training(steps=6, evaluate_every=2, batch_size=3)},
     "float64": {"training": jg.Training(steps=6, evaluate_every=2, dtype="float64")},
 }

@@ -64,7 +64,7 @@ def test_float64_trajectories_match_the_reference(case):
         state = training.State(reference_weights(), None, jnp.int32(0))
         state = state.replace(opt_state=training.optimizer(values).init(state.params))
         step = jax.jit(lambda e, d, s: training.step(e, d, 48, s))
-        evaluate = jax.jit(training.evaluate)
+        evaluate = jax.jit(lambda e, d, s: training.evaluate(e, d, 48, s))
         points = {p["step"]: p for p in REFERENCE["cases"][case]["points"]}
         for t in range(201):
             if t in points:
@@ -73,6 +73,8 @@ def test_float64_trajectories_match_the_reference(case):
                 np.testing.assert_allclose(measured["weight_norm"], want["weight_norm"], rtol=1e-8)
                 first = jnp.sum(state.params["Linear_0"]["kernel"])
                 np.testing.assert_allclose(first, want["sum_first_layer"], rtol=1e-8)
+                collapse = jg.losses.CrossEntropy().collapsed(training.apply(values, state.params, data.inputs[:48]))
+                np.testing.assert_allclose(jnp.mean(collapse), want["softmax_collapse_float32"], atol=6e-4)
                 np.testing.assert_allclose(measured["train/accuracy"], want["train_accuracy"], atol=6e-5)
                 np.testing.assert_allclose(measured["test/accuracy"], want["test_accuracy"], atol=6e-5)
             state = step(values, data, state)
@@ -94,7 +96,7 @@ def test_evaluation_measures_each_split_by_hand(toy):
     values, rows = training.numbers(toy), training.Rows.of(toy.task)
     data = training.load(values, rows)
     state = training.init(values, data)
-    measured = training.evaluate(values, data, state)
+    measured = training.evaluate(values, data, 29, state)
     outputs = training.apply(values, state.params, data.inputs)
     for name, part in (("train", slice(0, 29)), ("test", slice(29, 49))):
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(outputs[part], data.labels[part]).mean()

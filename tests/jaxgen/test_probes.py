@@ -1,0 +1,78 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgen as jg
+from jaxgen import probes
+from jaxgen.probes import Evaluation
+
+
+def seen(experiment, outputs, labels, params=None, gradient=None, update=None):
+    outputs, labels = jnp.asarray(outputs, jnp.float32), jnp.asarray(labels, jnp.int32)
+    split = {"train": jnp.arange(len(labels)) < 2, "test": jnp.arange(len(labels)) >= 2}
+    return Evaluation(experiment, params, outputs, labels, split, lambda: gradient, lambda: update)
+
+
+@pytest.mark.parametrize(("dtype", "gap"), [("float16", 7.6), ("bfloat16", 5.5), ("float32", 16.6)])
+def test_collapse_sets_in_at_the_gap_of_the_dtype(toy, dtype, gap):
+    experiment = toy.override({"loss.dtype": dtype})
+    outputs = [[0.0, -gap * 0.97], [0.0, -gap * 1.03], [0.0, -gap * 1.03], [0.0, -gap * 1.03]]
+    measured = probes.collapse(seen(experiment, outputs, [0, 0, 0, 0]))
+    assert measured["train/collapse"] == measured["train/softmax_collapse"] == 0.5
+    assert measured["test/collapse"] == 1.0
+
+
+def test_stablemax_collapses_where_the_exponential_does_long_before(toy):
+    experiment = toy.override({"loss": jg.losses.StableMaxCrossEntropy()})
+    measured = probes.collapse(seen(experiment, [[40.0, -40.0], [40.0, -40.0], [1e9, -1e9], [1e9, -1e9]], [0, 0, 0, 0]))
+    assert measured["train/softmax_collapse"] == 1.0
+    assert measured["train/collapse"] == 0.0
+    assert measured["test/collapse"] == 1.0
+
+
+def test_zeros_are_counted_exactly(toy):
+    gradient = {"a": jnp.zeros(3), "b": jnp.array([0.0, 1e-37])}
+    outputs = [[200.0, 0.0], [1.0, 0.0], [0.0, 200.0], [20.0, 0.0]]
+    measured = probes.zeros(seen(toy, outputs, [0, 0, 0, 0], gradient=gradient))
+    assert measured["train/zero_loss"] == 0.5  # exp(-200) is absorbed and underflows
+    assert measured["train/zero_gradient"] == 0.5
+    assert measured["test/zero_loss"] == 0.5  # exp(-20) is absorbed beside 1
+    assert measured["test/zero_gradient"] == 0.0  # but its gradient is not 0
+    assert measured["zero_gradient_tensors"] == 0.5
+
+
+def test_alignment_is_1_for_pure_scaling_and_0_for_perpendicular_updates(toy):
+    params = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([1.0])}
+    gradient = jax.tree.map(lambda w: -1e-25 * w, params)  # squares underflow
+    update = {"a": jnp.array([-4.0, 3.0]), "b": jnp.array([0.0])}
+    measured = probes.alignment(seen(toy, [[0.0]], [0], params, gradient, update))
+    assert measured["cosine/gradient"] == pytest.approx(1.0)
+    assert measured["cosine/gradient/a"] == pytest.approx(1.0)
+    assert measured["cosine/update"] == pytest.approx(0.0, abs=1e-7)
+    assert measured["cosine/update/b"] == 0.0
+    assert measured["update_rms"] == pytest.approx(np.sqrt(25 / 3))
+
+
+def test_tensors_and_logits_are_measured_by_name(toy):
+    e = seen(toy, [[3.0, -3.0]] * 4, [0, 0, 0, 0], {"Linear_0": {"kernel": jnp.array([[3.0, 4.0]])}})
+    assert probes.tensor_norms(e) == {"norm/Linear_0.kernel": 5.0}
+    assert probes.logit_scale(e)["train/logit_rms"] == 3.0
+
+
+def test_perpendicular_training_keeps_updates_off_the_weights(toy):
+    watched = {
+        "training.probes": ("loss", "accuracy", "alignment"),
+        "optimizer": jg.optimizers.PerpSGD(learning_rate=0.1),
+    }
+    curves = jg.train(toy.override(watched))
+    assert np.abs(curves["cosine/update"]).max() < 1e-4
+    plain = jg.train(toy.override(watched | {"optimizer": jg.optimizers.SGD(learning_rate=0.1)}))
+    assert np.abs(plain["cosine/update"]).max() > 0.01
+
+
+def test_logit_scale_acts_in_training_only(toy):
+    scaled = jg.train(toy.override({"training.logit_scale": 8.0}))
+    plain = jg.train(toy)
+    assert scaled["train/loss"][0] == plain["train/loss"][0]
+    assert scaled["train/loss"][-1] != plain["train/loss"][-1]
