@@ -59,6 +59,9 @@ class Experiment:
             else:
                 value = component.checked(value, name)
             object.__setattr__(self, name, value)
+        if self.training.stop_frozen and not getattr(self.optimizer, "can_rest", False):
+            why = "this optimizer's steps depend on more than its state: nothing can be proved"
+            raise FieldError("training.stop_frozen", True, why)
         batch, rows = self.training.batch_size, self.task.rows()["train"]
         if batch is not None and batch > rows:
             raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import training
+from jaxgen.optimizers.parts import same_bits
 from jaxgen.training import Rows, State
 
 ROW_BUCKETS = 16
@@ -32,6 +33,7 @@ class Status(enum.IntEnum):
     FINISHED = 1  # trained to its budget
     STOPPED = 2  # ended early by its stop rule
     DIVERGED = 3  # a loss or the weight norm is not finite
+    FROZEN = 4  # proved never to change again
 
 
 @flax.struct.dataclass
@@ -67,7 +69,7 @@ class Result:
 
     Attributes:
       run_id, experiment: the run.
-      status: "finished", "stopped" or "diverged".
+      status: "finished", "stopped", "diverged" or "frozen".
       steps: how many it made.
       checksum: of its final parameters' bits.
       curves: "step" and every probe by name, (evaluations,).
@@ -156,6 +158,10 @@ class Program:
             state = jax.lax.fori_loop(0, every, body, lane.state)
             measured = training.evaluate(experiment, data, self.capacity, state)
             new = judge(experiment, measured, lane, state)
+            if self.template.training.stop_frozen:
+                at_rest = same_bits(lane.state.params, state.params) & (new.status == Status.RUNNING)
+                at_rest &= training.frozen(experiment, data, self.capacity, state)
+                new = new.replace(status=jnp.where(at_rest, jnp.int32(Status.FROZEN), new.status))
             running = lane.status == Status.RUNNING
             return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
 

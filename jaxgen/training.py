@@ -12,6 +12,7 @@ import optax
 
 from jaxgen import models
 from jaxgen.component import FieldError, leaf, static
+from jaxgen.optimizers.parts import same_bits
 from jaxgen.probes import PROBES, Evaluation
 from jaxgen.probes.evaluation import masked_mean
 from jaxgen.tasks.task import Examples
@@ -37,6 +38,8 @@ class Training:
       dtype: of parameters and optimizer state, "float32" or "float64".
       matmul_precision: "default", "high" or "highest".
       stop_splits: the splits that the stop rule watches.
+      stop_frozen: whether a run ends as "frozen" once it is proved that no later step changes a bit of its parameters
+        (see `jaxgen.optimizers.Optimizer.at_rest`); costs one step more per evaluation. Full batch only.
       probes: what is measured at each evaluation (`jaxgen.probes.PROBES`).
     """
 
@@ -49,11 +52,14 @@ class Training:
     dtype: str = static("float32", ("float32", "float64"), "of parameters and optimizer state")
     matmul_precision: str = static("highest", ("default", "high", "highest"), "of matrix products")
     stop_splits: tuple = static(("train", "test"), doc="splits that the stop rule watches")
+    stop_frozen: bool = static(False, doc="whether runs that can never change again end", added=True)
     probes: tuple = static(("loss", "accuracy", "weight_norm"), doc="what is measured")
 
     def check(self):
         if self.steps % self.evaluate_every:
             raise FieldError("steps", self.steps, f"must be a multiple of evaluate_every = {self.evaluate_every}")
+        if self.stop_frozen and self.batch_size is not None:
+            raise FieldError("stop_frozen", True, "needs full batches (batch_size = None): others differ at every step")
         for name in self.probes:
             if name not in PROBES:
                 raise FieldError("probes", name, f"must be among {', '.join(PROBES)}")
@@ -184,6 +190,13 @@ def evaluate(experiment: Any, data: Data, capacity: int, state: State) -> dict[s
     for name in experiment.training.probes:
         measured |= PROBES[name](seen)
     return {name: value.astype(experiment.training.dtype) for name, value in measured.items()}
+
+
+def frozen(experiment: Any, data: Data, capacity: int, state: State) -> jax.Array:
+    """Whether it is proved that no later step changes the parameters: one step changes no bit of them, and stays so."""
+    following = step(experiment, data, capacity, state)
+    unchanged = same_bits(state.params, following.params)
+    return unchanged & experiment.optimizer.at_rest(state.opt_state, following.opt_state)
 
 
 def needs_x64(experiment: Any) -> bool:

@@ -1,6 +1,9 @@
 """The optimizers, each by its direction."""
 
+from typing import Any
+
 import flax.struct
+import jax
 import optax
 
 from jaxgen.component import leaf, static
@@ -43,6 +46,15 @@ class Adam(Optimizer):
     def direction(self) -> optax.GradientTransformation:
         """Adam's."""
         return parts.scale_by_adam(self.b1, self.b2, self.eps)
+
+    def at_rest(self, before: Any, after: Any) -> jax.Array:
+        """Here: the first moment is exactly 0 before and after the step.
+
+        So (1 - b1) g rounded to 0; g is the same at the next step, m stays 0, and with it the direction, whatever the
+        second moment and the bias corrections do.
+        """
+        moments = [s.m for s in (*parts.adam_states(before), *parts.adam_states(after))]
+        return parts.same_bits(moments, jax.tree.map(jax.numpy.zeros_like, moments))
 
 
 @flax.struct.dataclass
@@ -131,6 +143,11 @@ class Muon(Optimizer):
     b1: float = leaf(0.9, "[0, 1)", "Adam's first decay rate")
     b2: float = leaf(0.999, "[0, 1)", "Adam's second decay rate")
     eps: float = leaf(1e-8, "(0, inf)", "Adam's eps")
+
+    @property
+    def can_rest(self) -> bool:
+        """Never: no rule is known."""
+        return False
 
     def direction(self) -> optax.GradientTransformation:
         """Muon's, with Adam's for vectors."""

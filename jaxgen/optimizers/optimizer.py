@@ -1,6 +1,9 @@
 """What all optimizers share: decay, gradient filters, projection, schedule and norm clamp around a direction."""
 
+from typing import Any
+
 import flax.struct
+import jax
 import optax
 
 from jaxgen.component import FieldError, leaf, static
@@ -64,6 +67,19 @@ class Optimizer:
     def direction(self) -> optax.GradientTransformation:
         """From gradients to what is multiplied by -lr."""
         raise NotImplementedError
+
+    @property
+    def can_rest(self) -> bool:
+        """Whether `at_rest` can prove anything: updates must depend on parameters, gradient and state alone."""
+        return self.schedule == "constant" and self.gradient_filter == "none" and not self.clamp
+
+    def at_rest(self, before: Any, after: Any) -> jax.Array:
+        """Whether steps that change no bit of the parameters, and the state from `before` to `after`, always go on so.
+
+        Here: no bit of the state changed either. The gradient depends on the parameters alone (full batch), so the next
+        step is the same step.
+        """
+        return parts.same_bits(before, after)
 
     def transform(self) -> optax.GradientTransformation:
         """The whole optimizer."""

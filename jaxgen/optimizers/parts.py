@@ -86,6 +86,18 @@ def _root_mean(r, g, b2):
     return jnp.sqrt(b2 * jnp.square(r * up) + (1 - b2) * jnp.square(g * up)) * down
 
 
+def adam_states(state: Any) -> list[AdamState]:
+    """Every `AdamState` within an optimizer state."""
+    found = jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, AdamState))
+    return [s for s in found if isinstance(s, AdamState)]
+
+
+def same_bits(a: Any, b: Any) -> jax.Array:
+    """Whether all floats of two trees are equal (step counts are left out; -0 equals 0; NaN equals nothing)."""
+    pairs = [(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.array(True), *(jnp.all(x == y) for x, y in pairs)]))
+
+
 def grokfast_ema(decay, gain) -> optax.GradientTransformation:
     """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233): g ← g + gain · m, m ← decay · m + (1 - decay) · g, m₀ = g₀."""
 

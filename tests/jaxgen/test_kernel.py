@@ -134,3 +134,49 @@ def test_occupancy_counts_idle_lanes(base):
     drain(block, iter([("0", base)]))
     assert block.useful_steps == 100
     assert block.computed_steps == 400
+
+
+FROZEN = {
+    # float16 losses are exactly 0, with exactly zero gradients, once the logits are far enough apart
+    "adam": {
+        "optimizer": jg.optimizers.Adam(learning_rate=0.05, b1=0.5),
+        "loss": jg.losses.CrossEntropy(dtype="float16"),
+        "training.logit_scale": 50.0,
+    },
+    # the decay takes all weights to exactly 0, where the quadratic network has no gradient
+    "sgd": {"optimizer": jg.optimizers.SGD(learning_rate=1.0, weight_decay=0.5)},
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_frozen_run_would_never_have_changed_again(base, name):
+    settings = {"training.steps": 4000, "training.evaluate_every": 20, **FROZEN[name]}
+    run = base.override({**settings, "training.stop_frozen": True})
+    frozen = train_in_block(Program(run, 2), {0: run})[0]
+    assert frozen.status == "frozen"
+    assert frozen.steps < 3500
+    whole = train_in_block(Program(base.override(settings), 2), {0: base.override(settings)})[0]
+    assert whole.steps == 4000
+    assert whole.checksum == frozen.checksum
+    for curve, longer in ((frozen.curves[k], whole.curves[k]) for k in frozen.curves if k != "step"):
+        np.testing.assert_array_equal(curve, longer[: len(curve)])
+        assert (longer[len(curve) :] == curve[-1]).all()
+
+
+def test_runs_that_still_move_are_not_frozen(base):
+    run = base.override({"training.stop_frozen": True, "loss.dtype": "float16"})
+    assert train_in_block(Program(run, 1), {0: run})[0].status == "finished"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training.batch_size": 5},
+        {"optimizer": jg.optimizers.Muon()},
+        {"optimizer": jg.optimizers.SGD(schedule="warmup", warmup_steps=3)},
+        {"optimizer": jg.optimizers.Adam(gradient_filter="ema")},
+    ],
+)
+def test_what_cannot_be_proved_is_refused(base, changes):
+    with pytest.raises(jg.FieldError, match="stop_frozen"):
+        base.override({"training.stop_frozen": True, **changes})

@@ -191,3 +191,31 @@ def test_an_unreadable_checkpoint_only_costs_time(toy, tmp_path):
     (tmp_path / "inflight" / "x.npz").write_bytes(b"PK nonsense")
     np.savez(tmp_path / "inflight" / "y.npz", a=np.ones(3))
     assert len(sweeps.run(toy, sweeps.seeds(2), tmp_path, **FAST).runs) == 2
+
+
+COMPILES = """
+import sys
+import jax, jax.monitoring
+jax.config.update("jax_num_cpu_devices", 2)
+import jaxgen as jg, sweeps
+found = {"cache_hits": 0, "cache_misses": 0}
+def listen(event, **_):
+    name = event.rpartition("/")[2]
+    found[name] = found.get(name, 0) + 1
+jax.monitoring.register_event_listener(listen)
+sweeps.run(jg.Experiment.from_json(sys.argv[2]), sweeps.seeds(4), sys.argv[1], width=1, quiet=True)
+print(found["cache_misses"], found["cache_hits"])
+"""
+
+
+def test_a_second_start_compiles_nothing(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def start(workdir):
+        command = [sys.executable, "-c", COMPILES, str(tmp_path / workdir), toy.to_json()]
+        return [int(n) for n in subprocess.check_output(command, text=True).split()]
+
+    first, second = start("first"), start("second")
+    assert first[0] == 2  # one program, two devices
+    assert second[0] == 0
+    assert second[1] >= 2
