@@ -33,7 +33,7 @@ class Larger(jg.Task):
 
 
 class Net(nn.Module):
-    """Any flax module will do; fields named `outputs` and `vocabulary` are filled in from the task."""
+    """A flax module; fields named `outputs` and `vocabulary` are filled in from the task."""
 
     width: int = 64
     outputs: int | None = None

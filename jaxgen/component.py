@@ -13,6 +13,8 @@ import importlib
 import inspect
 import math
 import re
+import sys
+import sysconfig
 import textwrap
 import types
 import typing
@@ -29,6 +31,14 @@ KINDS = {
     "loss": "jaxgen.losses",
     "optimizer": "jaxgen.optimizers",
     "training": "jaxgen.training",
+}
+
+REQUIRED = {
+    "task": ("rows", "examples", "correct", "outputs", "vocabulary"),
+    "model": ("init", "apply"),
+    "loss": ("__call__",),
+    "optimizer": ("transform",),
+    "training": ("steps", "evaluate_every", "stop_splits", "probes"),
 }
 
 
@@ -92,6 +102,9 @@ def checked(component: Any, where: str) -> Any:
         raise FieldError(
             where, component, "must be a component: an instance of a flax.struct.dataclass or a flax module"
         )
+    missing = [name for name in REQUIRED.get(where, ()) if not hasattr(component, name)]
+    if missing:
+        raise FieldError(where, type_name(cls), f"is no {where}: it has no {', '.join(missing)}")
     hints, values = _hints(cls), {}
     for field in fields(cls):
         value, name = getattr(component, field.name), f"{where}.{field.name}"
@@ -147,7 +160,8 @@ def from_dict(data: Any, kind: str) -> Any:
 def unknown(name: str, known: list[str]) -> FieldError:
     """The error for a field that does not exist, with the nearest one that does."""
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    some = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    hint = f"did you mean {near[0]}?" if near else f"known: {some}"
     error = FieldError(name, None, hint)
     error.args = (f"unknown field {name}: {hint}",)
     return error
@@ -171,20 +185,45 @@ def _is_ours(cls: type) -> bool:
 
 
 def _fingerprint(cls: type) -> str:
-    text = []
-    for base in cls.__mro__:
-        if base.__module__.split(".")[0] in ("builtins", "jaxgen", "flax", "abc", "typing"):
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        except (OSError, TypeError):  # typed into a prompt: there is no source to read
-            text.append(base.__qualname__)
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        text.append(ast.unparse(tree))
-    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:8]
+    """Of the class's source, its bases', and of what they use: functions, classes and constants of the user's files."""
+    texts: dict[str, str] = {}
+    _collect(cls, texts)
+    return hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:8]
+
+
+def _collect(thing: Any, texts: dict[str, str]) -> None:
+    name = thing.__qualname__
+    if name in texts:
+        return
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    except (OSError, TypeError, SyntaxError):
+        raise FieldError(
+            name, name, "has no source that can be read: define it in a file, so that edits are noticed"
+        ) from None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    texts[name] = ast.unparse(tree)
+    known = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
+    for used in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & known.keys()):
+        value = known[used]
+        if isinstance(value, (int, float, str, tuple)):
+            texts[f"{name}.{used}"] = f"{used} = {value!r}"
+        elif isinstance(value, (type, types.FunctionType)) and _is_users(value):
+            _collect(value, texts)
+    for base in thing.__mro__[1:] if isinstance(thing, type) else ():
+        if _is_users(base):
+            _collect(base, texts)
+
+
+def _is_users(thing: Any) -> bool:
+    """Whether a class or function is neither ours nor installed."""
+    if thing.__module__.split(".")[0] in ("jaxgen", "sweeps", "builtins"):
+        return False
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    installed = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return file is None or not any(file.startswith(folder) for folder in installed)
 
 
 def _find_class(name: str, kind: str) -> type:

@@ -19,6 +19,7 @@ from jaxgen.component import FieldError
 from jaxgen.training import Training
 
 SCHEMA = 1
+FLOAT32_MAX = 3.4028234663852886e38
 SEEDS = {"seed": "[0, 2147483647]", "split_seed": "[-1, 2147483647]"}
 
 
@@ -62,7 +63,14 @@ class Experiment:
         if self.training.stop_frozen and not getattr(self.optimizer, "can_rest", False):
             why = "this optimizer's steps depend on more than its state: nothing can be proved"
             raise FieldError("training.stop_frozen", True, why)
-        batch, rows = self.training.batch_size, self.task.rows()["train"]
+        if self.training.dtype == "float32":
+            for path, value in self.flat().items():
+                if isinstance(value, float) and abs(value) > FLOAT32_MAX:
+                    raise FieldError(path, value, f"must be at most {FLOAT32_MAX:.3g} in float32")
+        splits = self.task.rows()
+        if next(iter(splits), None) != "train":
+            raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
+        batch, rows = self.training.batch_size, splits["train"]
         if batch is not None and batch > rows:
             raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")
 
@@ -142,6 +150,8 @@ class Experiment:
         Raises:
           FieldError: an unknown field or type, a value that is not allowed, or data of a newer schema.
         """
+        if not isinstance(data, Mapping):
+            raise FieldError("experiment", data, "must be a table")
         schema = data.get("schema", SCHEMA)
         if schema != SCHEMA:
             raise FieldError("schema", schema, f"this version reads schema {SCHEMA}: use the jaxgen that wrote it")
@@ -164,7 +174,11 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> "Experiment":
         """The experiment written by `to_json`."""
-        return cls.from_dict(json.loads(text))
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise FieldError("json", text[:40], f"cannot be read: {error}") from None
+        return cls.from_dict(data)
 
     def structure_json(self) -> str:
         """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""

@@ -63,6 +63,8 @@ class Training:
         for name in self.probes:
             if name not in PROBES:
                 raise FieldError("probes", name, f"must be among {', '.join(PROBES)}")
+        if not self.stop_splits:
+            raise FieldError("stop_splits", self.stop_splits, "must name at least one split")
         for name in ("loss", "accuracy"):
             if name not in self.probes:
                 raise FieldError("probes", self.probes, f"must have {name!r}: phases are made of it")

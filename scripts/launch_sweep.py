@@ -6,9 +6,11 @@
 
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
+
+Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the input is not allowed.
 """
 
-from pathlib import Path
+import sys
 
 import jax
 from absl import flags
@@ -34,6 +36,8 @@ WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuri
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
 
+STOPPED = 75  # "try again", as batch systems understand it
+
 
 def main() -> None:
     recipe = command.find_recipe(RECIPE.value, SWEEP.value)
@@ -41,8 +45,9 @@ def main() -> None:
     axes = [grammar.assignment(text) for text in SET.value]
     if SEEDS.value is not None:
         axes.append(sweeps.seeds(SEEDS.value))
-    if axes:
-        points = spec.replaced(points, sweeps.product(*axes))
+    sweeps.product(*axes)  # refuses an axis that is given twice
+    for axis in axes:
+        points = spec.replaced(points, axis)
     if DRY_RUN.value:
         return show(*engine.foresee(base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value))
     results = sweeps.run(
@@ -58,7 +63,11 @@ def main() -> None:
         max_compiles=MAX_COMPILES.value,
         checkpoint_seconds=CHECKPOINT.value,
     )
-    print(f"{len(results.table(['run_id']))} runs are stored in {Path(WORKDIR.value)}")
+    stored = len(results.table(["run_id"]))
+    if stored < len(results.run_ids):
+        print(f"{stored} of {len(results.run_ids)} runs are stored in {WORKDIR.value}: the same command continues")
+        sys.exit(STOPPED)
+    print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
 
 
 def show(plan, prediction) -> None:

@@ -27,18 +27,19 @@ WHERE = flags.DEFINE_multi_string("where", [], "Holds another field at one value
 
 def main() -> None:
     results = sweeps.Results(WORKDIR.value)
-    axes = [path for path in results.specification["axes"] if path not in ("seed", "split_seed")]
+    where = {}
+    for text in WHERE.value:
+        (path, values), *_ = grammar.assignment(text, "where").axes.items()
+        if len(values) != 1 or path in where:
+            raise FieldError(path, values, "is held at one value")
+        where[path] = values[0]
+    varied = {path: values for path, values in results.specification["axes"].items() if len(values) > 1}
+    axes = [path for path in varied if path not in ("seed", "split_seed", *where)]
     if len(axes) < 2 and None in (X.value, Y.value):
         raise FieldError("x", X.value, f"give --x and --y: the sweep has {len(axes)} axis apart from seeds")
     left = [path for path in axes if path not in (X.value, Y.value)]
     x = X.value or left.pop(0)
     y = Y.value or left.pop(0)
-    where = {}
-    for text in WHERE.value:
-        (path, values), *_ = grammar.assignment(text).axes.items()
-        if len(values) != 1:
-            raise FieldError(path, values, "is held at one value")
-        where[path] = values[0]
     diagram = results.phase_diagram(
         x, y, threshold=THRESHOLD.value, budget=BUDGET.value, gap=GAP.value, sustained=SUSTAINED.value, where=where
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+import jax
 from absl import app, flags
 
 from jaxgen import FieldError
@@ -30,8 +31,15 @@ def main(program: Callable[[], None]) -> None:
             refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
         try:
             program()
-        except (FieldError, StoreError) as error:
+        except (FieldError, StoreError, OSError) as error:
             refuse(error)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
+        except KeyboardInterrupt:
+            print("interrupted: the same command continues", file=sys.stderr)
+            sys.exit(130)
 
     logging.getLogger("jax").setLevel(logging.WARNING)  # absl shows INFO, and jax says there which backends are missing
     app.run(run, flags_parser=parse)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
     if not len(runs):
         raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
     fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
+    x, y = (f"{path}.type" if f"{path}.type" in fields else path for path in (x, y))  # a whole component as an axis
     for path in (x, y, *where):
         if path not in fields:
             raise unknown(path, fields)
@@ -147,21 +149,25 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
         raise FieldError("y", y, "must be another axis than x")
     keep = np.ones(len(runs), bool)
     for path, value in where.items():
-        keep &= (runs[path] == value).to_numpy()
+        keep &= _held(runs[path], value)
         if not keep.any():
-            raise FieldError(path, value, f"no run has it; there are {_listed(runs[path])}")
+            raise FieldError(path, value, f"no run has it; there are {_listed(runs[path], 60)}")
     curves = {name: values[keep] for name, values in results.curves(*ACCURACIES).items()}
     runs = runs[keep].reset_index(drop=True)
     for path in fields:
-        if path not in (x, y, *SEEDS) and runs[path].nunique(dropna=False) > 1:
-            raise FieldError(
-                path, _listed(runs[path]), f"differs between runs: hold it at one value with where ({path}=…)"
-            )
+        if path in (x, y, *SEEDS) or runs[path].nunique(dropna=False) == 1:
+            continue
+        by_type = [axis for axis in (x, y) if axis.endswith(".type") and path.startswith(axis.removesuffix("type"))]
+        if not by_type or runs.groupby(by_type)[path].nunique(dropna=False).max() > 1:
+            why = f"differs between runs: hold it at one value with where ({path}=…)"
+            raise FieldError(path, _listed(runs[path]), why)
 
     train, test = (
         phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
     )
-    label = phases.phases(train, test, runs["steps"].to_numpy(), (runs["status"] == "diverged").to_numpy(), definition)
+    untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
+    observed = np.where(untested, -1, runs["steps"].to_numpy())
+    label = phases.phases(train, test, observed, (runs["status"] == "diverged").to_numpy(), definition)
     (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
     counts = np.zeros((len(y_values), len(x_values), len(Phase)), int)
     np.add.at(counts, (rows, columns, label), 1)
@@ -169,12 +175,28 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
     return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results)
 
 
+def _held(column: pd.Series, value: Any) -> np.ndarray:
+    """Which runs have a value; a number that nobody has exactly stands for the only one within a percent of it."""
+    if value is None:
+        return column.isna().to_numpy()
+    if isinstance(value, tuple):
+        value = json.dumps(value)
+    exact = (column == value).to_numpy()
+    if exact.any() or isinstance(value, (str, bool)) or not pd.api.types.is_numeric_dtype(column):
+        return exact
+    near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
+    return (column == near[0]).to_numpy() if len(near) == 1 else exact
+
+
 def _places(column: pd.Series) -> tuple[list, np.ndarray]:
-    """The values of an axis, ascending, and where each run stands among them; with a None among them they are texts."""
+    """The values of an axis, ascending (None as a text after the others), and where each run stands among them."""
+    values = sorted(column.dropna().unique())
+    places = pd.Index(values).get_indexer(column)
+    names = [v.item() if hasattr(v, "item") else v for v in values]
     if column.isna().any():
-        column = column.map(lambda v: "None" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v))
-    values = sorted(column.unique())
-    return [v.item() if hasattr(v, "item") else v for v in values], pd.Index(values).get_indexer(column)
+        names = [f"{v:g}" if isinstance(v, float) else str(v) for v in names] + ["None"]
+        places = np.where(column.isna(), len(values), places)
+    return names, places
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -202,6 +224,7 @@ def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
     return float(survival.quantiles[below][0]) if below.any() else float("inf")
 
 
-def _listed(values: pd.Series) -> str:
+def _listed(values: pd.Series, most: int = 6) -> str:
     found = sorted(values.dropna().unique())
-    return ", ".join(map(str, found[:6])) + (" …" if len(found) > 6 else "")
+    texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in found] + ["None"] * bool(values.isna().any())
+    return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")

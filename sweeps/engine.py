@@ -16,9 +16,9 @@ from typing import Any
 
 import jax
 
-from jaxgen import Experiment
+from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, capacity
-from sweeps import checkpoint, store
+from sweeps import checkpoint, phases, store
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
 from sweeps.profile import Measured, Profile, set_up_jax
 from sweeps.progress import Progress
@@ -51,6 +51,17 @@ class Options:
     checkpoint_seconds: float = 10.0
     quiet: bool = False
 
+    def __post_init__(self):
+        for name in ("width", "intervals", "devices", "max_compiles"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= 1):
+                raise FieldError(name, value, "must be a whole number of at least 1")
+        for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and value >= low):
+                raise FieldError(name, value, f"must be a number {'above' if low else 'of at least'} 0")
+
 
 def run(
     base: Experiment,
@@ -80,6 +91,9 @@ def run(
       sweeps.store.StoreError: results cannot be written.
     """
     path, settings = Path(workdir), Options(**options)
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise FieldError("name", name, "must be printable text")
+    phases.definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **(definition or {})})
     set_up_jax()
     check_same(path, name, base, sweep)
     plan = make_plan(base, sweep, settings.max_compiles)
@@ -88,7 +102,7 @@ def run(
         damaged = store.set_damaged_aside(path)
         plan.drop(store.stored_ids(path))
         write_specification(path, name, base, sweep, definition or {}, description)
-        with Progress(plan.pending, plan.steps, settings.quiet) as progress:
+        with Progress(plan.pending, plan.steps, settings.quiet or not (plan.pending or damaged)) as progress:
             for shard in damaged:
                 progress.note(f"{shard} could not be read: set aside in {path / 'damaged'}, its runs are trained again")
             if plan.pending:

@@ -15,8 +15,8 @@ _LITERALS = {"true": True, "false": False, "none": None}
 LIMIT = 1_000_000
 
 
-def assignment(text: str) -> spec.Sweep:
-    """The axis that `path=values` describes.
+def assignment(text: str, flag: str = "set") -> spec.Sweep:
+    """The axis that `path=values`, given to a flag, describes.
 
     >>> list(assignment("seed=range(2)"))
     [{'seed': 0}, {'seed': 1}]
@@ -26,7 +26,7 @@ def assignment(text: str) -> spec.Sweep:
     """
     path, equals, right = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path.strip()):
-        raise FieldError("set", text, "must look like task.train_fraction=linspace(0.3,0.7,9)")
+        raise FieldError(flag, text, "must look like task.train_fraction=linspace(0.3,0.7,9)")
     return spec.sweep(path.strip(), values(right, path.strip()))
 
 

@@ -5,8 +5,12 @@ Times are infinite where a threshold was not reached: the run is censored at the
 
 import dataclasses
 import enum
+from typing import Any
 
 import numpy as np
+
+from jaxgen import FieldError
+from jaxgen.component import unknown
 
 
 class Phase(enum.IntEnum):
@@ -43,6 +47,28 @@ class Definition:
             self.sustained, f"{self.sustained} evaluations in a row"
         )
         return f"accuracy ≥ {self.threshold:g} ({crossing}), budget {self.budget} steps, gap {self.gap} steps"
+
+
+LIMITS = {"threshold": (float, 0, 1), "budget": (int, 1, 2**31), "gap": (int, 0, 2**31), "sustained": (int, 0, 2**31)}
+
+
+def definition(**values: Any) -> Definition:
+    """A `Definition` of checked values.
+
+    Raises:
+      FieldError: a name is unknown, or a value is not allowed.
+    """
+    for name, value in values.items():
+        if name not in LIMITS:
+            raise unknown(name, list(LIMITS))
+        kind, low, high = LIMITS[name]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not low <= value <= high or kind(value) != value:
+            raise FieldError(
+                name, value, f"must be {'a number' if kind is float else 'a whole number'} in [{low}, {high}]"
+            )
+        values[name] = kind(value)
+    return Definition(**values)
 
 
 def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1) -> np.ndarray:

@@ -1,15 +1,19 @@
 """What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
 
 import dataclasses
+import json
+from typing import Any
 
 import jax
+import numpy as np
 
-from jaxgen import Experiment, FieldError, training
+from jaxgen import Experiment, FieldError, Task, training
 from jaxgen.kernel import Program, capacity
 from sweeps.profile import Profile
 from sweeps.spec import Sweep
 
 MAX_COMPILES = 100
+LOOKED_AT = 1_000_000  # rows of a table whose values are checked
 
 
 @dataclasses.dataclass
@@ -83,6 +87,8 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     Raises:
       FieldError: a value of an axis is not allowed, or more than `max_compiles` programs would be compiled.
     """
+    if not isinstance(sweep, Sweep) or not len(sweep):
+        raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, … and have at least one point")
     _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
     run_ids: set[str] = set()
@@ -97,8 +103,11 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         group.pending.append((run_id, index))
         group.budgets.append((experiment.training.steps, experiment.task.rows()["train"]))
     _check_compiles(base, sweep, max_compiles, len(groups))
+    tables: set[str] = set()
     for template in {structure: group.template for (structure, _), group in groups.items()}.values():
-        _check_model(template)
+        table = json.dumps(json.loads(template.structure_json())["task"])
+        _check_model(template, table in tables)
+        tables.add(table)
     ordered = sorted(groups.values(), key=lambda g: -g.steps)
     return Plan(base, sweep, ordered, run_ids, len(sweep) - len(run_ids))
 
@@ -183,17 +192,54 @@ def _cost(experiment: Experiment) -> _Cost:
     return _Cost(analysis.get("flops") or 1.0, 2.0 * size(state) + 3.0 * size(outputs) + size(data))
 
 
-def _check_model(template: Experiment) -> None:
-    """Traces one forward pass: shapes that do not fit are found before anything compiles."""
-    numbers = training.numbers(template)
+def _check_model(template: Experiment, seen: bool) -> None:
+    """Traces one step and one evaluation, and looks at one table of examples, before anything of them compiles.
 
-    def forward(experiment, rows):
-        data = training.load(experiment, rows)
-        return data, training.evaluate(experiment, data, capacity(template), training.init(experiment, data))
+    Args:
+      template: the first run of a structure.
+      seen: whether a table of its task was looked at before.
 
-    rows = training.Rows.of(template.task)
+    Raises:
+      FieldError: names what has the wrong shape or range.
+    """
+    task, name = template.task, type(template.task).__name__
+    numbers, rows = training.numbers(template), training.Rows.of(task)
+    total = int(rows.counts.sum())
+    step = lambda e, d, s: training.step(e, d, capacity(template), s)  # noqa: E731
     with training.numerics(numbers):
-        data, _ = jax.eval_shape(forward, numbers, rows)
-    if data.inputs.shape[0] != int(rows.counts.sum()):
-        why = f"examples() gives {data.inputs.shape[0]} rows where rows() promises {int(rows.counts.sum())}"
-        raise FieldError("task", type(template.task).__name__, why)
+        data = jax.eval_shape(training.load, numbers, rows)
+        if data.inputs.shape[0] != total:
+            raise FieldError(
+                "task", name, f"examples() gives {data.inputs.shape[0]} rows where rows() promises {total}"
+            )
+        if type(task).correct is Task.correct and data.labels.shape != (total,):
+            raise FieldError("task", name, f"has labels of shape {data.labels.shape} where {(total,)} is needed")
+        state = jax.eval_shape(training.init, numbers, data)
+        outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs)
+        if outputs.shape != (total, task.outputs):
+            why = f"gives outputs of shape {outputs.shape} where the task needs {(total, task.outputs)}"
+            raise FieldError("model", type(template.model).__name__, why)
+        for part, function in (("loss", template.loss), ("task.correct", task.correct)):
+            shape = jax.eval_shape(function, outputs, data.labels).shape
+            if shape != (total,):
+                raise FieldError(part, shape, f"must give one value per row, shape {(total,)}")
+        splits = [*rows.names, *(s for s in data.splits if s not in rows.names)]
+        for split in template.training.stop_splits:
+            if split not in splits:
+                raise FieldError("training.stop_splits", split, f"must be among {', '.join(splits)}")
+        jax.eval_shape(step, numbers, data, state)
+        if total <= LOOKED_AT and not seen:
+            _check_values(task, name, jax.device_get(jax.jit(training.load)(numbers, rows)))
+
+
+def _check_values(task: Any, name: str, data: training.Data) -> None:
+    kinds = [("inputs", data.inputs, task.vocabulary, "vocabulary")]
+    if type(task).correct is Task.correct:
+        kinds.append(("labels", data.labels, task.outputs, "outputs"))
+    for what, values, size, limit in kinds:
+        if size is not None and np.issubdtype(values.dtype, np.integer):
+            low, high = int(values.min()), int(values.max())
+            if low < 0 or high >= size:
+                raise FieldError(
+                    "task", name, f"has {what} from {low} to {high}: {limit} = {size} allows 0 to {size - 1}"
+                )

@@ -59,18 +59,22 @@ class Profile:
     def lookup(self, experiment: Any, device: Any) -> Measured | None:
         """What is known of the experiment's signature on this kind of device."""
         for path in self._paths:
-            if found := _load(path).get(_key(experiment, device)):
-                return Measured(**found)
+            with contextlib.suppress(KeyError, TypeError):  # not what we wrote: as if nothing were known
+                found = Measured(**_load(path)[_key(experiment, device)])
+                if found.width >= 1 and found.intervals >= 1 and found.milliseconds > 0:
+                    return found
         return None
 
     def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
         """What is known; if nothing is, measured on scratch copies of the experiment. Kept in either case."""
         found = self.lookup(experiment, devices[0]) or measure(experiment, devices)
         for path in self._paths:
-            known, key = _load(path), _key(experiment, devices[0])
-            if key not in known:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_text(path, json.dumps(known | {key: dataclasses.asdict(found)}, indent=1, sort_keys=True))
+            known, new = _load(path), {_key(experiment, devices[0]): dataclasses.asdict(found)}
+            if known | new != known:
+                ignored: Any = OSError if path == cache_folder() / "profile.json" else ()
+                with contextlib.suppress(ignored):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_text(path, json.dumps(known | new, indent=1, sort_keys=True))
         return found
 
 
@@ -131,9 +135,10 @@ def _key(experiment: Any, device: Any) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
         return {}
+    return known if isinstance(known, dict) else {}
 
 
 def set_up_jax() -> None:

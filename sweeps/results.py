@@ -1,6 +1,5 @@
 """What a sweep has found so far: a table of runs, their curves, and the pictures that are queries over them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.component import unknown
 from sweeps import phases, store
+from sweeps.workdir import read_specification
 
 HIDDEN = ("experiment", "provenance", "checksum")
 
@@ -25,26 +25,26 @@ class Results:
     """
 
     def __init__(self, workdir: str | Path, run_ids: set[str] | None = None):
-        self.workdir, self._only = Path(workdir), run_ids
-        if not (self.workdir / "sweep.json").is_file():
+        self.workdir, self.run_ids = Path(workdir), run_ids
+        if read_specification(self.workdir) is None:
             raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
 
     @property
     def specification(self) -> dict[str, Any]:
         """The sweep's own record: name, base experiment, axes, definitions, launches."""
-        return json.loads((self.workdir / "sweep.json").read_text())
+        return read_specification(self.workdir) or {}
 
     @property
     def runs(self) -> pd.DataFrame:
         """A row per run: `run_id`, `status`, `steps`, every field of its experiment, `final/…` values."""
-        names = [c for c in self._columns() if not c.startswith("curve/") and c not in HIDDEN]
+        names = [c for c in store.columns(self.workdir) if not c.startswith("curve/") and c not in HIDDEN]
         return self.table(names).to_pandas()
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """The stored columns (see `sweeps.store`), a row per run, in the order of run_ids."""
         table = store.read(self.workdir, columns)
-        if self._only is not None:
-            table = table.filter(pa.compute.is_in(table["run_id"], pa.array(sorted(self._only), pa.string())))
+        if self.run_ids is not None:
+            table = table.filter(pa.compute.is_in(table["run_id"], pa.array(sorted(self.run_ids), pa.string())))
         return table.sort_by("run_id")
 
     def curves(self, *names: str) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ class Results:
         table = self.table(columns)
         for column in columns:
             if column not in table.schema.names:
-                known = [c.removeprefix("curve/") for c in self._columns() if c.startswith("curve/")]
+                known = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
                 raise unknown(column.removeprefix("curve/"), known)
         return {column.removeprefix("curve/"): _padded(table[column]) for column in columns}
 
@@ -75,16 +75,7 @@ class Results:
             budgets = self.table(["training.steps"])
             chosen["budget"] = min(budgets["training.steps"].to_pylist()) if len(budgets) else 1
         chosen.setdefault("gap", chosen["budget"] // 5)
-        found = phases.Definition(**chosen)
-        for name, low, high in (
-            ("threshold", 0, 1),
-            ("budget", 1, np.inf),
-            ("gap", 0, np.inf),
-            ("sustained", 0, np.inf),
-        ):
-            if not low <= getattr(found, name) <= high:
-                raise FieldError(name, getattr(found, name), f"must be in [{low}, {high}]")
-        return found
+        return phases.definition(**chosen)
 
     def phase_diagram(
         self,
@@ -114,18 +105,14 @@ class Results:
     def to_xarray(self) -> xr.Dataset:
         """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`."""
         runs = self.runs
-        names = [c.removeprefix("curve/") for c in self._columns() if c.startswith("curve/")]
+        names = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
+        if not len(runs):
+            return xr.Dataset()
         data = {name: (("run", "evaluation"), values) for name, values in self.curves(*names).items()}
         fixed = [c for c in runs if runs[c].nunique(dropna=False) == 1 and c != "run_id"]
         varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
         attributes = {c: runs[c].iloc[0] for c in fixed} if len(runs) else {}
         return xr.Dataset(data, coords=varying, attrs={k: v for k, v in attributes.items() if v is not None})
-
-    def _columns(self) -> list[str]:
-        found: dict[str, None] = {}
-        for path in store.shards(self.workdir):
-            found.update(dict.fromkeys(store.pq.read_schema(path).names))
-        return list(found) or ["run_id"]
 
 
 def _padded(column: pa.ChunkedArray) -> np.ndarray:

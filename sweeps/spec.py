@@ -50,7 +50,11 @@ def sweep(path: str, values: Sequence) -> Sweep:
     Raises:
       FieldError: there are no values, or one stands twice.
     """
-    values = [v.item() if hasattr(v, "item") else v for v in values]
+    if not isinstance(path, str):
+        raise FieldError("path", path, "must be text, such as 'optimizer.weight_decay'")
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise FieldError(path, values, "an axis needs a list of values")
+    values = [_plain(path, v) for v in values]
     if not values:
         raise FieldError(path, values, "an axis needs at least one value")
     seen = set()
@@ -134,21 +138,21 @@ def chain(*parts: Sweep) -> Sweep:
 
 
 def replaced(whole: Sweep, axis: Sweep) -> Sweep:
-    """`whole` with `axis` in the place of those factors that set its paths, or as one factor more.
+    """`whole` with `axis` in the place of the first factor that sets one of its paths, or as the last factor.
 
     Raises:
       FieldError: a path of `axis` is tied to others in `whole` (by `zip` or `chain`).
     """
-    kept, paths = [], set(axis.axes)
+    kept, paths, place = [], set(axis.axes), len(whole.factors)
     for factor in whole.factors:
-        others = set(factor.axes) - paths
+        others = sorted(set(factor.axes) - paths)
         if not set(factor.axes) & paths:
             kept.append(factor)
         elif others:
-            raise FieldError(
-                min(paths), None, f"is tied to {', '.join(sorted(others))} in this sweep: it cannot be set alone"
-            )
-    return product(axis, *kept)
+            raise FieldError(min(paths), None, f"is tied to {', '.join(others)} in this sweep: it cannot be set alone")
+        else:
+            place = min(place, len(kept))
+    return product(*kept[:place], axis, *kept[place:])
 
 
 def linspace(start: float, stop: float, count: int) -> list[float]:
@@ -169,7 +173,18 @@ def logspace(start: float, stop: float, count: int) -> list[float]:
     [0.01, 0.1, 1.0, 10.0]
     """
     _check_count("logspace", count)
+    for exponent in (start, stop):
+        if not -300 <= exponent <= 300:
+            raise FieldError("logspace exponent", exponent, "must be in [-300, 300]: ends are powers of ten")
     return [_rounded(10.0**e) for e in linspace(start, stop, count)]
+
+
+def _plain(path: str, value: Any) -> Any:
+    if getattr(value, "ndim", 0):
+        raise FieldError(path, value, "values are single numbers, texts or components")
+    if isinstance(value, list):
+        return tuple(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def _check_count(name: str, count: int) -> None:

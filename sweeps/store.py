@@ -1,6 +1,7 @@
 """The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
 
-A shard appears under its name only when it is complete (written aside, fsynced, moved). Small shards are merged into
+A shard appears under its name, which has a hash of its content, only when it is complete (written aside, fsynced,
+moved). Small shards are merged into
 larger ones; a crash in between leaves runs in two shards, which readers count once. Columns:
 
   run_id, status, steps, checksum        the run and how it ended
@@ -10,13 +11,16 @@ larger ones; a crash in between leaves runs in two shards, which readers count o
   curve/step, curve/<probe>              lists: every evaluation
 """
 
+import contextlib
 import errno
+import hashlib
+import io
 import json
 import queue
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +45,28 @@ def shards(workdir: Path) -> list[Path]:
 
 
 def stored_ids(workdir: Path) -> set[str]:
-    """The run_ids that a workdir holds."""
+    """The run_ids that a workdir holds, in shards that can be read."""
     found: set[str] = set()
     for path in shards(workdir):
-        found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
+        with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
+            found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
     return found
 
 
+def columns(workdir: Path) -> list[str]:
+    """The columns that the shards of a workdir have."""
+    found: dict[str, None] = {}
+    for path in shards(workdir):
+        with _readable(path):
+            found.update(dict.fromkeys(pq.read_schema(path).names))
+    return list(found)
+
+
 def set_damaged_aside(workdir: Path) -> list[Path]:
-    """Reads every shard whole and moves those that cannot be read to `damaged/`; their runs count as not trained."""
+    """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
     moved = []
     for path in shards(workdir):
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for _ in file.iter_batches(batch_size=4096):
-                    pass
-        except (OSError, pa.ArrowException):
+        if not path.is_file() or not path.stem.endswith(_digest(path.read_bytes())):
             aside = Path(workdir) / "damaged"
             aside.mkdir(exist_ok=True)
             shutil.move(path, aside / f"{uuid.uuid4().hex[:8]}-{path.name}")
@@ -87,17 +97,25 @@ def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
     tables = []
     for path in shards(workdir):
         try:
-            with pq.ParquetFile(path) as file:
+            with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
                 have = file.schema_arrow.names
+                if "run_id" not in have:
+                    raise pa.ArrowInvalid("it has no run_id")
                 wanted = None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have]
                 tables.append(file.read(columns=wanted))
         except FileNotFoundError:
             return read(workdir, columns)  # merged into another shard meanwhile
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(
-                f"{path} cannot be read ({error}): launch the sweep again to train its runs anew"
-            ) from None
     return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read ({error}): launch the sweep again to train its runs anew") from None
 
 
 class Writer:
@@ -158,18 +176,19 @@ class Writer:
     def _write(self, data: pa.Table, level: int) -> None:
         curves = [name for name in data.schema.names if name.startswith("curve/")]
         floats = [f"{name}.list.element" for name in curves if name != "curve/step"]
-        write_atomically(
-            self._folder / f"L{level}-{uuid.uuid4().hex}.parquet",
-            lambda path: pq.write_table(
-                data,
-                path,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
-                column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
-                write_page_checksum=True,
-            ),
+        buffer = io.BytesIO()
+        pq.write_table(
+            data,
+            buffer,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
+            column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
+            write_page_checksum=True,
         )
+        content = buffer.getvalue()
+        path = self._folder / f"L{level}-{_digest(content)}.parquet"
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
     def _merge(self, level: int) -> None:
         small = sorted(self._folder.glob(f"L{level}-*.parquet"))
@@ -178,6 +197,10 @@ class Writer:
             for path in small:
                 path.unlink()
             self._merge(level + 1)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _row(result: Result, provenance: str) -> dict[str, Any]:

@@ -61,13 +61,16 @@ def read_specification(workdir: Path) -> dict[str, Any] | None:
         found = json.loads((workdir / "sweep.json").read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise FieldError("workdir", str(workdir), f"its sweep.json cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("schema", 0) > SCHEMA:
-        schema = found.get("schema") if isinstance(found, dict) else None
-        raise FieldError(
-            "workdir", str(workdir), f"was written with schema {schema}, this version reads {SCHEMA}: update jaxgen"
-        )
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        why = f"was written with schema {schema}, this version reads {SCHEMA}: update jaxgen"
+        raise FieldError("workdir", str(workdir), why)
+    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
+    for key, kind in kinds.items():
+        if schema != SCHEMA or not isinstance(found.get(key), kind):
+            raise FieldError("workdir", str(workdir), f"its sweep.json is damaged ({key}): use another directory")
     return found
 
 
@@ -77,6 +80,8 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     Raises:
       FieldError: what differs, and what to do.
     """
+    if str(workdir) in ("", "."):
+        raise FieldError("workdir", str(workdir), "must be a directory of its own")
     held = read_specification(workdir)
     if held is None:
         if workdir.exists() and not workdir.is_dir():
@@ -87,7 +92,7 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
             "workdir", str(workdir), f"holds the sweep {held['name']!r}, not {name!r}: use another directory"
         )
     free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
-    old, new = held["fields"], json.loads(json.dumps(base.flat()))
+    old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
     for path in sorted(old.keys() | new.keys()):
         if path not in free and path.split(".")[0] not in free and old.get(path) != new.get(path):
             why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
@@ -116,7 +121,7 @@ def write_specification(
         "definition": definition,
         "launches": [*held.get("launches", []), launch],
     }
-    write_text(workdir / "sweep.json", json.dumps(data, indent=1, ensure_ascii=False))
+    write_text(workdir / "sweep.json", json.dumps(data, indent=1))
 
 
 def environment(device: Any) -> dict[str, str]:
@@ -131,6 +136,11 @@ def environment(device: Any) -> dict[str, str]:
         "device_kind": device.device_kind,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the names of users' types alone: an edited component is still the same sweep."""
+    return {k: v.partition("#")[0] if k.endswith(".type") and isinstance(v, str) else v for k, v in fields.items()}
 
 
 def _summary(values: list) -> Any:

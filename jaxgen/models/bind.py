@@ -4,9 +4,21 @@ from typing import Any
 
 import flax.linen as nn
 
+from jaxgen.component import FieldError
+
 
 def bind(model: nn.Module, task: Any) -> nn.Module:
-    """`model` with its fields `vocabulary` and `outputs` taken from the task, where it has them and they are None."""
-    sizes = {"vocabulary": task.vocabulary, "outputs": task.outputs}
-    missing = {k: v for k, v in sizes.items() if getattr(model, k, 0) is None and v is not None}
+    """`model` with its fields `vocabulary` and `outputs` taken from the task, where it has them and they are None.
+
+    Raises:
+      FieldError: they are set, and too small for the task.
+    """
+    missing = {}
+    for name, size in (("vocabulary", task.vocabulary), ("outputs", task.outputs)):
+        if size is None or not hasattr(model, name):
+            continue
+        if (own := getattr(model, name)) is None:
+            missing[name] = size
+        elif own < size:
+            raise FieldError(f"model.{name}", own, f"must be at least the task's {size}")
     return model.clone(**missing)

@@ -196,18 +196,30 @@ def test_users_components_take_part(toy):
 
 
 def test_an_edited_component_is_a_new_run(tmp_path):
-    def name_of(body: str) -> str:
-        source = (
-            f"import flax.struct\n\n@flax.struct.dataclass\nclass Edited:\n    def loss(self, o, y):\n        {body}\n"
-        )
+    def name_of(body: str, helper: str = "") -> str:
+        head = f"{helper}import flax.struct\n\n@flax.struct.dataclass\nclass Edited:\n    def loss(self, o, y):\n"
         path = tmp_path / f"f{len(list(tmp_path.glob('*.py')))}.py"
-        path.write_text(source)
+        path.write_text(f"{head}        {body}\n")
         return component.type_name(command.load_file(str(path)).Edited)
 
     first = name_of("return o + y")
     assert name_of("return o - y") != first
     assert name_of("return  o  +  y  # a comment") == first
     assert name_of('"""A docstring."""\n        return o + y') == first
+    helper = "HALF = 0.5\n\ndef half(x):\n    return HALF * x\n\n"
+    used = name_of("return half(o)", helper)
+    assert name_of("return half(o)", helper.replace("HALF * x", "x")) != used
+    assert name_of("return half(o)", helper.replace("0.5", "0.25")) != used
+    assert name_of("return half(o)", helper + "OTHER = 3\n\n") == used
+
+
+def test_a_component_without_source_is_refused(toy):
+    space: dict = {}
+    exec(
+        "import flax.struct\n@flax.struct.dataclass\nclass Typed:\n    def __call__(self, o, y): return o[:, 0]", space
+    )
+    with pytest.raises(FieldError, match="define it in a file"):
+        toy.override({"loss": space["Typed"]()})
 
 
 @flax.struct.dataclass

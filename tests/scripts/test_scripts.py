@@ -10,11 +10,19 @@ import pytest
 import sweeps
 
 ROOT = Path(__file__).parents[2]
+RECIPE = "--recipe=quickstart"
 
 
 def script(name, *arguments):
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_places_that_cannot_be_written_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = script("launch_sweep", RECIPE, "--scale=smoke", f"--workdir={tmp_path / 'file' / 'x'}")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +109,9 @@ def test_a_users_file(tmp_path):
     unknown = script("replay", f"--workdir={workdir}", f"--run_id={run_id}")
     assert unknown.returncode == 2
     assert "import the file that defines it" in unknown.stderr
-
-
-RECIPE = "--recipe=quickstart"
+    file.write_text(OWN.replace("jnp.square(", "jnp.abs("))
+    edited = script("launch_sweep", f"--sweep={file}", f"--workdir={workdir}", "--dry_run")
+    assert "4 runs, 0 stored, 4 to train" in edited.stdout, edited.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,6 +135,10 @@ RECIPE = "--recipe=quickstart"
         ("launch_sweep", [RECIPE, "--max_hours=soon"], "max_hours"),
         ("launch_sweep", [RECIPE, "extra"], "unexpected argument"),
         ("launch_sweep", ["--sweep=none.py"], "must be a Python file"),
+        ("launch_sweep", [RECIPE, "--set=task.p=logspace(1,400,3)"], "logspace exponent = 400"),
+        ("launch_sweep", [RECIPE, "--set=model.outputs=7"], "must be at least the task's 31"),
+        ("launch_sweep", [RECIPE, "--set=optimizer.learning_rate=1e39"], "at most 3.4e+38 in float32"),
+        ("launch_sweep", [RECIPE, "--devices=0"], "devices"),
         ("phase_diagram", [], "holds no sweep"),
         ("replay", ["--run_id=x"], "x"),
     ],

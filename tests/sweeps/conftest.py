@@ -32,7 +32,9 @@ def synthetic_results(tmp_path):
     def write(axes, seeds=2, kind=None, name="demo <b>&"):
         workdir = tmp_path / "sweep"
         workdir.mkdir()
-        (workdir / "sweep.json").write_text(json.dumps({"name": name, "definition": {"gap": 600, "budget": STEPS}}))
+        definition = {"gap": 600, "budget": STEPS}
+        held = {"schema": 1, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
+        (workdir / "sweep.json").write_text(json.dumps(held))
         base = Experiment(
             tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW()
         )

@@ -74,7 +74,7 @@ def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     [
         (lambda r: r.phase_diagram("task.train_fractoin", Y), "did you mean task.train_fraction"),
         (lambda r: r.phase_diagram(X, X), "another axis"),
-        (lambda r: r.phase_diagram(X, "task.p"), r"optimizer.weight_decay = '0.01, 1.0': differs between runs"),
+        (lambda r: r.phase_diagram(X, "task.p"), r"optimizer.weight_decay = '0.01, 1': differs between runs"),
         (lambda r: r.phase_diagram(X, Y, threshold=1.5), "threshold = 1.5"),
         (lambda r: r.phase_diagram(X, Y, budget=0), "budget = 0"),
         (lambda r: r.phase_diagram(X, Y, gap=-1), "gap = -1"),

@@ -74,8 +74,9 @@ def test_one_program_is_traced_per_signature_and_capacity(toy, tmp_path, monkeyp
     init = kernel.Program.__init__
     monkeypatch.setattr(kernel.Program, "__init__", lambda self, *a: (init(self, *a), programs.append(self))[0])
     sweeps.run(toy, GRID, tmp_path, **FAST)
-    assert sorted(p.traces for p in programs) == [1, 1]
-    assert all(len(p._compiled) == 2 for p in programs)
+    compiled = [p for p in programs if p._compiled]
+    assert [p.traces for p in compiled] == [1, 1]
+    assert all(len(p._compiled) == 2 for p in compiled)
 
 
 def test_a_run_is_replayed_to_the_same_bits(toy, tmp_path):
@@ -104,6 +105,35 @@ def test_bad_input_writes_and_compiles_nothing(toy, tmp_path, monkeypatch):
         with pytest.raises(FieldError):
             sweeps.run(toy, sweep, tmp_path / "out", **FAST)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("width", 0),
+        ("width", 2.0),
+        ("devices", 0),
+        ("devices", -1),
+        ("intervals", 0),
+        ("max_hours", 0),
+        ("max_hours", float("nan")),
+        ("name", ""),
+        ("definition", {"foo": 1}),
+        ("definition", {"threshold": "x"}),
+    ],
+)
+def test_bad_options_are_refused(toy, tmp_path, option, value):
+    with pytest.raises(FieldError, match=option if option != "definition" else "foo|threshold"):
+        sweeps.run(toy, sweeps.seeds(1), tmp_path / "out", **{option: value})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"toy": {"widht": 1}}', "\x00"])
+def test_a_damaged_profile_is_measured_anew(toy, tmp_path, text):
+    (tmp_path / "profile.json").write_text(text)
+    profile = engine.Profile(tmp_path / "profile.json")
+    profile._paths = profile._paths[:1]
+    assert profile.lookup(toy, engine.jax.devices()[0]) is None
 
 
 def test_measured_programs_are_remembered(toy, tmp_path):
@@ -216,6 +246,6 @@ def test_a_second_start_compiles_nothing(toy, tmp_path, monkeypatch):
         return [int(n) for n in subprocess.check_output(command, text=True).split()]
 
     first, second = start("first"), start("second")
-    assert first[0] == 2  # one program, two devices
+    assert first[0] == 3  # one program on two devices, and a look at the task's table
     assert second[0] == 0
     assert second[1] >= 2

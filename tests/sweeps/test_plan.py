@@ -1,4 +1,6 @@
+import flax.linen as nn
 import flax.struct
+import jax.numpy as jnp
 import pytest
 
 import jaxgen as jg
@@ -45,12 +47,12 @@ def test_stored_runs_are_dropped(toy):
 
 
 def test_too_many_programs_are_refused_with_their_number_and_cause(toy):
-    sweep = sweeps.product(sweeps.sweep("model.width", list(range(1, 41))), sweeps.seeds(2))
+    sweep = sweeps.product(sweeps.sweep("model.width", list(range(1, 13))), sweeps.seeds(2))
     with pytest.raises(
-        FieldError, match=r"40 compiled programs, because of model.width \(40 values\).*--max_compiles=40"
+        FieldError, match=r"12 compiled programs, because of model.width \(12 values\).*--max_compiles=12"
     ):
         make_plan(toy, sweep, max_compiles=10)
-    assert make_plan(toy, sweep, max_compiles=40).pending == 80
+    assert make_plan(toy, sweep, max_compiles=12).pending == 24
 
 
 def test_a_bad_value_deep_in_a_sweep_is_found_before_anything_runs(toy):
@@ -66,9 +68,71 @@ class WrongRows(jg.tasks.ModularAddition):
         return {"train": 30, "test": 30}
 
 
-def test_a_task_that_breaks_its_promise_is_named(toy):
-    with pytest.raises(FieldError, match=r"examples\(\) gives 49 rows where rows\(\) promises 60"):
-        make_plan(toy.override({"task": WrongRows(p=7)}), sweeps.seeds(1))
+@flax.struct.dataclass
+class SwappedSplits(jg.tasks.ModularAddition):
+    """Lays its test rows out first."""
+
+    def rows(self):
+        return {"test": 20, "train": 29}
+
+
+@flax.struct.dataclass
+class HighLabels(jg.tasks.ModularAddition):
+    """Has labels beyond its outputs."""
+
+    def examples(self, key):
+        e = super().examples(key)
+        return jg.Examples(e.inputs, e.labels + 1)
+
+
+@flax.struct.dataclass
+class ColumnLabels(jg.tasks.ModularAddition):
+    """Has labels of shape (rows, 1)."""
+
+    def examples(self, key):
+        e = super().examples(key)
+        return jg.Examples(e.inputs, e.labels[:, None])
+
+
+@flax.struct.dataclass
+class MeanLoss(jg.losses.CrossEntropy):
+    """Averages by itself."""
+
+    def __call__(self, outputs, labels):
+        return super().__call__(outputs, labels).mean()
+
+
+class TwoOutputs(nn.Module):
+    """Ignores how many classes there are."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(x.astype(jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": WrongRows(p=7)}, r"examples\(\) gives 49 rows where rows\(\) promises 60"),
+        ({"task": SwappedSplits(p=7)}, '"train" as its first split'),
+        ({"task": HighLabels(p=7)}, "labels from 1 to 7: outputs = 7 allows 0 to 6"),
+        ({"task": ColumnLabels(p=7)}, r"labels of shape \(49, 1\)"),
+        ({"loss": MeanLoss()}, r"loss = \(\): must give one value per row, shape \(49,\)"),
+        ({"model": TwoOutputs()}, r"gives outputs of shape \(49, 2\) where the task needs \(49, 7\)"),
+        ({"model.outputs": 3}, "must be at least the task's 7"),
+        ({"model.vocabulary": 3}, "must be at least the task's 7"),
+        ({"training.stop_splits": ("train", "bogus")}, "must be among train, test"),
+    ],
+)
+def test_what_breaks_its_promise_is_named_before_anything_compiles(toy, changes, said):
+    with pytest.raises(FieldError, match=said):
+        make_plan(toy.override(changes), sweeps.seeds(1))
+
+
+@pytest.mark.parametrize("sweep", [[{"seed": 1}], sweeps.chain(), None])
+def test_what_is_no_sweep_is_refused(toy, sweep):
+    with pytest.raises(FieldError, match="at least one point"):
+        make_plan(toy, sweep)
 
 
 def test_cost_grows_with_rows_and_is_foretold_without_training(toy):

@@ -83,7 +83,7 @@ def test_bad_axes_are_refused(make, said):
 def test_replaced_exchanges_an_axis_or_adds_one():
     whole = sweeps.product(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4]))
     assert spec.replaced(whole, sweeps.fixed("a", 9)).axes == {"a": [9], "b": [3, 4]}
-    assert spec.replaced(whole, sweeps.fixed("c", 9)).axes == {"c": [9], "a": [1, 2], "b": [3, 4]}
+    assert spec.replaced(whole, sweeps.fixed("c", 9)).axes == {"a": [1, 2], "b": [3, 4], "c": [9]}
     tied = sweeps.product(sweeps.zip(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4])))
     with pytest.raises(FieldError, match="tied to b"):
         spec.replaced(tied, sweeps.fixed("a", 9))

@@ -49,7 +49,8 @@ def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(json.dumps({"schema": 99}), "schema 99"), ("{", "cannot be read"), ("[]", "schema")]
+    ("text", "said"),
+    [(json.dumps({"schema": 99}), "schema 99"), ("{", "cannot be read"), ("[]", "damaged"), ("{}", "damaged")],
 )
 def test_newer_or_broken_specifications_are_refused(toy, tmp_path, text, said):
     (tmp_path / "sweep.json").write_text(text)
