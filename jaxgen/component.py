@@ -33,6 +33,7 @@ KINDS = {
     "training": "jaxgen.training",
 }
 
+FLOAT32_MAX = 3.4028234663852886e38
 REQUIRED = {
     "task": ("rows", "examples", "correct", "outputs", "vocabulary"),
     "model": ("init", "apply"),
@@ -80,10 +81,15 @@ def static(default: Any, allowed: str | tuple = "", doc: str = "", added: bool =
     return flax.struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
-def fields(cls: type) -> list[dataclasses.Field]:
+def fields(cls: Any) -> tuple[dataclasses.Field, ...]:
     """The fields that make up a component (flax's own `parent` and `name` are not among them)."""
+    return _fields(cls)
+
+
+@functools.cache
+def _fields(cls: Any) -> tuple[dataclasses.Field, ...]:
     hidden = ("parent", "name") if issubclass(cls, nn.Module) else ()
-    return [f for f in dataclasses.fields(cls) if f.init and f.name not in hidden]
+    return tuple(f for f in dataclasses.fields(cls) if f.init and f.name not in hidden)
 
 
 def is_leaf(cls: type, field: dataclasses.Field) -> bool:
@@ -262,6 +268,8 @@ def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and not math.isfinite(value):
         raise FieldError(name, value, "must be finite")
+    if number and leaf and abs(value) > FLOAT32_MAX:
+        raise FieldError(name, value, f"must be at most {FLOAT32_MAX:.2g}, the largest float32")
     if number and int in options and float(value).is_integer():
         return int(value)
     if number and float in options:
@@ -291,15 +299,17 @@ def check_allowed(value: Any, allowed: str | tuple, name: str) -> None:
         if value not in allowed:
             raise FieldError(name, value, f"must be one of {', '.join(map(str, allowed))}")
     elif allowed and value is not None:
-        match = _INTERVAL.fullmatch(allowed)
-        if match is None:
-            raise TypeError(f"{name}: {allowed!r} is not an interval such as '(0, 1]'")
-        low, high = float(match[2]), float(match[3])
-        inside = (value > low or (match[1] == "[" and value == low)) and (
-            value < high or (match[4] == "]" and value == high)
-        )
-        if not inside:
+        low, high, low_in, high_in = _interval(allowed)
+        if not ((low < value or (low_in and value == low)) and (value < high or (high_in and value == high))):
             raise FieldError(name, value, f"must be in {allowed}")
+
+
+@functools.cache
+def _interval(text: str) -> tuple[float, float, bool, bool]:
+    match = _INTERVAL.fullmatch(text)
+    if match is None:
+        raise TypeError(f"{text!r} is not an interval such as '(0, 1]'")
+    return float(match[2]), float(match[3]), match[1] == "[", match[4] == "]"
 
 
 def plain(value: Any) -> Any:

@@ -75,5 +75,5 @@ def test_init_scale_zero_gives_zero_outputs(toy):
 
 
 def test_bind_keeps_what_the_user_set():
-    bound = models.bind(models.MLP(vocabulary=9, outputs=4), jg.tasks.ModularAddition(p=5))
-    assert (bound.vocabulary, bound.outputs) == (9, 4)
+    bound = models.bind(models.MLP(vocabulary=9, outputs=8), jg.tasks.ModularAddition(p=5))
+    assert (bound.vocabulary, bound.outputs) == (9, 8)

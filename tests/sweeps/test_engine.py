@@ -10,7 +10,7 @@ import pytest
 
 import sweeps
 from jaxgen import FieldError, kernel
-from sweeps import checkpoint, engine, store
+from sweeps import checkpoint, engine, profile, store
 from sweeps.replay import replay
 
 GRID = sweeps.product(
@@ -131,12 +131,13 @@ def test_bad_options_are_refused(toy, tmp_path, option, value):
 @pytest.mark.parametrize("text", ["[]", "{", '{"toy": {"widht": 1}}', "\x00"])
 def test_a_damaged_profile_is_measured_anew(toy, tmp_path, text):
     (tmp_path / "profile.json").write_text(text)
-    profile = engine.Profile(tmp_path / "profile.json")
-    profile._paths = profile._paths[:1]
-    assert profile.lookup(toy, engine.jax.devices()[0]) is None
+    kept = profile.Profile(tmp_path / "profile.json")
+    kept._paths = kept._paths[:1]
+    assert kept.lookup(toy, engine.jax.devices()[0]) is None
 
 
-def test_measured_programs_are_remembered(toy, tmp_path):
+def test_measured_programs_are_remembered(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 4})
     sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
     measured = engine.Profile(tmp_path / "profile.json").lookup(toy, engine.jax.devices()[0])
     assert measured.width >= 1

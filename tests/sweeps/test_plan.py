@@ -6,6 +6,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
+from sweeps import profile
 from sweeps.plan import make_plan, predict
 from sweeps.profile import Profile
 
@@ -135,7 +136,8 @@ def test_what_is_no_sweep_is_refused(toy, sweep):
         make_plan(toy, sweep)
 
 
-def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
+def test_cost_grows_with_rows_and_is_foretold_without_training(toy, monkeypatch):
+    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 1})
     plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
     foretold = predict(plan, Profile())
     by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
