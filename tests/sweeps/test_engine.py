@@ -200,7 +200,8 @@ def test_kill_9_at_any_moment_loses_nothing(toy, tmp_path):
 
 def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path):
     with launched(tmp_path / "stopped", toy, "say") as process:
-        process.stdout.readline()
+        for _ in range(8):  # four blocks save once before they train
+            process.stdout.readline()
         process.terminate()
         assert process.wait(timeout=60) == 0
     saved = checkpoint.load(tmp_path / "stopped" / "inflight")
