@@ -214,13 +214,20 @@ def _collect(thing: Any, texts: dict[str, str]) -> None:
     known = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
     for used in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & known.keys()):
         value = known[used]
-        if isinstance(value, (int, float, str, tuple)):
+        if _is_literal(value):
             texts[f"{name}.{used}"] = f"{used} = {value!r}"
         elif isinstance(value, (type, types.FunctionType)) and _is_users(value):
             _collect(value, texts)
     for base in thing.__mro__[1:] if isinstance(thing, type) else ():
         if _is_users(base):
             _collect(base, texts)
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether a constant is plain data all through: the text of anything else may hold its address."""
+    if isinstance(value, tuple):
+        return all(map(_is_literal, value))
+    return isinstance(value, (int, float, str))
 
 
 def _is_users(thing: Any) -> bool:

@@ -211,6 +211,8 @@ def test_an_edited_component_is_a_new_run(tmp_path):
     assert name_of("return half(o)", helper.replace("HALF * x", "x")) != used
     assert name_of("return half(o)", helper.replace("0.5", "0.25")) != used
     assert name_of("return half(o)", helper + "OTHER = 3\n\n") == used
+    held = "class Held:\n    pass\n\nTHINGS = (Held(),)\n\n"  # its text has an address in it
+    assert name_of("return THINGS[0]", held) == name_of("return THINGS[0]", held)
 
 
 def test_a_component_without_source_is_refused(toy):
