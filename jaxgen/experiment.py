@@ -179,6 +179,11 @@ class Experiment:
         """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""
         return _structure_json(*(self._structure_parts()))
 
+    @property
+    def structure_id(self) -> str:
+        """12 hex digits of the signature: sha256 of `structure_json`."""
+        return hashlib.sha256(self.structure_json().encode()).hexdigest()[:12]
+
     def _structure_parts(self) -> tuple:
         return tuple((type(p), _static_values(p)) for p in (getattr(self, n) for n in component.KINDS))
 

@@ -248,18 +248,15 @@ class Block:
         """Lanes without a run."""
         return self.lanes.count(None)
 
-    def refill(self, runs: Iterator[tuple[str, Any]]) -> int:
-        """Gives each free lane the next run (run_id, experiment); returns how many were taken.
+    def refill(self, runs: Iterator[tuple[str, Any]]) -> None:
+        """Gives each free lane the next run (run_id, experiment).
 
         Raises:
           ValueError: a run belongs to another program; names the field that differs.
         """
-        taken = 0
         for index, lane in enumerate(self.lanes):
             if lane is None and (run := next(runs, None)) is not None:
                 self.assign(index, *run)
-                taken += 1
-        return taken
 
     def assign(self, index: int, run_id: str, experiment: Any, step: int = 0, pieces: Any = ()) -> None:
         """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""

@@ -194,7 +194,7 @@ def _places(column: pd.Series) -> tuple[list, np.ndarray]:
     places = pd.Index(values).get_indexer(column)
     names = [v.item() if hasattr(v, "item") else v for v in values]
     if column.isna().any():
-        names = [f"{v:g}" if isinstance(v, float) else str(v) for v in names] + ["None"]
+        names = [*map(_text, names), "None"]
         places = np.where(column.isna(), len(values), places)
     return names, places
 
@@ -226,5 +226,9 @@ def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
 
 def _listed(values: pd.Series, most: int = 6) -> str:
     found = sorted(values.dropna().unique())
-    texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in found] + ["None"] * bool(values.isna().any())
+    texts = [_text(v) for v in found] + ["None"] * bool(values.isna().any())
     return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import hashlib
 import json
 import signal
 import threading
@@ -83,7 +82,7 @@ def run(
       workdir: directory of the results; made if it does not exist.
       name: what the sweep is called; a workdir holds one sweep.
       definition: default threshold, budget, gap for its diagrams.
-      description: one line for the report.
+      description: one line that is kept with the sweep.
       **options: see `Options`.
 
     Raises:
@@ -144,6 +143,7 @@ class _Slot:
     work: _Work
     path: Path
     saved_at: float
+    provenance: str
 
 
 class _Engine:
@@ -222,7 +222,7 @@ class _Engine:
             path, block = saved.path, checkpoint.restore(saved, work.program, device, work.resumed)
         else:
             path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.npz", Block(work.program, device)
-        slot = _Slot(device, block, work, path, time.monotonic())
+        slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
         return slot if self._proceed(slot) else self._start(device)
 
     def _proceed(self, slot: _Slot) -> bool:
@@ -244,7 +244,7 @@ class _Engine:
         block = slot.block
         useful, computed = block.useful_steps, block.computed_steps
         for result in block.harvest():
-            self.writer.put(result, provenance(slot.work.name, block))
+            self.writer.put(result, slot.provenance)
             self.progress.finished(result.steps, result.experiment.training.steps)
         self.useful += block.useful_steps - useful
         self.computed += block.computed_steps - computed
@@ -252,8 +252,7 @@ class _Engine:
 
 def program_name(experiment: Experiment, width: int) -> str:
     """What a compiled program is called in files: its structure's hash, rows computed per step, lanes."""
-    structure = hashlib.sha256(experiment.structure_json().encode()).hexdigest()[:12]
-    return f"{structure}-r{capacity(experiment)}-w{width}"
+    return f"{experiment.structure_id}-r{capacity(experiment)}-w{width}"
 
 
 def provenance(name: str, block: Block) -> str:

@@ -1,7 +1,6 @@
 """What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
 
 import dataclasses
-import json
 from typing import Any
 
 import jax
@@ -103,9 +102,9 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         group.pending.append((run_id, index))
         group.budgets.append((experiment.training.steps, experiment.task.rows()["train"]))
     _check_compiles(base, sweep, max_compiles, len(groups))
-    tables: set[str] = set()
+    tables = set()
     for template in {structure: group.template for (structure, _), group in groups.items()}.values():
-        table = json.dumps(json.loads(template.structure_json())["task"])
+        table = (type(template.task), jax.tree.structure(template.task))
         _check_model(template, table in tables)
         tables.add(table)
     ordered = sorted(groups.values(), key=lambda g: -g.steps)

@@ -6,7 +6,6 @@ user's cache, so that the next sweep of the same signature need not measure agai
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import math
@@ -129,8 +128,7 @@ def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measu
 
 
 def _key(experiment: Any, device: Any) -> str:
-    structure = hashlib.sha256(experiment.structure_json().encode()).hexdigest()[:12]
-    return f"{structure} {device.device_kind} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
+    return f"{experiment.structure_id} {device.device_kind} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 
 
 def _load(path: Path) -> dict[str, Any]:

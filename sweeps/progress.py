@@ -27,7 +27,7 @@ class Progress:
             Live(console=self._console, refresh_per_second=4) if self._console.is_terminal and not quiet else None
         )
         self._start = self._shown = time.monotonic()
-        self._done = self._done_steps = self._done_budget = self._computed = 0
+        self._done = self._done_steps = self._done_budget = self._useful = self._computed = 0
 
     def __enter__(self) -> "Progress":
         if self._live:
@@ -63,8 +63,6 @@ class Progress:
         """A line of its own."""
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False)
-
-    _useful = 0
 
     def _show(self, last: bool = False) -> None:
         if self._quiet:

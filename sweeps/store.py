@@ -1,8 +1,8 @@
 """The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
 
 A shard appears under its name, which has a hash of its content, only when it is complete (written aside, fsynced,
-moved). Small shards are merged into
-larger ones; a crash in between leaves runs in two shards, which readers count once. Columns:
+moved). Small shards are merged into larger ones; a crash in between leaves runs in two shards, which readers count
+once. Columns:
 
   run_id, status, steps, checksum        the run and how it ended
   experiment, provenance                 canonical JSON; the program, device and versions that trained it

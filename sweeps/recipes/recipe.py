@@ -15,7 +15,7 @@ class Recipe:
       base: the experiment.
       sweep: the points at the scale "quick".
       name: what it is called; the file's name where it is left out.
-      description: one line for the report.
+      description: one line that is kept with the sweep.
       definition: threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
       scales: other scales: fields of the base to override, and the points.
     """
