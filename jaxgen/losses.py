@@ -1,4 +1,8 @@
-"""Losses of one run: outputs (rows, outputs) and labels (rows,) to one loss per row, (rows,)."""
+"""Losses of one run: outputs (rows, outputs) and labels (rows,) to one loss per row, (rows,).
+
+The classes are parts of an experiment. The functions below them are losses in the style of `optax.losses`, for use in
+any code: logits (…, classes) and integer labels (…) to losses (…), computed in the dtype of the logits.
+"""
 
 import flax.struct
 import jax
@@ -11,7 +15,7 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 @flax.struct.dataclass
 class CrossEntropy:
-    """-log softmax(z)_y = log Σ_j exp(z_j - max z) - (z_y - max z), with the logits z cast to `dtype` first.
+    """`softmax_cross_entropy` of the logits cast to `dtype`, which overflow where they are larger than it can hold.
 
     Attributes:
       dtype: "float16", "bfloat16", "float32" or "float64".
@@ -20,9 +24,7 @@ class CrossEntropy:
     dtype: str = static("float32", DTYPES, "dtype of logits and loss")
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-        logits = outputs.astype(self.dtype)
-        shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-        return jnp.log(jnp.sum(jnp.exp(shifted), axis=-1)) - at_labels(shifted, labels)
+        return softmax_cross_entropy(outputs.astype(self.dtype), labels)
 
     def collapsed(self, outputs: jax.Array) -> jax.Array:
         """Rows (rows,) whose fl(Σ exp(z - max z)) is exactly 1: all but the largest logit are absorbed."""
@@ -31,7 +33,7 @@ class CrossEntropy:
 
 @flax.struct.dataclass
 class StableMaxCrossEntropy:
-    """-log(s(z_y) / Σ_j s(z_j)), s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0 (Prieto et al., arXiv 2501.04697).
+    """`stablemax_cross_entropy` of the logits cast to `dtype`, first limited to what it can hold (±65504 in float16).
 
     Attributes:
       dtype: "float16", "bfloat16", "float32" or "float64".
@@ -40,11 +42,11 @@ class StableMaxCrossEntropy:
     dtype: str = static("float32", DTYPES, "dtype of logits and loss")
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-        return -at_labels(log_stablemax(outputs.astype(self.dtype)), labels)
+        return stablemax_cross_entropy(_saturated(outputs, self.dtype), labels)
 
     def collapsed(self, outputs: jax.Array) -> jax.Array:
         """Rows (rows,) whose fl(Σ s(z) / max s(z)) is exactly 1."""
-        return absorbed(log_stablemax(outputs.astype(self.dtype)))
+        return absorbed(_log_s(_saturated(outputs, self.dtype)))
 
 
 @flax.struct.dataclass
@@ -63,6 +65,45 @@ class MeanSquaredError:
         return jnp.mean(jnp.square(error), axis=-1)
 
 
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """-log softmax(z)_y = log Σ_j exp(z_j - max z) - (z_y - max z).
+
+    Args:
+      logits: z, (…, classes).
+      labels: y, integers (…).
+      where: which classes exist, bool (…, classes); the others are padding and have probability 0.
+    """
+    at_least = jnp.finfo(logits.dtype).min
+    largest = jnp.max(logits, axis=-1, keepdims=True, where=where, initial=at_least if where is not None else None)
+    shifted = logits - jax.lax.stop_gradient(largest)
+    if where is not None:
+        shifted = jnp.where(where, shifted, -jnp.inf)
+    return jnp.log(jnp.sum(jnp.exp(shifted), axis=-1)) - at_labels(shifted, labels)
+
+
+def stablemax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """-log(s(z_y) / Σ_j s(z_j)), s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0 (Prieto et al., arXiv 2501.04697).
+
+    Args:
+      logits: z, (…, classes).
+      labels: y, integers (…).
+      where: which classes exist, bool (…, classes); the others are padding, left out after s.
+    """
+    return softmax_cross_entropy(_log_s(logits), labels, where)
+
+
+def log_stablemax(logits: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """log(s(z_i) / Σ_j s(z_j)) along the last axis, with s of `stablemax_cross_entropy`: the log-softmax of log s.
+
+    Values and gradients are finite for all finite logits.
+
+    Args:
+      logits: z, (…, classes).
+      where: which classes exist, bool (…, classes); the others are padding: left out after s, -inf in the result.
+    """
+    return jax.nn.log_softmax(_log_s(logits), axis=-1, where=where)
+
+
 def absorbed(logs: jax.Array) -> jax.Array:
     """Rows whose fl(1 + Σ exp(x - max x)) is 1, the sum without the largest x: what no order of summation changes."""
     terms = jnp.exp(logs - jnp.max(logs, axis=-1, keepdims=True))
@@ -72,22 +113,37 @@ def absorbed(logs: jax.Array) -> jax.Array:
 
 
 def at_labels(values: jax.Array, labels: jax.Array) -> jax.Array:
-    """values[i, labels[i]] for values (rows, outputs): a masked sum, whose gradient needs no scatter."""
-    columns = jax.lax.broadcasted_iota(labels.dtype, values.shape, 1)
-    return jnp.sum(jnp.where(columns == labels[:, None], values, jnp.zeros_like(values)), axis=-1)
+    """values[…, labels[…]] for values (…, classes): a masked sum, whose gradient needs no scatter."""
+    labels = jnp.asarray(labels)
+    columns = jax.lax.broadcasted_iota(labels.dtype, values.shape, values.ndim - 1)
+    return jnp.sum(jnp.where(columns == labels[..., None], values, jnp.zeros_like(values)), axis=-1)
 
 
-def log_stablemax(logits: jax.Array) -> jax.Array:
-    """log(s(z_i) / Σ_j s(z_j)) along the last axis, s(x) = x + 1 for x ≥ 0 and 1 / (1 - x) for x < 0.
+def _log_s(logits: jax.Array) -> jax.Array:
+    """log1p(x) and -log1p(-x), each on a safe argument where the other is selected.
 
-    log s is computed as log1p(x) and -log1p(-x), each on a safe argument where the other is selected, so that the
-    gradient is finite at x = ±1 too, and 1 at x = 0. The sum is taken by logsumexp, which cannot overflow.
+    So the gradient is finite at x = ±1 too, and 1 at x = 0, where the naive form has NaN.
     """
     at_least_0 = logits >= 0
     zero = jnp.zeros_like(logits)
     positive, negative = jnp.where(at_least_0, logits, zero), jnp.where(at_least_0, zero, logits)
-    log_s = jnp.where(at_least_0, jnp.log1p(positive), -jnp.log1p(-negative))
-    return log_s - jax.nn.logsumexp(log_s, axis=-1, keepdims=True)
+    return jnp.where(at_least_0, jnp.log1p(positive), -jnp.log1p(-negative))
 
 
-__all__ = ["CrossEntropy", "MeanSquaredError", "StableMaxCrossEntropy", "absorbed", "at_labels", "log_stablemax"]
+def _saturated(outputs: jax.Array, dtype: str) -> jax.Array:
+    limit = float(jnp.finfo(dtype).max)
+    if limit < float(jnp.finfo(outputs.dtype).max):
+        outputs = jnp.clip(outputs, -limit, limit)
+    return outputs.astype(dtype)
+
+
+__all__ = [
+    "CrossEntropy",
+    "MeanSquaredError",
+    "StableMaxCrossEntropy",
+    "absorbed",
+    "at_labels",
+    "log_stablemax",
+    "softmax_cross_entropy",
+    "stablemax_cross_entropy",
+]

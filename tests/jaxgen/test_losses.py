@@ -4,6 +4,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.test_util import check_grads
 
@@ -33,10 +34,46 @@ def test_stablemax_cross_entropy_and_gradient_match_reference():
         np.testing.assert_allclose(gradient[:2], case["gradient_of_mean_loss_rows_1_2"], rtol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("make", [losses.CrossEntropy, losses.StableMaxCrossEntropy, losses.MeanSquaredError])
-def test_every_loss_in_every_dtype_is_finite_and_in_that_dtype(make, dtype):
+FUNCTIONS = {
+    losses.CrossEntropy: losses.softmax_cross_entropy,
+    losses.StableMaxCrossEntropy: losses.stablemax_cross_entropy,
+}
+
+
+def exact_cross_entropy(logits, labels):
+    picked = np.take_along_axis(logits, np.broadcast_to(labels[:, None], (*logits.shape[:-1], 1)), -1)[..., 0]
+    return np.log(np.exp(logits).sum(-1)) - picked
+
+
+def exact_stablemax(logits):
+    """s, as the paper writes it."""
+    return np.where(logits >= 0, logits + 1, 1 / (1 - np.minimum(logits, 0)))
+
+
+EXACT = {
+    losses.CrossEntropy: exact_cross_entropy,
+    losses.StableMaxCrossEntropy: lambda z, labels: exact_cross_entropy(np.log(exact_stablemax(z)), labels),
+    losses.MeanSquaredError: lambda z, labels: np.square(z - np.eye(z.shape[-1])[labels]).mean(-1),
+}
+LOSSES = [*FUNCTIONS, losses.MeanSquaredError]
+EXTREME = [0.0, -0.0, 1.0, -1.0, 1e-38, -1e-30, 1e-4, 7.5, -7.5, 1e3, -1e3, 6e4, -6e4, 1e10, -1e10, 1e38, -1e38]
+
+
+@pytest.fixture
+def x64(dtype):
     with jax.enable_x64(dtype == "float64"):
+        yield
+
+
+def mean_loss(loss, labels):
+    return lambda z: jnp.mean(loss(z, labels).astype(jnp.promote_types(z.dtype, jnp.float32)))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("make", LOSSES)
+class TestEveryLossInEveryDtype:
+    def test_is_in_that_dtype_and_so_is_its_gradient_in_its_inputs(self, make, dtype):
         logits = jnp.array([[1.0, 1.0, 1.0], [0.0, -1.0, 100.0], [-3.0, 5.0, 0.5]], jnp.float32)
         labels = jnp.array([0, 1, 2])
         loss = make(dtype=dtype)
@@ -46,8 +83,85 @@ def test_every_loss_in_every_dtype_is_finite_and_in_that_dtype(make, dtype):
         assert gradient.dtype == jnp.float32
         assert np.isfinite(gradient).all()
 
+    def test_gradient_is_the_float64_finite_difference_up_to_rounding(self, make, dtype):
+        rng = np.random.default_rng(0)
+        labels = np.arange(12) % 5
+        logits = np.asarray(jnp.asarray(rng.uniform(-6, 6, (12, 5)), jnp.float32).astype(dtype), np.float64)
+        got = jax.grad(mean_loss(make(dtype=dtype), labels))(jnp.asarray(logits, jnp.float32))
+        steps = 1e-5 * np.eye(logits.size).reshape(-1, *logits.shape)
+        ahead, behind = (EXACT[make](logits + sign * steps, labels).mean(-1) for sign in (1, -1))
+        want = ((ahead - behind) / 2e-5).reshape(logits.shape)
+        ulp = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(got, want, atol=max(8 * ulp * np.abs(want).max(), 1e-7))
 
-@pytest.mark.parametrize("make", [losses.CrossEntropy, losses.StableMaxCrossEntropy, losses.MeanSquaredError])
+    def test_falls_as_the_logit_of_the_label_grows(self, make, dtype):
+        if make is losses.MeanSquaredError:
+            pytest.skip("a square falls only up to the target")
+        grid = np.linspace(-30, 30, 601)
+        logits = np.stack([grid, 0.3 + 0 * grid, -2 + 0 * grid], 1)
+        values = np.asarray(make(dtype=dtype)(jnp.asarray(logits, jnp.float32), np.zeros(601, np.int32)), np.float64)
+        assert (np.diff(values) <= 2 * float(jnp.finfo(dtype).eps) * np.abs(values[1:])).all()
+        assert values[0] > values[300] > values[-1]
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", DTYPES)
+class TestStableMaxInEveryDtype:
+    def test_values_and_gradients_are_finite_for_all_finite_logits(self, dtype):
+        pairs = np.array([(a, b, c) for a in EXTREME for b in EXTREME for c in (0.0, 1.0, -1e38)], np.float32)
+        for label in range(3):
+            labels = np.full(len(pairs), label)
+            loss = losses.StableMaxCrossEntropy(dtype=dtype)
+            values, pull = jax.vjp(lambda z: loss(z, labels), jnp.asarray(pairs))  # noqa: B023
+            assert np.isfinite(np.asarray(values, np.float64)).all()
+            assert (np.asarray(values, np.float64) >= -4 * float(jnp.finfo(dtype).eps)).all()
+            assert np.isfinite(pull(jnp.ones_like(values))[0]).all()
+
+    def test_gradient_at_0_is_that_of_x_plus_1_from_both_sides(self, dtype):
+        for x in (0.0, -0.0):
+            z = jnp.array([[x, 0.0]], dtype)
+            gradient = jax.grad(lambda z: losses.stablemax_cross_entropy(z, jnp.array([0]))[0])(z)
+            np.testing.assert_allclose(np.asarray(gradient, np.float64), [[-0.5, 0.5]], rtol=1e-2)
+
+    def test_is_softmax_of_log_s(self, dtype):
+        logits = (jax.random.normal(jax.random.key(1), (50, 7), jnp.float32) * 20).astype(dtype)
+        s = exact_stablemax(np.asarray(logits, np.float64))
+        want = np.log(s / s.sum(-1, keepdims=True))
+        got = np.asarray(losses.log_stablemax(logits), np.float64)
+        ulp = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(got, want, atol=4 * ulp * np.abs(want).max())
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("make", FUNCTIONS)
+class TestLossesAsFunctions:
+    def test_padded_classes_change_nothing(self, make, dtype):
+        logits = (jax.random.normal(jax.random.key(2), (3, 4, 5), jnp.float32) * 5).astype(dtype)
+        labels = jnp.arange(12).reshape(3, 4) % 5
+        padded = jnp.concatenate([logits, jnp.full((3, 4, 3), 100, dtype)], axis=-1)
+        where = jnp.broadcast_to(jnp.arange(8) < 5, padded.shape)
+        function, tolerance = FUNCTIONS[make], 4 * float(jnp.finfo(dtype).eps)
+        value = lambda z, where=None: jnp.sum(function(z, labels, where).astype(jnp.float32))  # noqa: E731
+        got, slope = jax.value_and_grad(value)(padded, where)
+        want, want_slope = jax.value_and_grad(value)(logits)
+        np.testing.assert_allclose(got, want, rtol=tolerance)
+        np.testing.assert_array_equal(slope[..., 5:], 0)
+        difference = np.asarray(slope[..., :5], np.float64) - np.asarray(want_slope, np.float64)
+        np.testing.assert_allclose(difference, 0, atol=tolerance)
+
+    def test_take_leading_axes_as_optax_does(self, make, dtype):
+        logits = (jax.random.normal(jax.random.key(3), (2, 3, 5), jnp.float32) * 5).astype(dtype)
+        labels = jnp.arange(6).reshape(2, 3) % 5
+        got = FUNCTIONS[make](logits, labels)
+        np.testing.assert_array_equal(got.reshape(6), make(dtype=dtype)(logits.reshape(6, 5), labels.reshape(6)))
+        if make is losses.CrossEntropy:
+            want = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+            ulp = float(jnp.finfo(dtype).eps)
+            np.testing.assert_allclose(np.float64(got), np.float64(want), rtol=4 * ulp, atol=ulp)
+
+
+@pytest.mark.parametrize("make", LOSSES)
 def test_gradients_match_finite_differences(make):
     with jax.enable_x64(True):
         logits = jax.random.normal(jax.random.key(0), (4, 5), jnp.float64) * 3
