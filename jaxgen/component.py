@@ -97,6 +97,11 @@ def is_leaf(cls: type, field: dataclasses.Field) -> bool:
     return field.metadata.get("pytree_node", not issubclass(cls, nn.Module))
 
 
+def may_be_none(cls: type, field: dataclasses.Field) -> bool:
+    """Whether a field's declared type admits None."""
+    return type(None) in _options(_hints(cls).get(field.name, Any))
+
+
 def checked(component: Any, where: str) -> Any:
     """`component` with every field in its canonical type (1 becomes 1.0 in a float field).
 
@@ -265,11 +270,7 @@ def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
     """`value` in the type that its field declares; FieldError where that is not possible."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
-    options = (
-        typing.get_args(hint)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        else (hint,)
-    )
+    options = _options(hint)
     if value is None and type(None) in options:
         return None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -295,6 +296,11 @@ def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
     if not isinstance(value, (int, float, bool, str, tuple, type(None))):
         raise FieldError(name, value, "must be a number, text, tuple or None, so that it can be stored and hashed")
     return value
+
+
+def _options(hint: Any) -> tuple:
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    return typing.get_args(hint) if union else (hint,)
 
 
 _INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^\])]+)([\])])")

@@ -14,7 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from jaxgen import component
+from jaxgen import component, models
 from jaxgen.component import FieldError
 from jaxgen.training import Training
 
@@ -62,6 +62,8 @@ class Experiment:
         if self.training.stop_frozen and not getattr(self.optimizer, "can_rest", False):
             why = "this optimizer's steps depend on more than its state: nothing can be proved"
             raise FieldError("training.stop_frozen", True, why)
+        if self.training.stop_frozen and models.is_random(self.model):
+            raise FieldError("training.stop_frozen", True, "this network is random in training: nothing can be proved")
         splits = self.task.rows()
         if next(iter(splits), None) != "train":
             raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
@@ -185,25 +187,37 @@ class Experiment:
         return hashlib.sha256(self.structure_json().encode()).hexdigest()[:12]
 
     def _structure_parts(self) -> tuple:
-        return tuple((type(p), _static_values(p)) for p in (getattr(self, n) for n in component.KINDS))
+        parts = (getattr(self, n) for n in component.KINDS)
+        return tuple((type(p), _static_values(p), _absent_leaves(p)) for p in parts)
 
 
 def _static_values(part: Any) -> tuple:
     cls: Any = type(part)
-    return tuple((name, getattr(part, name)) for name in _static_names(cls))
+    return tuple((name, getattr(part, name)) for name in _field_names(cls)[0])
+
+
+def _absent_leaves(part: Any) -> tuple[str, ...]:
+    """Leaves that are None: to JAX they are structure."""
+    cls: Any = type(part)
+    return tuple(name for name in _field_names(cls)[1] if getattr(part, name) is None)
 
 
 @functools.cache
-def _static_names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in component.fields(cls) if not component.is_leaf(cls, f))
+def _field_names(cls: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Structure, and leaves that may be None."""
+    fields = component.fields(cls)
+    static = tuple(f.name for f in fields if not component.is_leaf(cls, f))
+    optional = tuple(f.name for f in fields if component.is_leaf(cls, f) and component.may_be_none(cls, f))
+    return static, optional
 
 
 @functools.lru_cache(maxsize=1024)
 def _structure_json(*parts: tuple) -> str:
     data = {}
-    for name, (cls, values) in zip(component.KINDS, parts):
+    for name, (cls, values, absent) in zip(component.KINDS, parts):
         data[name] = {"type": component.type_name(cls), **{k: component.plain(v) for k, v in values}}
         data[name] |= {f.name: None for f in component.fields(cls) if component.is_leaf(cls, f)}
+        data[name] |= dict.fromkeys(absent, "none")
     return json.dumps({"schema": SCHEMA, **data}, sort_keys=True, separators=(",", ":"))
 
 

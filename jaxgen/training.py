@@ -17,7 +17,7 @@ from jaxgen.probes import PROBES, Evaluation
 from jaxgen.probes.evaluation import masked_mean
 from jaxgen.tasks.task import Examples
 
-INIT, BATCHES, DATA = range(3)  # streams of a seed
+INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
 COMPILER_OPTIONS: dict[str, str | bool] = {
     "xla_allow_excess_precision": False
 }  # or XLA computes bfloat16 losses in float32
@@ -123,10 +123,17 @@ def load(experiment: Any, rows: Rows) -> Data:
     return Data(inputs, labels, {**splits, **examples.splits})
 
 
-def apply(experiment: Any, params: Any, inputs: jax.Array) -> jax.Array:
-    """The network's outputs (rows, outputs)."""
+def apply(experiment: Any, params: Any, inputs: jax.Array, step: jax.Array | None = None) -> jax.Array:
+    """The network's outputs (rows, outputs): as they are in evaluations or, given a step, in training at that step.
+
+    A network whose `__call__` takes `train` is told, and has random numbers under the name "dropout", of the run's seed
+    and the step.
+    """
     network: Any = models.bind(experiment.model, experiment.task)
-    return network.apply({"params": params}, inputs)
+    if step is None or not models.is_random(experiment.model):
+        return network.apply({"params": params}, inputs)
+    noise = jax.random.fold_in(stream(experiment.seed, NOISE), step)
+    return network.apply({"params": params}, inputs, train=True, rngs={"dropout": noise})
 
 
 def optimizer(experiment: Any) -> optax.GradientTransformation:
@@ -169,7 +176,7 @@ def gradient(experiment: Any, data: Data, capacity: int, state: State) -> Any:
     inputs, labels, mask = batch(experiment, data, capacity, state.step)
 
     def objective(params):
-        outputs = apply(experiment, params, inputs) * experiment.training.logit_scale
+        outputs = apply(experiment, params, inputs, state.step) * experiment.training.logit_scale
         return masked_mean(experiment.loss(outputs, labels), mask)
 
     return jax.grad(objective)(state.params)

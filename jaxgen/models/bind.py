@@ -1,5 +1,6 @@
-"""Fitting a network to a task."""
+"""Fitting a network to a task, and to training."""
 
+import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -22,3 +23,13 @@ def bind(model: nn.Module, task: Any) -> nn.Module:
         elif own < size:
             raise FieldError(f"model.{name}", own, f"must be at least the task's {size}")
     return model.clone(**missing)
+
+
+def takes_train(model: nn.Module) -> bool:
+    """Whether the network behaves differently in training: its `__call__` has an argument `train`."""
+    return "train" in inspect.signature(type(model).__call__).parameters
+
+
+def is_random(model: nn.Module) -> bool:
+    """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None."""
+    return takes_train(model) and getattr(model, "dropout", 0.0) is not None

@@ -63,3 +63,21 @@ class Linear(nn.Module):
         if self.use_bias:
             y = y + self.param("bias", init, (self.features,))[None]
         return y
+
+
+class Dropout(nn.Module):
+    """x · b / (1 - rate) in training, b ~ Bernoulli(1 - rate) elementwise; x otherwise (Srivastava et al. 2014).
+
+    Attributes:
+      rate: share that is dropped; may be traced. None: nothing is, and no random numbers are drawn.
+    """
+
+    rate: float | None = None
+
+    @nn.compact
+    def __call__(self, x, train):
+        if self.rate is None or not train:
+            return x
+        keep = 1 - jnp.asarray(self.rate, x.dtype)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        return jnp.where(kept, x / keep, jnp.zeros_like(x))

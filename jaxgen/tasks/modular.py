@@ -20,10 +20,16 @@ class Modular(Task):
     Attributes:
       p: the modulus: vocabulary and number of classes.
       train_fraction: share of the pairs that are trained on.
+      lowest: smallest a and b: 0, or 1 for pairs without zeros.
     """
 
     p: int = static(97, "[2, 4096]", "modulus")
     train_fraction: float = leaf(0.5, "(0, 1]", "share of all pairs trained on")
+    lowest: int = static(0, "[0, 4095]", "smallest a and b", added=True)
+
+    def check(self):
+        if self.lowest > self.p - 2:
+            raise FieldError("lowest", self.lowest, f"must be at most p - 2 = {self.p - 2}")
 
     @property
     def outputs(self) -> int:
@@ -35,8 +41,13 @@ class Modular(Task):
 
     def table(self) -> np.ndarray:
         """All rows (a, b, c) as int32 (n, 3)."""
-        a, b = np.divmod(np.arange(self.p**2, dtype=np.int64), self.p)
+        a, b = self.operands()
         return np.stack([a, b, self.result(a, b) % self.p], 1).astype(np.int32)
+
+    def operands(self) -> tuple[np.ndarray, np.ndarray]:
+        """All a and b as int64 (n,)."""
+        numbers = np.arange(self.lowest, self.p, dtype=np.int64)
+        return np.repeat(numbers, len(numbers)), np.tile(numbers, len(numbers))
 
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """f(a, b) before reduction modulo p, elementwise on int64 arrays."""
@@ -44,7 +55,7 @@ class Modular(Task):
 
     def size(self) -> int:
         """Number of rows n."""
-        return self.p**2
+        return (self.p - self.lowest) ** 2
 
     def rows(self) -> dict[str, int]:
         return train_test(self.size(), self.train_fraction)
@@ -83,17 +94,21 @@ class ModularDivision(Modular):
     """c = a / b = a · b^(p-2) mod p for prime p, over the p(p-1) pairs with b ≠ 0."""
 
     def check(self):
+        super().check()
         if any(self.p % d == 0 for d in range(2, int(self.p**0.5) + 1)):
             raise FieldError("p", self.p, "must be prime, or division has no answer for every b ≠ 0")
 
     def size(self):
-        return self.p * (self.p - 1)
+        return (self.p - self.lowest) * (self.p - max(self.lowest, 1))
 
-    def table(self):
-        a, b = np.divmod(np.arange(self.size(), dtype=np.int64), self.p - 1)
-        b = b + 1
-        inverse = np.array([0] + [pow(int(k), -1, self.p) for k in range(1, self.p)], np.int64)
-        return np.stack([a, b, a * inverse[b] % self.p], 1).astype(np.int32)
+    def operands(self):
+        a = np.arange(self.lowest, self.p, dtype=np.int64)
+        b = np.arange(max(self.lowest, 1), self.p, dtype=np.int64)
+        return np.repeat(a, len(b)), np.tile(b, len(a))
+
+    def result(self, a, b):
+        inverse = np.array([0] + [pow(k, -1, self.p) for k in range(1, self.p)], np.int64)
+        return a * inverse[b]
 
 
 _FORMS = {

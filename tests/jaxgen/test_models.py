@@ -67,6 +67,86 @@ def test_transformer_sees_positions_and_all_tokens():
     assert not np.allclose(outputs[0], outputs[2])
 
 
+def encoder(**fields):
+    return models.Transformer.encoder(width=8, heads=2, mlp_width=16, **fields)
+
+
+def test_encoder_without_positions_reads_the_last_token_and_the_set_of_the_others():
+    bound = models.bind(encoder(dropout=None), jg.tasks.ModularAddition(p=5))
+    variables = bound.init(KEY, jnp.zeros((1, 3), jnp.int32))
+    outputs = bound.apply(variables, jnp.array([[1, 2, 3], [2, 1, 3], [1, 3, 2]]))
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
+    assert not np.allclose(outputs[0], outputs[2])
+    shapes = jax.tree.map(jnp.shape, variables["params"])
+    assert shapes["bias"] == (5,)
+    assert shapes["attention"]["query"] == {"kernel": (8, 2, 4), "bias": (2, 4)}
+    assert "positions" not in shapes
+
+
+def test_encoder_is_pytorchs_post_norm_layer():
+    torch = pytest.importorskip("torch")
+    bound = models.bind(encoder(), jg.tasks.ModularAddition(p=5))
+    tokens = np.array([[1, 2], [4, 0], [3, 3]])
+    params = jax.tree.map(
+        lambda w: w + 0.1 * jax.random.normal(KEY, w.shape), bound.init(KEY, jnp.asarray(tokens))["params"]
+    )
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True).eval()
+    to_torch = lambda w: torch.nn.Parameter(torch.tensor(np.asarray(w)))  # noqa: E731
+    attention, stacked = params["attention"], ("query", "key", "value")
+    kernels = [attention[n]["kernel"].reshape(8, 8).T for n in stacked]
+    layer.self_attn.in_proj_weight = to_torch(np.concatenate(kernels))
+    layer.self_attn.in_proj_bias = to_torch(np.concatenate([attention[n]["bias"].reshape(8) for n in stacked]))
+    layer.self_attn.out_proj.weight = to_torch(attention["out"]["kernel"].reshape(8, 8).T)
+    layer.self_attn.out_proj.bias = to_torch(attention["out"]["bias"])
+    for ours, theirs in (("mlp_in", layer.linear1), ("mlp_out", layer.linear2)):
+        theirs.weight, theirs.bias = to_torch(params[ours]["kernel"].T), to_torch(params[ours]["bias"])
+    for ours, theirs in (("LayerNorm_0", layer.norm1), ("LayerNorm_1", layer.norm2)):
+        theirs.weight, theirs.bias = to_torch(params[ours]["scale"]), to_torch(params[ours]["bias"])
+        theirs.eps = 1e-6
+    x = torch.tensor(np.asarray(params["embedding"]))[torch.tensor(tokens)]
+    want = layer(x)[:, -1].detach().numpy() @ np.asarray(params["unembedding"]) + np.asarray(params["bias"])
+    np.testing.assert_allclose(bound.apply({"params": params}, jnp.asarray(tokens)), want, atol=1e-5)
+
+
+def test_dropout_keeps_its_share_and_the_mean():
+    x = jnp.ones((200, 50))
+    drop = lambda rate, train: models.Dropout(rate).apply({}, x, train, rngs={"dropout": KEY})  # noqa: E731
+    kept = drop(0.25, True)
+    np.testing.assert_allclose(np.unique(kept), [0, 4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(np.mean(kept == 0), 0.25, atol=5 * (0.25 * 0.75 / x.size) ** 0.5)
+    np.testing.assert_array_equal(drop(0.0, True), x)
+    for same in (drop(0.25, False), drop(None, True)):
+        np.testing.assert_array_equal(same, x)
+
+
+def test_dropout_is_new_at_each_step_and_for_each_seed_and_off_in_evaluations(toy):
+    toy = toy.override({"model": encoder(dropout=0.5)})
+
+    def outputs(step, seed=0, **changes):
+        e = training.numbers(toy.override({"split_seed": 0, "seed": seed, **changes}))
+        data = training.load(e, training.Rows.of(toy.task))
+        return np.asarray(training.apply(e, params, data.inputs, step))
+
+    numbers = training.numbers(toy)
+    data = training.load(numbers, training.Rows.of(toy.task))
+    params = training.init(numbers, data).params
+    np.testing.assert_array_equal(outputs(3), outputs(3))
+    np.testing.assert_array_equal(outputs(None), outputs(3, **{"model.dropout": 0.0}))
+    assert not np.allclose(outputs(3), outputs(4))
+    assert not np.allclose(outputs(3), outputs(3, seed=1))
+    assert not np.allclose(outputs(3), outputs(None))
+
+
+def test_dropout_rates_share_a_program_and_no_dropout_is_another(toy):
+    signature = lambda rate: toy.override({"model": encoder(dropout=rate)}).signature  # noqa: E731
+    structure = lambda rate: toy.override({"model": encoder(dropout=rate)}).structure_json()  # noqa: E731
+    assert signature(0.1) == signature(0.3) != signature(None)
+    assert structure(0.1) == structure(0.3) != structure(None)
+    with pytest.raises(jg.FieldError, match="random in training"):
+        toy.override({"model": encoder(), "training.stop_frozen": True})
+    toy.override({"model": encoder(dropout=None), "training.stop_frozen": True})
+
+
 def test_init_scale_zero_gives_zero_outputs(toy):
     experiment = training.numbers(toy.override({"model.init_scale": 0.0}))
     data = training.load(experiment, training.Rows.of(toy.task))

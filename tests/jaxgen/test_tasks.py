@@ -33,6 +33,16 @@ def test_modular_tables_hold_every_pair_once(task, formula):
     assert sum(task.rows().values()) == len(pool)
 
 
+@pytest.mark.parametrize("make", [tasks.ModularAddition, tasks.ModularDivision])
+def test_pairs_can_leave_zeros_out(make):
+    task = make(p=113, lowest=1)
+    rows = task.table().astype(int)
+    assert len(np.unique(rows, axis=0)) == 112**2 == task.size() == sum(task.rows().values())
+    assert (rows[:, :2].min(), rows[:, :2].max()) == (1, 112)
+    with pytest.raises(jg.FieldError, match="at most p - 2"):
+        jg.Experiment(make(p=3, lowest=2), jg.models.MLP(), jg.losses.CrossEntropy(), jg.optimizers.SGD())
+
+
 def test_division_undoes_multiplication():
     rows = tasks.ModularDivision(p=13).table().astype(int)
     np.testing.assert_array_equal(rows[:, 2] * rows[:, 1] % 13, rows[:, 0])
