@@ -10,16 +10,10 @@ logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the input is not allowed.
 """
 
-import sys
-
-import jax
 from absl import flags
-from rich.console import Console
-from rich.table import Table
 
 import sweeps
 from sweeps import command, engine, grammar, spec
-from sweeps.progress import clock
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
@@ -36,12 +30,10 @@ WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuri
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
 
-STOPPED = 75  # "try again", as batch systems understand it
-
 
 def main() -> None:
-    recipe = command.find_recipe(RECIPE.value, SWEEP.value)
-    base, points = recipe.at(SCALE.value)
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    points = recipe.sweep
     axes = [grammar.assignment(text) for text in SET.value]
     if SEEDS.value is not None:
         axes.append(sweeps.seeds(SEEDS.value))
@@ -49,9 +41,11 @@ def main() -> None:
     for axis in axes:
         points = spec.replaced(points, axis)
     if DRY_RUN.value:
-        return show(*engine.foresee(base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value))
+        return command.show_plan(
+            *engine.foresee(recipe.base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value)
+        )
     results = sweeps.run(
-        base,
+        recipe.base,
         points,
         WORKDIR.value,
         name=recipe.name,
@@ -63,32 +57,8 @@ def main() -> None:
         max_compiles=MAX_COMPILES.value,
         checkpoint_seconds=CHECKPOINT.value,
     )
-    stored = len(results.table(["run_id"]))
-    if stored < len(results.run_ids):
-        print(f"{stored} of {len(results.run_ids)} runs are stored in {WORKDIR.value}: the same command continues")
-        sys.exit(STOPPED)
+    stored = command.all_stored(results)
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
-
-
-def show(plan, prediction) -> None:
-    """Prints a plan as a table with its cost."""
-    table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
-    groups = [g for g in plan.groups if g.pending]
-    costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
-    for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
-        rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", mebibytes(size)]
-        table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
-    Console(width=None if Console().is_terminal else 110).print(table)
-    devices, stored = jax.local_devices(), len(plan.run_ids) - plan.pending
-    print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
-    cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
-    memory = f"{mebibytes(prediction.bytes)} per device"
-    print(f"on {len(devices)} × {devices[0].device_kind}: {cost}, {memory}; nothing was trained")
-
-
-def mebibytes(size: int) -> str:
-    """Bytes as MiB."""
-    return f"{size / 2**20:.1f} MiB"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,17 @@ from typing import Any, NoReturn
 
 import jax
 from absl import app, flags
+from rich.console import Console
+from rich.table import Table
 
 from jaxgen import FieldError
+from sweeps.plan import Plan, Prediction
+from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
+from sweeps.results import Results
 from sweeps.store import StoreError
+
+STOPPED = 75  # "try again", as batch systems understand it
 
 
 def main(program: Callable[[], None]) -> None:
@@ -67,6 +74,36 @@ def find_recipe(name: str | None, file: str | None) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…)")
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
+
+
+def all_stored(results: Results) -> int:
+    """How many runs a sweep has; where some are not stored, says so and ends the program with exit code 75."""
+    stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
+    if stored < wanted:
+        print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
+        sys.exit(STOPPED)
+    return stored
+
+
+def show_plan(plan: Plan, prediction: Prediction) -> None:
+    """Prints a plan as a table with its cost."""
+    table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
+    groups = [g for g in plan.groups if g.pending]
+    costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
+    for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
+        rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
+        table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
+    Console(width=None if Console().is_terminal else 110).print(table)
+    devices, stored = jax.local_devices(), len(plan.run_ids) - plan.pending
+    print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
+    cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
+    memory = f"{_mebibytes(prediction.bytes)} per device"
+    print(f"on {len(devices)} × {devices[0].device_kind}: {cost}, {memory}; nothing was trained")
+
+
+def _mebibytes(size: int) -> str:
+    """Bytes as MiB."""
+    return f"{size / 2**20:.1f} MiB"
 
 
 def load_file(file: str) -> ModuleType:

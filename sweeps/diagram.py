@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,31 @@ from sweeps.results import Results
 
 SEEDS = ("seed", "split_seed")
 ACCURACIES = ("train/accuracy", "test/accuracy")
+LEVELS = (0.1, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contour:
+    """Lines around the cells in which a probe gets large, to be drawn over a diagram.
+
+    Attributes:
+      probe: its name, e.g. "train/collapse".
+      levels: where lines are drawn, ascending: between cells below a level and cells at or above it.
+      values: (y, x) mean over runs of the probe's largest value up to the budget; NaN where there are no runs.
+    """
+
+    probe: str
+    levels: tuple[float, ...]
+    values: np.ndarray
+
+    def lines(self, level: float, x_edges: np.ndarray, y_edges: np.ndarray) -> np.ndarray:
+        """Cell borders, (lines, 2 ends, 2 coordinates), that have the level on just one of their two sides."""
+        known, high = np.isfinite(self.values), self.values >= level
+        sides = (high[:, 1:] != high[:, :-1]) & known[:, 1:] & known[:, :-1]
+        floors = (high[1:] != high[:-1]) & known[1:] & known[:-1]
+        found = [[(x_edges[i + 1], y_edges[j]), (x_edges[i + 1], y_edges[j + 1])] for j, i in np.argwhere(sides)]
+        found += [[(x_edges[i], y_edges[j + 1]), (x_edges[i + 1], y_edges[j + 1])] for j, i in np.argwhere(floors)]
+        return np.array(found, float).reshape(-1, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +59,7 @@ class Diagram:
       curves: "step" and the accuracies, (runs, evaluations), in the order of `runs`.
       counts: (y, x, len(Phase)) runs of each phase.
       source: the results it was made of.
+      contour: lines over the cells, or None.
     """
 
     x: str
@@ -44,6 +71,7 @@ class Diagram:
     curves: dict[str, np.ndarray]
     counts: np.ndarray
     source: Results
+    contour: Contour | None = None
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:
@@ -66,6 +94,11 @@ class Diagram:
         """Share of a cell's runs that reached the threshold on train and test; NaN where there are no runs."""
         with np.errstate(invalid="ignore"):
             return self._generalised_count() / self.seeds
+
+    @functools.cached_property
+    def test_accuracy(self) -> np.ndarray:
+        """Mean over a cell's runs of the test accuracy at their last evaluation up to the budget; NaN without runs."""
+        return self._mean(_within(self.curves, self.definition.budget, "test/accuracy")[1])
 
     def generalised_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's score interval of `generalised` (Wilson 1927), low and high."""
@@ -112,7 +145,10 @@ class Diagram:
             "p_high": high.ravel(),
             "median_test_time": self.median_time.ravel(),
             "observed_to": self.observed.ravel(),
+            "test_accuracy": self.test_accuracy.ravel(),
         }
+        if self.contour is not None:
+            columns[f"largest {self.contour.probe}"] = self.contour.values.ravel()
         return pd.DataFrame(columns)
 
     def to_csv(self, path: str | Path) -> None:
@@ -131,13 +167,25 @@ class Diagram:
 
         write_page(self, path)
 
+    def _mean(self, of_runs: np.ndarray) -> np.ndarray:
+        return _cell_means(of_runs, self.runs["cell"].to_numpy(), self.seeds.shape)
+
     def _generalised_count(self) -> np.ndarray:
         return self.counts[..., Phase.COMPREHENSION] + self.counts[..., Phase.GROKKING]
 
 
-def make_diagram(results: Results, x: str, y: str, definition: Definition, where: dict[str, Any]) -> Diagram:
+def make_diagram(
+    results: Results,
+    x: str,
+    y: str,
+    definition: Definition,
+    where: dict[str, Any],
+    contour: str | None = None,
+    levels: tuple[float, ...] = LEVELS,
+) -> Diagram:
     """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
     runs = results.runs
+    results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     if not len(runs):
         raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
     fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
@@ -152,7 +200,8 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
         keep &= _held(runs[path], value)
         if not keep.any():
             raise FieldError(path, value, f"no run has it; there are {_listed(runs[path], 60)}")
-    curves = {name: values[keep] for name, values in results.curves(*ACCURACIES).items()}
+    extra = [contour] if contour else []
+    curves = {name: values[keep] for name, values in results.curves(*ACCURACIES, *extra).items()}
     runs = runs[keep].reset_index(drop=True)
     for path in fields:
         if path in (x, y, *SEEDS) or runs[path].nunique(dropna=False) == 1:
@@ -171,8 +220,64 @@ def make_diagram(results: Results, x: str, y: str, definition: Definition, where
     (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
     counts = np.zeros((len(y_values), len(x_values), len(Phase)), int)
     np.add.at(counts, (rows, columns, label), 1)
-    runs = runs.assign(phase=label, train_time=train, test_time=test, cell=rows * len(x_values) + columns)
-    return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results)
+    cells = rows * len(x_values) + columns
+    runs = runs.assign(phase=label, train_time=train, test_time=test, cell=cells)
+    lines = None
+    if contour:
+        largest = _within(curves, definition.budget, contour)[0]
+        lines = Contour(contour, tuple(sorted(levels)), _cell_means(largest, cells, counts.shape[:2]))
+    return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results, lines)
+
+
+def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
+    """Diagrams over the same two fields, each with cells for the values that any of them has.
+
+    Raises:
+      FieldError: the fields differ.
+    """
+    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
+        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
+    x_values, y_values = (
+        list(_places(pd.Series([v for d in diagrams.values() for v in getattr(d, axis)]))[0])
+        for axis in ("x_values", "y_values")
+    )
+    return {name: _spread(d, x_values, y_values) for name, d in diagrams.items()}
+
+
+def _spread(d: Diagram, x_values: list, y_values: list) -> Diagram:
+    columns, rows = (
+        np.array([values.index(v) for v in own]) for values, own in ((x_values, d.x_values), (y_values, d.y_values))
+    )
+    place, shape = np.ix_(rows, columns), (len(y_values), len(x_values))
+    counts = np.zeros((*shape, len(Phase)), int)
+    counts[place] = d.counts
+    row, column = np.divmod(d.runs["cell"].to_numpy(), len(d.x_values))
+    runs = d.runs.assign(cell=rows[row] * shape[1] + columns[column])
+    contour = d.contour
+    if contour is not None:
+        values = np.full(shape, np.nan)
+        values[place] = contour.values
+        contour = dataclasses.replace(contour, values=values)
+    return dataclasses.replace(d, x_values=x_values, y_values=y_values, runs=runs, counts=counts, contour=contour)
+
+
+def _within(curves: dict[str, np.ndarray], budget: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The largest and the last value of each run's curve up to the budget."""
+    seen = (curves["step"] <= budget) & np.isfinite(curves[name])
+    largest = np.max(curves[name], axis=1, where=seen, initial=-np.inf)
+    last = curves[name].shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
+    ever = seen.any(axis=1)
+    at_last = np.take_along_axis(curves[name], last[:, None], 1)[:, 0]
+    return np.where(ever, largest, np.nan), np.where(ever, at_last, np.nan)
+
+
+def _cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Mean over each cell's runs, (y, x); runs without a value are left out."""
+    known = np.isfinite(of_runs)
+    count = np.bincount(cells[known], minlength=shape[0] * shape[1])
+    total = np.bincount(cells[known], of_runs[known], minlength=shape[0] * shape[1])
+    with np.errstate(invalid="ignore"):
+        return (total / count).reshape(shape)
 
 
 def _held(column: pd.Series, value: Any) -> np.ndarray:

@@ -24,8 +24,9 @@ from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
-WIDER, MAX_WIDTH = 4, {"cpu": 64}  # elsewhere memory is the limit
+WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit
 BETTER = 0.9  # a wider block must take less than this share of the time per lane
+LONG_STEP = 0.25  # milliseconds: on a CPU no wider block was ever faster for a lane-step that takes this long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,8 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
     width = 1 if device.platform == "cpu" else 64
     limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
     best = _measure_width(experiment, devices, width)
+    if device.platform == "cpu" and best.milliseconds > LONG_STEP:
+        return best
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
         found = _measure_width(experiment, devices, width)

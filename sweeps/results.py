@@ -87,6 +87,8 @@ class Results:
         gap=None,
         sustained=None,
         where: dict[str, Any] | None = None,
+        contour: str | None = None,
+        levels: tuple[float, ...] | None = None,
     ) -> Any:
         """The phase diagram over two fields (a `sweeps.Diagram`).
 
@@ -94,13 +96,17 @@ class Results:
           x, y: dotted paths of the axes.
           threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out.
           where: values that other fields are held at.
+          contour: a probe; lines are drawn around the cells where its largest value, averaged over seeds, reaches
+            `levels`.
+          levels: of the contour; .1 and .5 when left out.
 
         Raises:
           FieldError: a path is unknown, or fields other than x, y and the seeds differ between runs.
         """
-        from sweeps.diagram import make_diagram  # diagrams are made of results
+        from sweeps import diagram  # diagrams are made of results
 
-        return make_diagram(self, x, y, self.definition(threshold, budget, gap, sustained), where or {})
+        definition = self.definition(threshold, budget, gap, sustained)
+        return diagram.make_diagram(self, x, y, definition, where or {}, contour, levels or diagram.LEVELS)
 
     def to_xarray(self) -> xr.Dataset:
         """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`."""

@@ -19,10 +19,19 @@ class Sweep(Sequence):
     Attributes:
       axes: the values that each path takes, in order of appearance.
       factors: the parts of a product; the sweep itself where it is none.
+      links: the parts of a chain; nothing where it is none.
     """
 
-    def __init__(self, length: int, point: Callable[[int], dict], axes: Mapping[str, list], factors: Sequence = ()):
-        self._length, self._point, self.axes, self.factors = length, point, dict(axes), tuple(factors) or (self,)
+    def __init__(
+        self,
+        length: int,
+        point: Callable[[int], dict],
+        axes: Mapping[str, list],
+        factors: Sequence = (),
+        links: Sequence = (),
+    ):
+        self._length, self._point, self.axes = length, point, dict(axes)
+        self.factors, self.links = tuple(factors) or (self,), tuple(links)
 
     def __len__(self) -> int:
         return self._length
@@ -134,15 +143,19 @@ def chain(*parts: Sweep) -> Sweep:
         which = bisect.bisect_right(ends, index)
         return parts[which][index - (ends[which - 1] if which else 0)]
 
-    return Sweep(ends[-1] if ends else 0, point, axes)
+    return Sweep(ends[-1] if ends else 0, point, axes, links=parts)
 
 
 def replaced(whole: Sweep, axis: Sweep) -> Sweep:
     """`whole` with `axis` in the place of the first factor that sets one of its paths, or as the last factor.
 
+    In a chain each link is changed so.
+
     Raises:
-      FieldError: a path of `axis` is tied to others in `whole` (by `zip` or `chain`).
+      FieldError: a path of `axis` is tied to others in `whole` (by `zip`, or a `chain` in a product).
     """
+    if whole.links:
+        return chain(*(replaced(link, axis) for link in whole.links))
     kept, paths, place = [], set(axis.axes), len(whole.factors)
     for factor in whole.factors:
         others = sorted(set(factor.axes) - paths)

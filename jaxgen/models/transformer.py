@@ -43,7 +43,13 @@ class Transformer(nn.Module):
     @classmethod
     def encoder(cls, **fields) -> "Transformer":
         """Post-norm encoder layer with biases, no positions, 2048 hidden units, dropout .1."""
-        settings = {"norm": "post", "positions": "none", "use_bias": True, "mlp_width": 2048, "dropout": 0.1}
+        settings: dict[str, Any] = {
+            "norm": "post",
+            "positions": "none",
+            "use_bias": True,
+            "mlp_width": 2048,
+            "dropout": 0.1,
+        }
         return cls(**(settings | fields))
 
     def check(self):

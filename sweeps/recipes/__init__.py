@@ -1,8 +1,8 @@
 """Ready sweeps, a file each."""
 
-from sweeps.recipes import quickstart
-from sweeps.recipes.recipe import Recipe
+from sweeps.recipes import edge_of_stability, quickstart
+from sweeps.recipes.recipe import Drawing, Recipe, Scale
 
-RECIPES = {recipe.name: recipe for recipe in (quickstart.RECIPE,)}
+RECIPES = {recipe.name: recipe for recipe in (quickstart.RECIPE, edge_of_stability.RECIPE)}
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["RECIPES", "Drawing", "Recipe", "Scale"]

@@ -10,7 +10,7 @@ strong to fit the train set.
 """
 
 import jaxgen as jg
-from sweeps.recipes.recipe import Recipe
+from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.spec import linspace, logspace, product, seeds, sweep
 
 BASE = jg.Experiment(
@@ -37,5 +37,6 @@ RECIPE = Recipe(
     name="quickstart",
     description="Two-layer quadratic network on (a + b) mod 31",
     definition={"threshold": 0.9, "budget": 3000, "gap": 600},
-    scales={"smoke": ({}, plane(3, 3, 1)), "paper": ({}, plane(25, 25, 10))},
+    scales={"smoke": Scale({}, plane(3, 3, 1)), "paper": Scale({}, plane(25, 25, 10))},
+    drawings=(Drawing("diagram", "task.train_fraction", "optimizer.weight_decay"),),
 )

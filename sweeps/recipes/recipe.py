@@ -1,10 +1,47 @@
-"""What a recipe is: an experiment, its axes at several scales, and the definitions its diagrams use."""
+"""What a recipe is: an experiment, its axes at several scales, its diagrams, and the claims it checks."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from jaxgen import Experiment, FieldError
+from sweeps.claims import Claim
 from sweeps.spec import Sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A diagram that a recipe shows: up to four panels over the same axes.
+
+    Attributes:
+      name: of its files.
+      x, y: dotted paths of the axes.
+      panels: for each panel, by its title, the values that other fields are held at.
+      contour: a probe whose contour is drawn over the cells, see `Results.phase_diagram`.
+    """
+
+    name: str
+    x: str
+    y: str
+    panels: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"": {}})
+    contour: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A recipe at another size.
+
+    Attributes:
+      overrides: fields of the base.
+      sweep: the points.
+      definition: what of the recipe's definition is different.
+      drawings: its diagrams; the recipe's own when left out.
+    """
+
+    overrides: dict[str, Any]
+    sweep: Sweep
+    definition: dict[str, Any] = dataclasses.field(default_factory=dict)
+    drawings: Sequence[Drawing] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +54,9 @@ class Recipe:
       name: what it is called; the file's name where it is left out.
       description: one line that is kept with the sweep.
       definition: threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
-      scales: other scales: fields of the base to override, and the points.
+      scales: the recipe at other sizes, by name.
+      drawings: its diagrams at the scale "quick".
+      claims: statements of its paper, checked on the stored runs.
     """
 
     base: Experiment
@@ -25,17 +64,25 @@ class Recipe:
     name: str = ""
     description: str = ""
     definition: dict[str, Any] = dataclasses.field(default_factory=dict)
-    scales: dict[str, tuple[dict[str, Any], Sweep]] = dataclasses.field(default_factory=dict)
+    scales: dict[str, Scale] = dataclasses.field(default_factory=dict)
+    drawings: Sequence[Drawing] = ()
+    claims: Sequence[Claim] = ()
 
-    def at(self, scale: str) -> tuple[Experiment, Sweep]:
-        """Base and points at a scale.
+    def at(self, scale: str) -> "Recipe":
+        """The recipe at a scale.
 
         Raises:
           FieldError: there is no such scale.
         """
         if scale == "quick":
-            return self.base, self.sweep
+            return self
         if scale not in self.scales:
             raise FieldError("scale", scale, f"must be one of {', '.join(['quick', *self.scales])}")
-        overrides, points = self.scales[scale]
-        return self.base.override(overrides), points
+        other = self.scales[scale]
+        return dataclasses.replace(
+            self,
+            base=self.base.override(other.overrides),
+            sweep=other.sweep,
+            definition={**self.definition, **other.definition},
+            drawings=self.drawings if other.drawings is None else other.drawings,
+        )

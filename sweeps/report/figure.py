@@ -1,5 +1,6 @@
 """The phase diagram as a figure for print: phase, time and probability maps above, example curves below."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,16 @@ def draw(diagram: Any, path: str | Path) -> None:
     Raises:
       FieldError: the path has another ending.
     """
+    save(lambda: _figure(diagram), path)
+
+
+def save(make: Callable[[], Figure], path: str | Path) -> None:
+    """Makes a figure in the style of all and writes it; FieldError where the path's ending is unknown."""
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise FieldError("path", str(path), "must end in .png, .svg or .pdf")
     with matplotlib.style.context(["default", RC]):
-        figure = _figure(diagram)
-        figure.savefig(path, dpi=200, metadata=ENDINGS[path.suffix.lower()])
+        make().savefig(path, dpi=200, metadata=ENDINGS[path.suffix.lower()])
 
 
 def _figure(diagram: Any) -> Figure:
@@ -63,19 +68,20 @@ def _figure(diagram: Any) -> Figure:
     columns = len(examples) if len(examples) <= 4 else 4
     rows = -(-len(examples) // columns)
     x_ticks, y_ticks = (
-        [(at, _clip(text, 0.85)) for at, text in style.ticks(values, most)]
+        [(at, clip(text, 0.85)) for at, text in style.ticks(values, most)]
         for values, most in ((diagram.x_values, 5), (diagram.y_values, 6))
     )
-    left = MARGIN + 0.27 + max(_inches(text) for _, text in y_ticks)
+    left = MARGIN + 0.27 + max(inches(text) for _, text in y_ticks)
     width = (WIDTH - left - MARGIN - 2 * GAP) / 3
-    widest = max(_inches(text) for _, text in x_ticks)
+    widest = max(inches(text) for _, text in x_ticks)
     tilt = (widest + 0.08) * len(x_ticks) > width
     below = 0.3 + (0.03 + widest if tilt else 0.12)
     footer = _footer(diagram, WIDTH - left - MARGIN)
     height = min(width, max(0.5, 0.3 * len(diagram.y_values)))
     present = [phase for phase in Phase if diagram.counts[..., phase].any()]
     disagree, empty = (diagram.agreement < 1).any(), (diagram.seeds == 0).any()
-    keys = LINE * max(4, len(present) + bool(disagree) + bool(empty)) + 0.1
+    levels = len(diagram.contour.levels) if diagram.contour else 0
+    keys = LINE * max(4, len(present) + bool(disagree) + bool(empty) + levels) + 0.1
 
     top_maps = 0.32
     top_keys = top_maps + height + below
@@ -91,7 +97,7 @@ def _figure(diagram: Any) -> Figure:
     maps = [place(x, top_maps, width, height) for x in lefts]
     shown = [place(x, top_keys, width, keys) for x in lefts]
     for axes, name in zip(maps, ("Phase", "Time to generalise", "P(generalise)")):
-        _set_axes(axes, diagram, x_ticks, y_ticks, tilt, first=axes is maps[0])
+        set_axes(axes, diagram, x_ticks, y_ticks, tilt, first=axes is maps[0])
         _title(axes, "abc"[maps.index(axes)], name)
     for axes in shown:
         axes.set(xlim=(0, width), ylim=(-keys, 0))  # in inches
@@ -115,16 +121,17 @@ def _figure(diagram: Any) -> Figure:
 
 def _footer(diagram: Any, room: float) -> list[str]:
     count = len(diagram.runs)
-    parts = [_clip(diagram.source.specification.get("name") or "", room), f"{count} run{'s' if count > 1 else ''}"]
+    parts = [clip(diagram.source.specification.get("name") or "", room), f"{count} run{'s' if count > 1 else ''}"]
     lines = [""]
     for part in [*parts, style.seeds_text(diagram.seeds), f"definition: {diagram.definition}"]:
         longer = f"{lines[-1]}  ·  {part}" if lines[-1] else part
-        lines[len(lines) - (_inches(longer) <= room) :] = [longer if _inches(longer) <= room else part]
+        lines[len(lines) - (inches(longer) <= room) :] = [longer if inches(longer) <= room else part]
     return lines
 
 
-def _set_axes(axes: Any, diagram: Any, x_ticks: list, y_ticks: list, tilt: bool, first: bool) -> None:
-    x_edges, y_edges = _edges(diagram)
+def set_axes(axes: Any, diagram: Any, x_ticks: list, y_ticks: list, tilt: bool, first: bool) -> None:
+    """Scales, limits, ticks and names of a map's axes, and crosses through its cells without runs."""
+    x_edges, y_edges = edges(diagram)
     for axis, values, borders, ticks in (
         (axes.xaxis, diagram.x_values, x_edges, x_ticks),
         (axes.yaxis, diagram.y_values, y_edges, y_ticks),
@@ -138,9 +145,9 @@ def _set_axes(axes: Any, diagram: Any, x_ticks: list, y_ticks: list, tilt: bool,
         axis.set_minor_locator(NullLocator())
     if tilt:
         axes.tick_params(axis="x", rotation=90)
-    axes.set_xlabel(_clip(style.label(diagram.x), 1.7), labelpad=2)
+    axes.set_xlabel(clip(style.label(diagram.x), 1.7), labelpad=2)
     if first:
-        axes.set_ylabel(_clip(style.label(diagram.y), 1.7), labelpad=3)
+        axes.set_ylabel(clip(style.label(diagram.y), 1.7), labelpad=3)
     else:
         axes.tick_params(labelleft=False)
     empty = np.argwhere(diagram.seeds == 0)
@@ -155,32 +162,46 @@ def _title(axes: Any, letter: str, text: str, above: float = 5) -> None:
 
 
 def _phase_map(axes: Any, key: Any, diagram: Any, present: list[Phase], examples: dict[Phase, int]) -> None:
-    second, share = style.runner_up(diagram.counts)
-    for phase in present:
-        _cells(axes, diagram, diagram.majority == phase, facecolors=style.COLOURS[phase])
-    for phase in present:
-        mixed = (second == phase) & (share > 0)
-        _cells(axes, diagram, mixed, np.sqrt(share), facecolors=style.COLOURS[phase], linewidths=0)
+    paint_phases(axes, diagram, present)
+    contour_lines(axes, diagram)
     x, y = (style.positions(v, style.scale(v)) for v in (diagram.x_values, diagram.y_values))
     for cell in dict.fromkeys(examples.values()):
         row, column = divmod(cell, len(x))
         text = ",".join(str(number) for number, other in enumerate(examples.values(), 1) if other == cell)
         shape = "circle,pad=0.12" if len(text) == 1 else "round,pad=0.15,rounding_size=0.55"
-        disc = {"boxstyle": shape, "facecolor": "white", "edgecolor": "#222222", "linewidth": 0.5}
-        axes.text(x[column], y[row], text, size=7, ha="center", va="center_baseline", bbox=disc)
-    runs = diagram.counts.sum((0, 1))
-    for row, phase in enumerate(present):
-        text = f"{style.NAMES[phase]} ({runs[phase]} {'run' if runs[phase] == 1 else 'runs'})"
-        _key(key, row, text, facecolor=style.COLOURS[phase], edgecolor="#777777")
-    row = len(present)
-    if (share > 0).any():
-        _key(key, row, "seeds disagree: 2nd phase inside", facecolor="#777777", edgecolor="#777777")
-        key.add_patch(Rectangle((0.035, -LINE * row - 0.07), 0.07, 0.045, facecolor="#dddddd"))
-        row += 1
+        disc = {"boxstyle": shape, "facecolor": "white", "edgecolor": "#222222", "linewidth": 0.5, "zorder": 4}
+        axes.text(x[column], y[row], text, size=7, ha="center", va="center_baseline", bbox=disc, zorder=5)
+    row = phase_key(key, present, [diagram])
     if (diagram.seeds == 0).any():
-        _key(key, row, "no runs", facecolor="white", edgecolor=style.EMPTY_LINES)
+        key_entry(key, row, "no runs", facecolor="white", edgecolor=style.EMPTY_LINES)
         for ends in ((0, 1), (1, 0)):
             key.plot([0, 0.14], [-LINE * row - 0.095 + 0.09 * v for v in ends], color=style.EMPTY_LINES, linewidth=0.5)
+        row += 1
+    contour_key(key, row, diagram)
+
+
+def paint_phases(axes: Any, diagram: Any, present: list[Phase]) -> None:
+    """Paints each cell's most frequent phase, and within it the second one where seeds disagree."""
+    second, share = style.runner_up(diagram.counts)
+    for phase in present:
+        paint(axes, diagram, diagram.majority == phase, facecolors=style.COLOURS[phase])
+    for phase in present:
+        mixed = (second == phase) & (share > 0)
+        paint(axes, diagram, mixed, np.sqrt(share), facecolors=style.COLOURS[phase], linewidths=0)
+
+
+def phase_key(key: Any, present: list[Phase], diagrams: list) -> int:
+    """Explains the colours with the runs of each phase, and inner squares where there are any; the next free line."""
+    runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
+    for row, phase in enumerate(present):
+        text = f"{style.NAMES[phase]} ({runs[phase]} {'run' if runs[phase] == 1 else 'runs'})"
+        key_entry(key, row, text, facecolor=style.COLOURS[phase], edgecolor="#777777")
+    row = len(present)
+    if any((style.runner_up(diagram.counts)[1] > 0).any() for diagram in diagrams):
+        key_entry(key, row, "seeds disagree: 2nd phase inside", facecolor="#777777", edgecolor="#777777")
+        key.add_patch(Rectangle((0.035, -LINE * row - 0.07), 0.07, 0.045, facecolor="#dddddd"))
+        row += 1
+    return row
 
 
 def _time_map(axes: Any, key: Any, diagram: Any) -> None:
@@ -189,20 +210,20 @@ def _time_map(axes: Any, key: Any, diagram: Any) -> None:
     row = 0
     if reached.any():
         norm = LogNorm(*span)
-        _cells(axes, diagram, reached, array=times, cmap=TIMES, norm=norm)
-        _bar(key, TIMES, norm, style.log_ticks(*span, 5), "median step at threshold (test)")
+        paint(axes, diagram, reached, array=times, cmap=TIMES, norm=norm)
+        colour_bar(key, TIMES, norm, style.log_ticks(*span, 5), "median step at threshold (test)")
         row = 3
     if late.any():
         look = {"facecolor": style.NOT_REACHED, "edgecolor": style.NOT_REACHED_LINES, "hatch": "//////"}
-        _cells(axes, diagram, late, linewidths=0, **look)
-        _key(key, row, style.not_reached(diagram.observed[late], diagram.definition.budget), **look)
+        paint(axes, diagram, late, linewidths=0, **look)
+        key_entry(key, row, style.not_reached(diagram.observed[late], diagram.definition.budget), **look)
 
 
 def _rate_map(axes: Any, key: Any, diagram: Any) -> None:
     low, high = diagram.generalised_interval()
     norm = Normalize(0, 1)
-    _cells(axes, diagram, diagram.seeds > 0, array=diagram.generalised, cmap=RATES, norm=norm)
-    _bar(key, RATES, norm, [(v, f"{v:g}") for v in (0, 0.5, 1)], "share of seeds that generalised")
+    paint(axes, diagram, diagram.seeds > 0, array=diagram.generalised, cmap=RATES, norm=norm)
+    colour_bar(key, RATES, norm, [(v, f"{v:g}") for v in (0, 0.5, 1)], "share of seeds that generalised")
     half = np.nanmean(high - low) / 2
     key.text(0, -LINE * 3 - 0.05, f"95 % interval: ± {half:.2f} on average", size=7, va="center")
 
@@ -235,12 +256,12 @@ def _curves(axes: Any, diagram: Any, phase: Phase, cell: int, number: int, first
     axes.add_patch(Rectangle((0, 1.04), 1, 0.05, **strip))
     lines = [f"{number}  {style.NAMES[phase]}"]
     for path, value in ((diagram.x, diagram.x_values[column]), (diagram.y, diagram.y_values[row])):
-        lines.append(_clip(f"{style.label(path)} = {style.value_text(value, 3)}", room))
+        lines.append(clip(f"{style.label(path)} = {style.value_text(value, 3)}", room))
     for line, y in zip(lines, (1.40, 1.265, 1.13)):
         axes.text(0, y, line, transform=axes.transAxes, size=7, weight="bold" if line is lines[0] else "normal")
 
 
-def _cells(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: Any = None, **look: Any) -> None:
+def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: Any = None, **look: Any) -> None:
     """Paints the cells of a mask; `size` < 1 paints their middle only."""
     rows, columns = np.nonzero(which)
     if not len(rows):
@@ -248,7 +269,7 @@ def _cells(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: A
     size = np.broadcast_to(size, which.shape)[which]
     (left, right), (low, high) = (
         style.inner(borders[at], borders[at + 1], size, style.scale(values))
-        for borders, at, values in zip(_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+        for borders, at, values in zip(edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
     )
     corners = np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2)
     if array is not None:
@@ -258,17 +279,43 @@ def _cells(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: A
     axes.add_collection(PolyCollection(list(corners), **look), autolim=False)
 
 
-def _edges(diagram: Any) -> tuple[np.ndarray, np.ndarray]:
+def edges(diagram: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Borders of the cells along x and y."""
     x, y = (style.edges(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values))
     return x, y
 
 
-def _key(axes: Any, row: int, text: str, **look: Any) -> None:
+def key_entry(axes: Any, row: int, text: str, **look: Any) -> None:
+    """A coloured patch and its meaning on line `row` of a key whose axes are in inches."""
     axes.add_patch(Rectangle((0, -LINE * row - 0.095), 0.14, 0.09, linewidth=0.4, **look))
     axes.text(0.2, -LINE * row - 0.05, text, size=7, va="center")
 
 
-def _bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:
+def contour_lines(axes: Any, diagram: Any) -> None:
+    """Draws a diagram's contour, the lower levels dashed and thin, the highest solid."""
+    if diagram.contour is None:
+        return
+    for number, level in enumerate(diagram.contour.levels):
+        lines = diagram.contour.lines(level, *edges(diagram))
+        axes.add_collection(LineCollection(lines, **_contour_look(diagram, number)), autolim=False)
+
+
+def contour_key(key: Any, row: int, diagram: Any) -> int:
+    """Explains the contour from line `row` of a key on; returns the next free line."""
+    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
+        key.plot([0, 0.14], [-LINE * row - 0.05] * 2, **_contour_look(diagram, number, "linewidth", "linestyle"))
+        key.text(0.2, -LINE * row - 0.05, f"{diagram.contour.probe} reaches {level:g}", size=7, va="center")
+        row += 1
+    return row
+
+
+def _contour_look(diagram: Any, number: int, width: str = "linewidths", style: str = "linestyles") -> dict[str, Any]:
+    last = number == len(diagram.contour.levels) - 1
+    return {"color": "#000000", width: 1.6 if last else 1.0, style: "solid" if last else (0, (3, 1.5)), "zorder": 3}
+
+
+def colour_bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:
+    """A horizontal colour scale as wide as a key, with its meaning below."""
     bar = key.inset_axes((0, -0.095, key.get_xlim()[1], 0.09), transform=key.transData)
     shades = bar.figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
     shades.outline.set_linewidth(0.4)
@@ -288,24 +335,25 @@ def _set_x_ticks(axes: Any, ticks: list[tuple[float, str]]) -> None:
         text.set_horizontalalignment("left" if place < 0.03 else "right" if place > 0.97 else "center")
 
 
-def _clip(text: str, room: float) -> str:
+def clip(text: str, room: float) -> str:
     """The text as it can be printed, cut so that it fits into `room` inches of small print."""
-    text = _printable(text)
-    if _inches(text) <= room:
+    text = printable(text)
+    if inches(text) <= room:
         return text
-    while text and _inches(text + "…") > room:
+    while text and inches(text + "…") > room:
         text = text[:-1]
     return text + "…"
 
 
-def _inches(text: str) -> float:
+def inches(text: str) -> float:
+    """How wide a text is in small print."""
     font = _font()
     font.set_size(7, 72)
     font.set_text(text)
     return font.get_width_height()[0] / 64 / 72
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text on one line, with □ for what the font cannot print (which matplotlib would warn of)."""
     known = _font().get_charmap()
     return "".join(c if ord(c) in known else "□" for c in " ".join(str(text).split()))

@@ -18,6 +18,8 @@ from bokeh.models import (
     LogColorMapper,
     PlainText,
     Range1d,
+    TabPanel,
+    Tabs,
     TapTool,
 )
 from bokeh.models.annotations import ColorBar, Span
@@ -76,13 +78,32 @@ table.text = `<h2>${cells.data.heading[cell]}</h2>` + list
 """
 
 
-def write_page(diagram: Any, path: str | Path) -> None:
-    """Writes a page of a `sweeps.Diagram` that needs no network.
+def write_page(diagrams: Any, path: str | Path, above: str = "") -> None:
+    """Writes a page of a `sweeps.Diagram`, or of several as tabs by name, that needs no network.
 
     Shown are three maps of the cells side by side: the most frequent phase (with an inner square for the second one
-    where seeds disagree), the median time to generalise, the share of seeds that generalised. Pointing at a cell tells
-    its numbers; a click shows the accuracies of all its seeds and lists its runs.
+    where seeds disagree, and the diagram's contour), the median time to generalise, the share of seeds that
+    generalised. Pointing at a cell tells its numbers; a click shows the accuracies of all its seeds and lists its runs.
+
+    Args:
+      diagrams: a diagram, or a dict of them by the names of their tabs.
+      path: of the HTML file.
+      above: HTML that stands over the tabs.
     """
+    tabs = diagrams if isinstance(diagrams, dict) else {"": diagrams}
+    title = _name(next(iter(tabs.values())))
+    document = Document(title=title)
+    views = {name: _view(diagram, document) for name, diagram in tabs.items()}
+    heading = Div(text=f"<h1>{escape(title)}</h1>{above}", stylesheets=[CSS], disable_math=True, name="heading")
+    heading.sizing_mode = "stretch_width"
+    panels = [TabPanel(child=view, title=name) for name, view in views.items()]
+    body = Tabs(tabs=panels, sizing_mode="stretch_width") if isinstance(diagrams, dict) else panels[0].child
+    document.add_root(column(heading, body, sizing_mode="stretch_width"))
+    page = file_html(document, INLINE, template=TEMPLATE, title=title)
+    write_atomically(Path(path), lambda file: file.write_text(page, encoding="utf-8"))
+
+
+def _view(diagram: Any, document: Document) -> Any:
     cells = ColumnDataSource(_cells(diagram), name="cells")
     cells.selected.indices = [_first_cell(diagram)]
     curves = ColumnDataSource(
@@ -91,17 +112,11 @@ def write_page(diagram: Any, path: str | Path) -> None:
     table = Div(name="runs", stylesheets=[CSS], disable_math=True, sizing_mode="stretch_width")
     show = CustomJS(args={"cells": cells, "curves": curves, "table": table, **_runs(diagram)}, code=SHOW_CELL)
     cells.selected.js_on_change("indices", show)
-
-    maps = _maps(diagram, cells)
+    document.js_on_event("document_ready", show)
     below = row(_curves(diagram, curves), table, sizing_mode="stretch_width", spacing=24)
     header = Div(text=_header(diagram), stylesheets=[CSS], disable_math=True, sizing_mode="stretch_width")
-    document = Document(title=_name(diagram))
-    document.add_root(
-        column(header, row(*maps, sizing_mode="stretch_width", spacing=12), below, sizing_mode="stretch_width")
-    )
-    document.js_on_event("document_ready", show)
-    page = file_html(document, INLINE, template=TEMPLATE, title=_name(diagram))
-    write_atomically(Path(path), lambda file: file.write_text(page, encoding="utf-8"))
+    maps = row(*_maps(diagram, cells), sizing_mode="stretch_width", spacing=12)
+    return column(header, maps, below, sizing_mode="stretch_width")
 
 
 def _name(diagram: Any) -> str:
@@ -126,13 +141,17 @@ def _header(diagram: Any) -> str:
         keys.append(key(f"background:{lines}", style.not_reached(diagram.observed[late], diagram.definition.budget)))
     if (diagram.seeds == 0).any():
         keys.append(key(f"border-color:{style.EMPTY_LINES}", "× no runs"))
+    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
+        width, dash = _contour_look(diagram, number)
+        lines = f"height:0;border:0;border-top:{width}px {'solid' if dash == 'solid' else 'dashed'} #000"
+        keys.append(key(lines, escape(f"{diagram.contour.probe} reaches {level:g} (mean over seeds)")))
     count = len(diagram.runs)
     text = (
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)}, over {style.label(diagram.x)} and "
         f"{style.label(diagram.y)}. Definition: {diagram.definition}. "
         "Point at a cell for its numbers; click it for its curves."
     )
-    return f"<h1>{escape(_name(diagram))}</h1><p>{escape(text)}</p><div>{''.join(keys)}</div>"
+    return f"<p>{escape(text)}</p><div>{''.join(keys)}</div>"
 
 
 def _cells(diagram: Any) -> dict[str, Any]:
@@ -156,6 +175,8 @@ def _cells(diagram: Any) -> dict[str, Any]:
         "hatch": ["right_diagonal_line" if np.isinf(t) else "blank" for t in median],
         "colour": [shades[m + 1] for m in diagram.majority.ravel()],
         "heading": [escape(text) for text in headings],
+        **({"contour_text": _rounded(diagram.contour.values)} if diagram.contour else {}),
+        "test_text": _rounded(diagram.test_accuracy),
         "phases": [", ".join(f"{style.NAMES[p]} {row[p]}" for p in Phase if row[p]) or "no runs" for row in counts],
         "agreement_text": [f"{a:.0%}" if s else "–" for a, s in zip(cells["agreement"], filled)],
         "p_text": [
@@ -167,6 +188,10 @@ def _cells(diagram: Any) -> dict[str, Any]:
             for t, o, s in zip(median, cells["observed_to"], filled)
         ],
     }
+
+
+def _rounded(values: np.ndarray) -> list[str]:
+    return [f"{v:.3f}" if np.isfinite(v) else "–" for v in values.ravel()]
 
 
 def _first_cell(diagram: Any) -> int:
@@ -224,6 +249,7 @@ def _maps(diagram: Any, cells: ColumnDataSource) -> list[Any]:
     rate = LinearColorMapper(palette=rate_shades, low=0, high=1)
     phase_map = _map(diagram, cells, "Phase", fill_color="colour")
     _draw_runners_up(phase_map, diagram)
+    _draw_contour(phase_map, diagram)
     lines = {"hatch_pattern": "hatch", "hatch_color": style.NOT_REACHED_LINES, "hatch_scale": 12, "hatch_weight": 0.7}
     look = {"fill_color": {"field": "time", "transform": late}, "hatch_alpha": "shown", **lines}
     time_map = _map(diagram, cells, "Median step at which test accuracy reaches the threshold", **look)
@@ -253,7 +279,9 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     drawn.scatter(xx[empty], yy[empty], marker="x", size=8 if few else 3, line_color=style.EMPTY_LINES)
     numbers = [(style.label(diagram.x), "@x"), (style.label(diagram.y), "@y"), ("seeds", "@seeds")]
     numbers += [("phases", "@phases"), ("agreement", "@agreement_text"), ("P(generalise), 95 %", "@p_text")]
-    numbers += [("median step", "@median_text")]
+    numbers += [("median step", "@median_text"), ("last test accuracy", "@test_text")]
+    if diagram.contour is not None:
+        numbers += [(f"largest {diagram.contour.probe}", "@contour_text")]
     drawn.add_tools(HoverTool(renderers=[quads], tooltips=numbers, point_policy="follow_mouse"))
     drawn.add_tools(TapTool(renderers=[quads]))
     return drawn
@@ -301,6 +329,23 @@ def _draw_runners_up(drawn: Any, diagram: Any) -> None:
     bottom, top = style.inner(bottom, top, size, style.scale(diagram.y_values))
     colours = [style.COLOURS[Phase(phase)] for phase in second[mixed]]
     drawn.quad(left=left, right=right, bottom=bottom, top=top, fill_color=colours, line_color=None)
+
+
+def _draw_contour(drawn: Any, diagram: Any) -> None:
+    borders = [style.edges(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values)]
+    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
+        lines = diagram.contour.lines(level, *borders)
+        width, dash = _contour_look(diagram, number)
+        ends = {"x0": lines[:, 0, 0], "y0": lines[:, 0, 1], "x1": lines[:, 1, 0], "y1": lines[:, 1, 1]}
+        source = ColumnDataSource(ends, name=f"contour {level:g}")
+        drawn.segment(
+            **{end: end for end in ends}, source=source, line_color="#000000", line_width=width, line_dash=dash
+        )
+
+
+def _contour_look(diagram: Any, number: int) -> tuple[int, str]:
+    """Width and dashes of a level's lines: the highest is solid."""
+    return (3, "solid") if number == len(diagram.contour.levels) - 1 else (2, "dashed")
 
 
 def _curves(diagram: Any, curves: ColumnDataSource) -> Any:

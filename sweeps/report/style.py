@@ -29,6 +29,7 @@ NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
 EMPTY_LINES = "#c9c9c9"
 TRAIN_INK = "#8c8c8c"
 TIME_SHADES = ["#f5e690", "#a3d39c", "#43a59b", "#1f6a86", "#23315f"]  # from early to late
+ACCURACY_SHADES = ["#f4f1ea", "#c9d8b6", "#7fb091", "#3a7d74", "#12474f"]  # from none to all correct
 RATE_SHADES = ["#f7f3f8", "#cdb9dc", "#9a6fb5", "#5f2d7f", "#33104a"]  # from none to all
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

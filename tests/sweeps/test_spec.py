@@ -89,6 +89,15 @@ def test_replaced_exchanges_an_axis_or_adds_one():
         spec.replaced(tied, sweeps.fixed("a", 9))
 
 
+def test_replaced_changes_every_link_of_a_chain():
+    first = sweeps.product(sweeps.sweep("a", [1, 2]), sweeps.seeds(2))
+    links = sweeps.chain(first, sweeps.chain(sweeps.sweep("b", [3]), sweeps.sweep("a", [4])))
+    more = list(spec.replaced(links, sweeps.seeds(3)))
+    assert len(more) == 2 * 3 + 3 + 3
+    assert {p["seed"] for p in more if "b" in p} == {0, 1, 2}
+    assert [p["a"] for p in spec.replaced(links, sweeps.fixed("a", 9))] == [9, 9, 9, 9]
+
+
 def test_components_can_be_swept():
     losses = [jg.losses.CrossEntropy(), jg.losses.MeanSquaredError(), jg.losses.CrossEntropy(dtype="float16")]
     assert [p["loss"] for p in sweeps.sweep("loss", losses)] == losses

@@ -1,0 +1,86 @@
+"""Reproduces a study: trains its recipe, draws its diagrams, and checks the claims of its paper on the stored runs.
+
+  python scripts/reproduce.py --recipe=edge_of_stability --scale=quick
+  python scripts/reproduce.py --recipe=edge_of_stability --scale=paper --dry_run
+  python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --seeds=10
+
+Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds, and PASS, FAIL or
+UNDECIDED), a figure per diagram (PNG, SVG, and their cells as CSV), and report.html. The same command again continues the
+training and draws anew; nothing is trained twice. A claim that fails is a finding, not an error.
+
+Exit codes: 0 everything was written; 75 stopped before all runs were stored, run again; 2 the input is not allowed.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import pandas as pd
+from absl import flags
+
+import sweeps
+from jaxgen import FieldError
+from sweeps import claims, command, engine, spec
+from sweeps.files import write_text
+from sweeps.report.page import write_page
+from sweeps.report.panels import draw_panels
+from sweeps.workdir import environment
+
+RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
+SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
+SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; out/RECIPE-SCALE when left out.")
+SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds in every cell and claim, instead of the recipe's.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
+MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuring.", lower_bound=1)
+
+
+def main() -> None:
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    if not recipe.drawings and not recipe.claims:
+        raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
+    points = recipe.sweep if SEEDS.value is None else spec.replaced(recipe.sweep, sweeps.seeds(SEEDS.value))
+    workdir = Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}")
+    if DRY_RUN.value:
+        return command.show_plan(*engine.foresee(recipe.base, points, workdir, name=recipe.name))
+    results = sweeps.run(
+        recipe.base,
+        points,
+        workdir,
+        name=recipe.name,
+        definition=recipe.definition,
+        description=recipe.description,
+        max_hours=MAX_HOURS.value,
+        width=WIDTH.value,
+    )
+    stored = command.all_stored(results)
+
+    judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))
+    for judgement in judgements:
+        print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
+    table = claims.table(judgements)
+    write_text(workdir / "claims.md", table)
+    how = {"recipe": recipe.name, "scale": SCALE.value, "command": sys.argv, "runs": stored}
+    found = {**how, **environment(jax.local_devices()[0]), "claims": [j.to_dict() for j in judgements]}
+    write_text(workdir / "claims.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+
+    tabs = {}
+    for drawing in recipe.drawings:
+        panels = {
+            title: results.phase_diagram(drawing.x, drawing.y, where=where, contour=drawing.contour)
+            for title, where in drawing.panels.items()
+        }
+        for ending in ("png", "svg"):
+            draw_panels(panels, workdir / f"{drawing.name}.{ending}")
+        tabs |= {f"{drawing.name}: {title}" if title else drawing.name: d for title, d in panels.items()}
+        cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
+        cells.to_csv(workdir / f"{drawing.name}.csv", index=False)
+    if tabs:
+        write_page(tabs, workdir / "report.html", claims.html(judgements))
+    print(f"claims: {workdir / 'claims.md'}\npage:   {workdir / 'report.html'}")
+
+
+if __name__ == "__main__":
+    command.main(main)

@@ -1,0 +1,271 @@
+"""Claims of a paper as checkable statements on stored runs: effects, their intervals over seeds, and a verdict.
+
+The seed is the sampling unit: whatever is averaged over within a seed (train fractions, evaluations) counts once.
+"""
+
+import dataclasses
+import enum
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from jaxgen import Experiment, FieldError
+from sweeps import phases
+from sweeps.results import Results
+from sweeps.spec import Sweep, product
+
+CONFIDENCE = 0.95
+LEAST_SEEDS = 3
+HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
+
+
+class Verdict(enum.StrEnum):
+    """What stored runs say of a claim."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """A quantity of which a claim says that its mean over seeds is above a bound.
+
+    Attributes:
+      name: what it is, with its unit.
+      values: one per seed, indexed by it; of differences, those seeds that both arms have.
+      above: the bound; None for a quantity that is only told.
+      note: what a reader has to know, e.g. how censored times count.
+    """
+
+    name: str
+    values: pd.Series
+    above: float | None = 0.0
+    note: str = ""
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds it was measured on."""
+        return int(self.values.notna().sum())
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(self.values.mean())
+
+    @functools.cached_property
+    def interval(self) -> tuple[float, float]:
+        """Student's t interval of the mean at 95 %: mean ± t · s / √n; one point where all seeds agree exactly.
+
+        Infinite below three seeds, where s says little.
+        """
+        values = self.values.dropna()
+        if len(values) < LEAST_SEEDS:
+            return -np.inf, np.inf
+        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        return float(values.mean() - half), float(values.mean() + half)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """PASS: the whole interval is above the bound; FAIL: none of it; UNDECIDED otherwise. None without a bound."""
+        if self.above is None:
+            return None
+        low, high = self.interval
+        return Verdict.PASS if low > self.above else Verdict.FAIL if high <= self.above else Verdict.UNDECIDED
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement of a paper.
+
+    Attributes:
+      name: its number in the paper or recipe.
+      text: the statement.
+      measure: from `Evidence` to the effects that must all be above their bounds.
+      published: the paper's own numbers, printed beside ours.
+    """
+
+    name: str
+    text: str
+    measure: Callable[["Evidence"], Sequence[Effect]]
+    published: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A claim with what was measured. `missing` says which runs it would have needed."""
+
+    claim: Claim
+    effects: Sequence[Effect]
+    missing: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS if all effects pass; FAIL if one fails; UNDECIDED otherwise."""
+        found = {effect.verdict for effect in self.effects if effect.above is not None} or {Verdict.UNDECIDED}
+        return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; bounds that are infinite are null."""
+        effects = []
+        for e in self.effects:
+            low, high = (v if np.isfinite(v) else None for v in e.interval)
+            by_seed = {str(seed): float(value) for seed, value in e.values.dropna().items()}
+            numbers = {"mean": e.mean if e.seeds else None, "low": low, "high": high, "above": e.above}
+            effects.append(
+                {"name": e.name, "verdict": e.verdict, **numbers, "seeds": e.seeds, "by_seed": by_seed, "note": e.note}
+            )
+        said = {"name": self.claim.name, "text": self.claim.text, "published": self.claim.published}
+        return {**said, "verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
+
+
+class Missing(LookupError):
+    """Runs that a claim needs are not stored."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Runs of one setting (or several, which count together) for several seeds.
+
+    Attributes:
+      experiment: one of its runs.
+      seeds: (S,) that have all of its runs.
+      steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
+      curves: gives a probe by its name, like `steps`.
+    """
+
+    experiment: Experiment
+    seeds: np.ndarray
+    steps: np.ndarray
+    curves: Callable[[str], np.ndarray]
+
+    def mean(self, values: np.ndarray) -> pd.Series:
+        """The mean over the runs of each seed of values (S, P), by seed."""
+        return pd.Series(values.mean(axis=1), self.seeds)
+
+    def final(self, probe: str) -> pd.Series:
+        """A probe at the last evaluation, by seed."""
+        return self.mean(np.take_along_axis(self.curves(probe), self._last()[..., None], 2)[..., 0])
+
+    def largest(self, probe: str) -> pd.Series:
+        """A probe's largest value over the run, by seed."""
+        return self.mean(np.nanmax(self.curves(probe), axis=2))
+
+    def average(self, probe: str, when: np.ndarray) -> pd.Series:
+        """A probe's mean over the evaluations in a mask like `steps`, by seed; NaN for a seed without any."""
+        when = when & np.isfinite(self.steps)
+        kept = np.where(when, self.curves(probe), 0)
+        with np.errstate(invalid="ignore"):
+            return self.mean(kept.sum(2) / when.sum(2))
+
+    def time(self, probe: str, threshold: float) -> np.ndarray:
+        """First step at which a probe is at least at a threshold, (S, P); inf where it never was."""
+        flat = self.steps.shape[0] * self.steps.shape[1], -1
+        found = phases.times(self.steps.reshape(flat), self.curves(probe).reshape(flat), threshold)
+        return found.reshape(self.steps.shape[:2])
+
+    def observed(self) -> np.ndarray:
+        """The step at which observation ended, (S, P)."""
+        return np.nanmax(self.steps, axis=2)
+
+    def log_time(self, probe: str, threshold: float) -> pd.Series:
+        """log₁₀ of `time` by seed, with the end of observation where it was never reached: a lower bound there."""
+        time = self.time(probe, threshold)
+        reached = np.isfinite(time)
+        return self.mean(np.log10(np.maximum(np.where(reached, time, self.observed()), 1)))
+
+    def _last(self) -> np.ndarray:
+        return np.isfinite(self.steps).sum(2) - 1
+
+
+class Evidence:
+    """The stored runs of a recipe, as its claims see them.
+
+    Args:
+      results: where they are stored.
+      base: the experiment that the claims' arms override.
+    """
+
+    def __init__(self, results: Results, base: Experiment):
+        table = results.table(["run_id", "seed", "split_seed"])
+        self.base = base
+        self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
+        self._results = Results(results.workdir, set(self._places))  # the same runs, should others be added meanwhile
+        self._seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
+
+    def arm(self, *parts: Sweep) -> Arm:
+        """The runs of the base with the points of `product(*parts)` for every seed that has them all.
+
+        Raises:
+          Missing: no seed does.
+        """
+        points, seeds, places = list(product(*parts)), [], []
+        for seed, split_seed in self._seeds:
+            fields = {"seed": seed, "split_seed": split_seed}
+            found = [self._places.get(self.base.override({**point, **fields}).run_id) for point in points]
+            if None not in found:
+                seeds.append(seed)
+                places.append(found)
+        if not seeds:
+            raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
+        index = np.array(places)
+        return Arm(
+            self.base.override(points[0]), np.array(seeds), self._curve("step")[index], lambda n: self._curve(n)[index]
+        )
+
+    def _curve(self, name: str) -> np.ndarray:
+        if name not in self._curves:
+            self._curves[name] = self._results.curves(name)[name]
+        return self._curves[name]
+
+    @functools.cached_property
+    def _curves(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
+    """Every claim with its effects and verdict; UNDECIDED where runs are missing."""
+    found = []
+    for claim in claims:
+        try:
+            found.append(Judgement(claim, claim.measure(evidence)))
+        except (Missing, FieldError) as error:
+            found.append(Judgement(claim, (), str(error)))
+    return found
+
+
+def table(judgements: Sequence[Judgement]) -> str:
+    """The judgements as a Markdown table, a row per effect."""
+    rows = [HEAD, ["---"] * len(HEAD), *_rows(judgements)]
+    return "".join("| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in row) + " |\n" for row in rows)
+
+
+def html(judgements: Sequence[Judgement]) -> str:
+    """The judgements as an HTML table; empty where there are none."""
+    if not judgements:
+        return ""
+    cells = lambda tag, row: "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)  # noqa: E731
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in _rows(judgements))
+    verdicts = ", ".join(f"({j.claim.name}) {j.verdict}" for j in judgements)
+    table = f"<table><tr>{cells('th', HEAD)}</tr>{body}</table>"
+    return f"<details><summary>Claims: {escape(verdicts)}</summary>{table}</details>"
+
+
+def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
+    for j in judgements:
+        published = f" Published: {j.claim.published}." if j.claim.published else ""
+        yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
+        for e in j.effects:
+            low, high = e.interval
+            span = f"{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
+            claimed = "" if e.above is None else f"> {e.above:g}"
+            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, claimed, str(e.seeds), e.verdict or ""]
+
+
+def _said(point: dict[str, Any]) -> str:
+    return ", ".join(f"{path} = {value}" for path, value in point.items()) or "the base's fields"
