@@ -2,6 +2,7 @@
 
 python scripts/phase_diagram.py --workdir=out/quickstart --x=task.train_fraction --y=optimizer.weight_decay
 python scripts/phase_diagram.py --workdir=out/quickstart --threshold=.99 --gap=1000 --sustained=3
+python scripts/phase_diagram.py --workdir=out/quickstart --contour=weight_norm --levels=20,40
 """
 
 from pathlib import Path
@@ -22,6 +23,8 @@ GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which
 SUSTAINED = flags.DEFINE_integer(
     "sustained", None, "Evaluations in a row at the threshold; 1: first crossing; 0: to the end."
 )
+CONTOUR = flags.DEFINE_string("contour", None, "A probe (train/collapse): lines around the cells where it gets large.")
+LEVELS = flags.DEFINE_string("levels", None, "Levels of the contour; .1,.5 when left out.")
 WHERE = flags.DEFINE_multi_string("where", [], "Holds another field at one value: path=value.")
 
 
@@ -41,7 +44,15 @@ def main() -> None:
     x = X.value or left.pop(0)
     y = Y.value or left.pop(0)
     diagram = results.phase_diagram(
-        x, y, threshold=THRESHOLD.value, budget=BUDGET.value, gap=GAP.value, sustained=SUSTAINED.value, where=where
+        x,
+        y,
+        threshold=THRESHOLD.value,
+        budget=BUDGET.value,
+        gap=GAP.value,
+        sustained=SUSTAINED.value,
+        where=where,
+        contour=CONTOUR.value,
+        levels=tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value else None,
     )
     out = Path(OUT.value or WORKDIR.value)
     out.mkdir(parents=True, exist_ok=True)

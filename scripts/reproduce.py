@@ -5,7 +5,7 @@
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --seeds=10
 
 Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds, and PASS, FAIL or
-UNDECIDED), a figure per diagram (PNG, SVG, and their cells as CSV), and report.html. The same command again continues the
+UNDECIDED), a figure per diagram (PNG, SVG, and its cells as CSV), and report.html. The same command again continues the
 training and draws anew; nothing is trained twice. A claim that fails is a finding, not an error.
 
 Exit codes: 0 everything was written; 75 stopped before all runs were stored, run again; 2 the input is not allowed.

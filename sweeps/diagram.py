@@ -224,6 +224,9 @@ def make_diagram(
     runs = runs.assign(phase=label, train_time=train, test_time=test, cell=cells)
     lines = None
     if contour:
+        for level in levels:
+            if isinstance(level, bool) or not isinstance(level, (int, float)) or not np.isfinite(level):
+                raise FieldError("levels", level, "must be numbers")
         largest = _within(curves, definition.budget, contour)[0]
         lines = Contour(contour, tuple(sorted(levels)), _cell_means(largest, cells, counts.shape[:2]))
     return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results, lines)

@@ -26,6 +26,7 @@ from sweeps.spec import Sweep
 from sweeps.workdir import check_same, environment, locked, write_specification
 
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
+COMPILED_AHEAD = 3  # groups; small ones train faster than the next one compiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,7 @@ class _Engine:
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
         works = [self._work(group, self._measured(group)) for group in groups]
-        with _signals(self.stop), ThreadPoolExecutor() as pool, store.Writer(self.path) as self.writer:
+        with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.progress.begin()
             self.works = self._compiled_ahead(works, pool)
             self.current: _Work | None = next(self.works)
@@ -202,13 +203,14 @@ class _Engine:
         return self.profile.measure(group.template, self.devices)
 
     def _compiled_ahead(self, works: list[_Work], pool: ThreadPoolExecutor) -> Iterator[_Work]:
-        """The groups one after another, each compiled while the one before it trains."""
-        for index in range(len(works) + 1):
-            if index < len(works):
+        """The groups one after another, the next few of which are compiled while one trains."""
+        submitted = 0
+        for index, work in enumerate(works):
+            while submitted < min(index + 1 + COMPILED_AHEAD, len(works)):
                 for device in self.devices:
-                    pool.submit(works[index].program.compiled, device)
-            if index > 0:
-                yield works[index - 1]
+                    pool.submit(works[submitted].program.compiled, device)
+                submitted += 1
+            yield work
 
     def _start(self, device: Any) -> _Slot | None:
         """A block of the first program that has runs left, launched; None when all are taken."""

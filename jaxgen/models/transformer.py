@@ -80,4 +80,6 @@ class Transformer(nn.Module):
         return logits + self.param("bias", init, (self.outputs,))[None] if self.use_bias else logits
 
     def _normed(self, x: jax.Array) -> jax.Array:
-        return nn.LayerNorm(dtype=x.dtype)(x) if self.norm == "post" else x
+        if self.norm == "none":
+            return x
+        return nn.LayerNorm(dtype=x.dtype, param_dtype=x.dtype, force_float32_reductions=False)(x)

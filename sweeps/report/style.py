@@ -79,8 +79,10 @@ def scale(values: list) -> str:
     if not np.isfinite(numbers).all():
         return "categorical"
     gaps = np.diff(numbers)
+    if numbers[0] == 0 and len(numbers) > 2 and scale(values[1:]) == "log":
+        return "categorical"
     if numbers[0] <= 0:
-        return "categorical" if gaps.max() > 20 * gaps.min() else "linear"
+        return "linear"
     if len(numbers) == 2:
         return "log" if numbers[1] >= 10 * numbers[0] else "linear"
     ratios = np.diff(np.log(numbers))

@@ -189,3 +189,39 @@ def test_grokfast_average_starts_when_its_window_is_full():
         update, state = transform.update(jnp.asarray(g), state, w)
         seen.append(float(update))
     np.testing.assert_allclose(seen, [1, 2, 3 + 2 * 2, 4 + 2 * 3], rtol=1e-6)
+
+
+PARAMETERS, VECTORS = 10, 2  # numbers in W, and in its bias
+STATE = [  # floating-point numbers that each keeps
+    (optimizers.SGD(), PARAMETERS),
+    (optimizers.PerpSGD.released(), PARAMETERS),
+    (optimizers.Lion(), PARAMETERS),
+    (optimizers.Adam(), 2 * PARAMETERS),
+    (optimizers.AdamW(weight_decay=0.1, decay_mask="no_embeddings"), 2 * PARAMETERS),
+    (optimizers.PerpAdamW(), 2 * PARAMETERS),
+    (optimizers.Muon(), PARAMETERS + VECTORS + 3),  # the coefficients of its Newton–Schulz step
+    (optimizers.AdamW(decay_kind="initial", weight_decay=0.1), 3 * PARAMETERS),
+    (optimizers.SGD(decay_kind="l1", weight_decay=0.1), PARAMETERS),
+    (optimizers.Adam(gradient_filter="ema", decay_kind="loss", weight_decay=0.1), 3 * PARAMETERS),
+    (optimizers.SGD(gradient_filter="average", filter_window=5), 6 * PARAMETERS),
+    (optimizers.SGD(clamp=True), PARAMETERS + 1),
+    (optimizers.SGD(schedule="cosine", warmup_steps=1, decay_steps=9), PARAMETERS),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"), STATE, ids=[f"{i}-{type(o).__name__}" for i, (o, _) in enumerate(STATE)]
+)
+def test_state_stays_in_the_dtype_of_the_parameters_and_has_the_size_it_needs(optimizer, numbers, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        params, gradients = jax.tree.map(lambda a: jnp.asarray(a, dtype), (W, G))
+        leaf = lambda v: np.int32(v) if isinstance(v, int) else np.dtype(dtype).type(v)  # noqa: E731
+        transform = jax.tree.map(leaf, optimizer).transform()  # hyperparameters as they are in a program
+        before = transform.init(params)
+        updates, after = transform.update(gradients, before, params)
+        real = lambda tree: [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]  # noqa: E731
+        assert {x.dtype for x in real((before, updates, after))} == {np.dtype(dtype)}
+        assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
+        assert sum(x.nbytes for x in real(before)) == numbers * np.dtype(dtype).itemsize
+        assert all(x.nbytes == 4 for x in jax.tree.leaves(before) if jnp.issubdtype(x.dtype, jnp.integer))

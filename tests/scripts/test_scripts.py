@@ -74,6 +74,23 @@ def test_dry_run_prints_the_cost_and_writes_nothing(tmp_path):
     assert not workdir.exists()
 
 
+def test_reproduce_writes_claims_figures_and_a_page(tmp_path):
+    arguments = ["--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path}", "--width=1"]
+    done = script("reproduce", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("(")] == [
+        f"({i})" for i in range(1, 6)
+    ]
+    files = {"claims.json", "claims.md", "report.html"}
+    files |= {f"{name}.{ending}" for name in ("precision", "decay") for ending in ("png", "svg", "csv")}
+    assert files <= {p.name for p in tmp_path.iterdir()}
+    found = json.loads((tmp_path / "claims.json").read_text())
+    assert found["runs"] == len(sweeps.Results(tmp_path).runs)
+    assert [c["name"] for c in found["claims"]] == ["1", "2", "3", "4", "5"]
+    assert {e["seeds"] for c in found["claims"] if c["name"] != "3" for e in c["effects"]} == {3, 5}
+    assert {c["verdict"] for c in found["claims"]} <= {"PASS", "FAIL", "UNDECIDED"}
+
+
 OWN = '''
 import flax.struct, jaxgen as jg, sweeps, jax.numpy as jnp
 
@@ -141,6 +158,9 @@ def test_a_users_file(tmp_path):
         ("launch_sweep", [RECIPE, "--devices=0"], "devices"),
         ("phase_diagram", [], "holds no sweep"),
         ("replay", ["--run_id=x"], "x"),
+        ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of quickstart, edge_of_stability"),
+        ("reproduce", ["--recipe=edge_of_stability", "--scale=medium"], "quick, smoke, paper"),
+        ("reproduce", ["--sweep=examples/own_task.py"], "neither drawings nor claims"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(name, arguments, said, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from jaxgen import FieldError
-from sweeps.diagram import censored_median, wilson
+from sweeps.diagram import Contour, aligned, censored_median, wilson
 from sweeps.phases import Phase
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
@@ -66,7 +66,7 @@ def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     assert len(lines) == 7
     assert lines[0].startswith(f"{X},{Y},seeds,comprehension,grokking")
     assert lines[1].startswith("0.2,0.01,3,0,0,0,3")
-    assert lines[1].endswith("inf,1000")
+    assert ",inf,1000," in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,41 @@ def test_results_as_table_and_dataset(synthetic_results):
     assert float(data["test/accuracy"].max()) == pytest.approx(1.0, abs=1e-3)
     assert list(data[X].values) == list(runs[X])
     assert data.attrs["task.p"] == 7
+
+
+def test_contour_lines_part_the_cells_below_a_level_from_those_at_or_above_it():
+    values = np.array([[0.0, 0.2, 0.9], [0.0, 0.0, 0.1], [np.nan, 0.0, 0.0]])
+    contour = Contour("train/collapse", (0.1, 0.5), values)
+    edges = np.arange(4.0)
+    at = lambda level: {tuple(map(tuple, line)) for line in contour.lines(level, edges, edges).tolist()}  # noqa: E731
+    assert at(0.5) == {((2, 0), (2, 1)), ((2, 1), (3, 1))}
+    assert at(0.1) == {((1, 0), (1, 1)), ((1, 1), (2, 1)), ((2, 1), (2, 2)), ((2, 2), (3, 2))}
+    assert at(2.0) == set()
+
+
+def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(synthetic_results):
+    kinds = [["grokking", "comprehension"], ["confusion", "memorisation"]]
+    results = synthetic_results(
+        {X: [0.3, 0.5], Y: [0.1, 1.0]}, seeds=2, kind=lambda i, j, s: kinds[i][s] if j else None
+    )
+    drawn = results.phase_diagram(X, Y, contour="test/accuracy", levels=(0.9, 0.2))
+    assert drawn.contour.levels == (0.2, 0.9)
+    np.testing.assert_allclose(drawn.contour.values, [[1, 0.1]], atol=1e-3)
+    np.testing.assert_allclose(drawn.test_accuracy, drawn.contour.values, atol=1e-9)
+    early = results.phase_diagram(X, Y, contour="test/accuracy", budget=500)
+    np.testing.assert_allclose(early.contour.values[0], [0.55, 0.1], atol=1e-3)
+    assert "largest test/accuracy" in drawn.cell_table()
+    with pytest.raises(FieldError, match="unknown field tset/accuracy"):
+        results.phase_diagram(X, Y, contour="tset/accuracy")
+
+
+def test_aligned_diagrams_have_the_cells_of_all(synthetic_results):
+    results = synthetic_results({X: [0.3, 0.5], Y: [0.1, 1.0]}, seeds=1)
+    one = results.phase_diagram(X, Y, where={X: 0.5}, contour="train/accuracy")
+    whole = results.phase_diagram(X, Y, contour="train/accuracy")
+    spread = aligned({"one": one, "whole": whole})
+    assert spread["one"].x_values == spread["whole"].x_values == [0.3, 0.5]
+    np.testing.assert_array_equal(spread["one"].seeds, [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(spread["whole"].counts, whole.counts)
+    np.testing.assert_array_equal(spread["one"].contour.values[:, 1], one.contour.values[:, 0])
+    np.testing.assert_array_equal(spread["one"].median_time[:, 1], one.median_time[:, 0])

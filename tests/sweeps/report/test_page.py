@@ -7,6 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from sweeps.report import style
+from sweeps.report.page import write_page
+
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
 MASKS = ["all", "matrices", "no_embeddings"]
@@ -109,6 +112,23 @@ def test_writes(synthetic_results, tmp_path, case):
     assert [p.name for p in tmp_path.glob("*.html*")] == ["page.html"]
 
 
+def test_several_diagrams_are_tabs_with_contours_and_what_stands_above(synthetic_results, tmp_path):
+    results = synthetic_results(GRID, seeds=2, kind=mixed)
+    options = {"contour": "train/accuracy", "levels": [0.7, 0.2]}
+    tabs = {f"<b>{g}": results.phase_diagram(FRACTION, DECAY, gap=g, **options) for g in (100, 600)}
+    write_page(tabs, tmp_path / "page.html", above="<p>claims</p>")
+    page = (tmp_path / "page.html").read_text()
+    assert "<b>100" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    contour = tabs["<b>100"].contour
+    assert contour.levels == (0.2, 0.7)
+    for level in contour.levels:
+        lines = contour.lines(level, *(style.edges(GRID[path], style.scale(GRID[path])) for path in (FRACTION, DECAY)))
+        shown = embedded(tmp_path / "page.html")[f"contour {level:g}"]
+        for end, values in zip(("x0", "y0", "x1", "y1"), lines.reshape(-1, 4).T):
+            np.testing.assert_allclose(shown[end], values)
+    assert len(embedded(tmp_path / "page.html")["contour 0.7"]["x0"]) > 0
+
+
 def test_long_curves_are_thinned(synthetic_results, tmp_path, monkeypatch):
     from sweeps.report import page
 
@@ -141,6 +161,23 @@ def browser_page():
         browser = run.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser.new_page(viewport={"width": 1440, "height": 1000})
         browser.close()
+
+
+def test_each_tab_shows_its_own_diagram(synthetic_results, tmp_path, browser_page):
+    results = synthetic_results(GRID, seeds=2, kind=mixed)
+    tabs = {f"gap {g}": results.phase_diagram(FRACTION, DECAY, gap=g, contour="train/accuracy") for g in (100, 900)}
+    write_page(tabs, tmp_path / "page.html", above="<p>The claims.</p>")
+    complaints = []
+    browser_page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    browser_page.on("pageerror", lambda error: complaints.append(str(error)))
+    browser_page.goto((tmp_path / "page.html").as_uri())
+    browser_page.wait_for_function("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+    browser_page.get_by_text("The claims.").wait_for(timeout=5000)
+    browser_page.get_by_text("gap 100 steps").filter(visible=True).first.wait_for(timeout=5000)
+    browser_page.get_by_text("gap 900", exact=True).click()
+    browser_page.get_by_text("gap 900 steps").filter(visible=True).first.wait_for(timeout=5000)
+    browser_page.get_by_text("train/accuracy reaches 0.5").filter(visible=True).first.wait_for(timeout=5000)
+    assert complaints == []
 
 
 def test_clicking_a_cell_shows_its_runs(synthetic_results, tmp_path, browser_page):

@@ -1,0 +1,50 @@
+"""Panels of several diagrams."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from jaxgen import FieldError
+from sweeps.report.panels import draw_panels
+
+FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
+AXES = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0], MASK: ["all", "matrices", "no_embeddings"]}
+KINDS = ("grokking", "memorisation", "diverged")
+
+
+@pytest.fixture
+def panels(synthetic_results):
+    results = synthetic_results(AXES, seeds=2, kind=lambda i, j, _, seed: KINDS[i if seed else j])
+    options = {"contour": "train/accuracy", "levels": (0.2, 0.9)}
+    return {m: results.phase_diagram(FRACTION, DECAY, where={MASK: m}, **options) for m in AXES[MASK]}
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_every_number_of_panels_is_drawn_the_same_each_time(panels, tmp_path, ending):
+    for count in (1, 3):
+        some = dict(list(panels.items())[:count])
+        for name in ("a", "b"):
+            draw_panels(some, tmp_path / f"{name}.{ending}")
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    if ending == "png":
+        picture = matplotlib.image.imread(tmp_path / "a.png")
+        assert picture.shape[1] == 1400
+        assert (np.ptp(picture[..., :3], axis=(0, 1)) > 0.5).all()
+
+
+def test_panels_with_other_values_share_their_axes(panels, synthetic_results, tmp_path):
+    few = panels["all"].source.phase_diagram(
+        FRACTION, DECAY, where={MASK: "all", FRACTION: 0.3}, contour="train/accuracy"
+    )
+    draw_panels({"all": panels["all"], "one": few}, tmp_path / "a.png")
+
+
+def test_what_cannot_stand_side_by_side_is_refused(panels, tmp_path):
+    for wrong in ({}, {str(i): panels["all"] for i in range(5)}):
+        with pytest.raises(FieldError, match="must be 1 to 4"):
+            draw_panels(wrong, tmp_path / "a.png")
+    turned = panels["all"].source.phase_diagram(DECAY, FRACTION, where={MASK: "all"})
+    with pytest.raises(FieldError, match="same two fields"):
+        draw_panels({"a": panels["all"], "b": turned}, tmp_path / "a.png")
+    with pytest.raises(FieldError, match=r"\.png"):
+        draw_panels(panels, tmp_path / "a.jpg")

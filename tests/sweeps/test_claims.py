@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import sweeps
+from jaxgen import Experiment, losses, models, optimizers, tasks
+from sweeps import claims
+from sweeps.claims import Claim, Effect, Evidence, Verdict
+
+DECAY, FRACTION = "optimizer.weight_decay", "task.train_fraction"
+BASE = Experiment(tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW())
+
+
+def effect(*values, above=0.0):
+    return Effect("x", pd.Series(values, range(len(values)), dtype=float), above)
+
+
+def test_interval_is_students():
+    values = np.random.default_rng(0).normal(1, 2, 7)
+    want = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(effect(*values).interval, [want.low, want.high])
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(1).normal(3, 1, (2000, 5))
+    covered = sum(low <= 3 <= high for low, high in (effect(*d).interval for d in draws))
+    assert stats.binomtest(covered, len(draws), 0.95).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([1.0, 1.1, 0.9], Verdict.PASS),
+        ([-1.0, -1.1, -0.9], Verdict.FAIL),
+        ([0.0, 0.0, 0.0], Verdict.FAIL),
+        ([1.0, -1.0, 0.5], Verdict.UNDECIDED),
+        ([1.0, 1.1], Verdict.UNDECIDED),
+        ([1.0, 1.1, np.nan], Verdict.UNDECIDED),
+        ([], Verdict.UNDECIDED),
+    ],
+)
+def test_verdicts(values, verdict):
+    assert effect(*values).verdict == verdict
+
+
+def judged(*effects):
+    return claims.Judgement(Claim("1", "text", lambda e: effects), effects)
+
+
+def test_a_claim_fails_with_one_effect_and_passes_with_all():
+    good, bad, unclear = effect(1, 1.1, 0.9), effect(-1, -1, -1), effect(1, -1, 0)
+    told = effect(-1, -1, -1, above=None)
+    assert judged(good, good, told).verdict == Verdict.PASS
+    assert judged(good, unclear).verdict == Verdict.UNDECIDED
+    assert judged(good, unclear, bad).verdict == Verdict.FAIL
+    assert judged().verdict == judged(told).verdict == Verdict.UNDECIDED
+
+
+@pytest.fixture
+def evidence(synthetic_results):
+    axes = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1]}
+    kinds = {(0, 0): "memorisation", (1, 0): "grokking", (2, 0): "comprehension", (2, 1): "comprehension"}
+    results = synthetic_results(
+        axes, 4, lambda i, j, seed: None if (i, seed) == (1, 3) else kinds.get((i, j), "confusion")
+    )
+    return Evidence(results, BASE)
+
+
+def test_an_arm_is_the_base_with_its_points_for_every_seed_that_has_them(evidence):
+    arm = evidence.arm(sweeps.fixed(FRACTION, 0.3))
+    assert arm.seeds.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(arm.final("train/accuracy"), 1)
+    np.testing.assert_allclose(arm.final("test/accuracy"), 0.1)
+    both = evidence.arm(sweeps.sweep(FRACTION, [0.3, 0.5]))
+    assert both.seeds.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(both.final("test/accuracy"), [0.55] * 3, atol=1e-3)
+    np.testing.assert_allclose(evidence.arm(sweeps.fixed(DECAY, 0.1)).final("train/accuracy"), 0.1)
+
+
+def test_times_keep_censoring_and_count_it_as_a_lower_bound(evidence):
+    late, never = (evidence.arm(sweeps.fixed(FRACTION, f)) for f in (0.5, 0.3))
+    assert (late.time("test/accuracy", 0.9) == 700).all()
+    assert np.isinf(never.time("test/accuracy", 0.9)).all()
+    np.testing.assert_allclose(late.log_time("test/accuracy", 0.9), np.log10(700))
+    np.testing.assert_allclose(never.log_time("test/accuracy", 0.9), 3)  # the last step is 1000
+
+
+def test_averages_are_over_the_evaluations_that_are_meant(evidence):
+    arm = evidence.arm(sweeps.fixed(FRACTION, 0.5))
+    steps, values = arm.steps[0, 0], arm.curves("test/accuracy")[0, 0]
+    np.testing.assert_allclose(arm.average("test/accuracy", arm.steps >= 500), values[steps >= 500].mean())
+    assert arm.average("test/accuracy", arm.steps < 0).isna().all()
+    np.testing.assert_allclose(arm.largest("test/accuracy"), values.max())
+
+
+def test_missing_runs_leave_a_claim_undecided_and_are_named(evidence):
+    claim = Claim("7", "runs that nobody made", lambda e: [e.arm(sweeps.fixed(DECAY, 5.0))])
+    (judgement,) = sweeps.judge([claim], evidence)
+    assert judgement.verdict == Verdict.UNDECIDED
+    assert "optimizer.weight_decay = 5.0" in judgement.missing
+
+
+def test_differences_are_paired_by_seed(evidence):
+    def measure(e):
+        late, fast = (e.arm(sweeps.fixed(FRACTION, f)) for f in (0.5, 0.7))
+        return [Effect("difference", fast.final("test/accuracy") - late.final("test/accuracy"))]
+
+    (judgement,) = sweeps.judge([Claim("1", "x", measure)], evidence)
+    assert judgement.effects[0].seeds == 3
+
+
+def test_tables_hold_every_effect_and_escape_what_they_print():
+    said = Claim("1", "a | b <i>", lambda e: [], published="1 < 2")
+    judgement = claims.Judgement(said, [effect(1, 2, 3), effect(1, 2, above=None)])
+    table = claims.table([judgement])
+    assert {line.replace("\\|", "").count("|") for line in table.splitlines()} == {7}
+    assert "2 [-0.484, 4.48]" in table
+    page = claims.html([judgement])
+    assert "a | b &lt;i&gt;" in page
+    assert "1 &lt; 2" in page
+    assert claims.html([]) == ""
+    data = json.loads(json.dumps(judgement.to_dict(), allow_nan=False))
+    assert data["verdict"] == "UNDECIDED"
+    assert data["effects"][0]["by_seed"] == {"0": 1.0, "1": 2.0, "2": 3.0}
+    assert data["effects"][1]["low"] is None
