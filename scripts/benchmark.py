@@ -1,78 +1,134 @@
-"""Measures this machine: lane-steps per second of the quickstart's training, beside what else one could do.
+"""Measures this machine: lane-steps per second of our engine, beside what else one could do.
 
   python scripts/benchmark.py
-  python scripts/benchmark.py --rounds=10 --json=benchmark.json
+  python scripts/benchmark.py --cases=quadratic-31,edge-mlp-59 --rounds=10 --json=benchmark.json
 
-Peers, each in processes of its own that wait while another is timed:
-  ours    the engine's blocks: one device per core, two blocks each, measured width
-  wide    the same kernel as one vmap of 64 lanes on one device that has all cores
-  torch   PyTorch eager, one configuration after another, dense one-hot inputs: one single-threaded process per core
+Cases are in scripts/benchmarks/cases.py. Peers, each in processes of its own that wait while another is timed:
+  ours         the engine's blocks: one device per core, two blocks each, measured width
+  wide         the same kernel as one vmap of 64 lanes on one device that has all cores
+  jax          plain JAX: jit and scan, one configuration after another, all cores
+  torch        PyTorch eager, one configuration after another, on one thread or on all cores, whichever is faster
+  torch-vmap   torch.func: vmap over an ensemble of 16, all cores
+  torch-procs  PyTorch eager, one single-threaded process per core
+  matrix       no peer: float32 products of 1024² matrices, one device per core; the rate that shares refer to
 
-Before anything is timed, PyTorch's losses are checked against ours from the same weights and rows. Also measured: peak
-memory of training, and time and memory of planning 100,000 runs. Compile time is never in a rate.
+Before anything is timed, the losses of jax and of PyTorch are checked against ours from the same weights and rows.
+Rounds go through all peers in turn; ratios are taken round by round. Compile time is told apart. Also measured: peak
+memory, and time and memory of planning 100,000 runs.
 """
 
+import functools
 import json
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
+from benchmarks.cases import CASES
 
+from jaxgen import FieldError
 from sweeps import command
+from sweeps.files import write_text
 
+CORES = len(os.sched_getaffinity(0))
+EAGER = ("torch-1", f"torch-{CORES}")  # the better of which is "torch"
+DEFAULT = ["quadratic-31", "edge-mlp-59", "edge-mlp-113", "corrupted-97", "transformer-31"]
+TOLERANCE = 5e-3  # relative, of the first losses: they part slowly, by rounding
+
+WANTED = flags.DEFINE_list("cases", DEFAULT, f"Of {', '.join(CASES)}.")
+ONLY = flags.DEFINE_list(
+    "peers", None, "Of ours, wide, jax, torch, torch-vmap, torch-procs, matrix; all when left out."
+)
 ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds of each peer, in turn.", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", 3, "Length of one timed round.", lower_bound=0.05)
+PLANNING = flags.DEFINE_integer("planning", 100_000, "How many runs are planned; 0: leave that out.", lower_bound=0)
 JSON = flags.DEFINE_string("json", None, "Also write the numbers to this file.")
 PEER = flags.DEFINE_string("peer", None, "(internal) Be this peer: answer every line on stdin with a rate.")
 CHECK = flags.DEFINE_string("check", None, "(internal) File with weights, rows and losses to agree with.")
 
-CORES = len(os.sched_getaffinity(0))
-CHECK_STEPS = 50
-
 
 def main() -> None:
+    for name in WANTED.value:
+        if name not in CASES:
+            raise FieldError("cases", name, f"must be among {', '.join(CASES)}")
     if PEER.value:
-        return PEERS[PEER.value]()
-    with tempfile.TemporaryDirectory() as folder:
-        check = Path(folder) / "check.npz"
-        peers = {name: [start(name, check)] for name in ("ours", "wide")}
-        wait(peers["ours"])
+        return be(PEER.value)
+    names = chosen_peers()
+    print(f"{CORES} cores of {processor()}; {ROUNDS.value} rounds of {SECONDS.value:g} s in turn; median [min, max]")
+    found = {"cores": CORES, "processor": processor(), "cases": {}}
+    for case in WANTED.value:
+        found["cases"][case] = measured = measure(case, names)
+        report(case, measured)
+    if PLANNING.value:
+        found["planning"] = plan = planning(PLANNING.value)
+        size = f"{plan['bytes'] / 2**20:.0f} MiB for the whole process"
+        print(f"\nplanning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {size}")
+    if JSON.value:
+        write_text(Path(JSON.value), json.dumps(found, indent=1))
+
+
+def chosen_peers() -> list[str]:
+    """The peers to time; without PyTorch those that need none."""
+    known = {peer: "torch" if peer in EAGER else peer for peer in BUILD}
+    wanted = ONLY.value or sorted(set(known.values()))
+    for name in wanted:
+        if name not in known.values():
+            raise FieldError("peers", name, f"must be among {', '.join(sorted(set(known.values())))}")
+    names = [peer for peer, said in known.items() if said in wanted]
+    if any("torch" in name for name in names):
         try:
             import torch  # noqa: F401
-
-            peers["torch"] = [start("torch", check) for _ in range(CORES)]
         except ImportError:
-            print("PyTorch is not installed (pip install 'jaxgen[torch]'): that peer is left out")
-        for processes in peers.values():
-            wait(processes)
-        rates = {name: [] for name in peers}
+            print("PyTorch is not installed (pip install 'jaxgen[torch]'): its peers are left out")
+            names = [name for name in names if "torch" not in name]
+    return names
+
+
+def measure(case: str, names: list[str]) -> dict[str, Any]:
+    """Rates of every peer in every round, compile seconds, peak bytes and useful FLOPs of a case."""
+    with tempfile.TemporaryDirectory() as folder:
+        check = Path(folder) / "check.npz"
+        subprocess.run(command_line("check", case, check), check=True)
+        peers = {n: [start(n, case, check) for _ in range(CORES if n == "torch-procs" else 1)] for n in names}
+        ready = {name: max(wait(p) for p in processes) for name, processes in peers.items()}
+        rates: dict[str, list[float]] = {name: [] for name in peers}
         for _ in range(ROUNDS.value):
             for name, processes in peers.items():
                 rates[name].append(timed(processes))
         memory = {name: sum(finish(p) for p in processes) for name, processes in peers.items()}
-    report(rates, memory, planning())
+    eager = [name for name in rates if name in EAGER]
+    if eager:
+        best = max(eager, key=lambda name: statistics.median(rates[name]))
+        rates["torch"], memory["torch"], ready["torch"] = rates[best], memory[best], ready[best]
+        for name in eager:
+            del rates[name], memory[name], ready[name]
+    return {"flops": CASES[case].flops, "rates": rates, "prepared_seconds": ready, "peak_bytes": memory}
 
 
-def report(rates: dict, memory: dict, plan: dict) -> None:
-    """Prints medians, ratios round by round, and memory; writes the JSON."""
-    ours = rates["ours"]
-    print(f"\n{CORES} cores, {ROUNDS.value} rounds of {SECONDS.value:g} s in turn; median [min, max]")
-    print(f"{'':8}{'lane-steps/s':>28}{'ours / it':>24}{'peak memory':>14}")
+def report(case: str, measured: dict[str, Any]) -> None:
+    """Prints a case's table."""
+    rates, flops = dict(measured["rates"]), measured["flops"]
+    matrix = rates.pop("matrix", None)
+    print(f"\n{case}: {CASES[case].about}; {flops / 1e6:.3g} useful MFLOP per lane-step")
+    if matrix:
+        print(f"matrix products: {spread(matrix, '.0f')} GFLOP/s")
+    print(f"{'':12}{'lane-steps/s':>28}{'ours / it':>24}{'GFLOP/s':>10}{'share':>8}{'prepared':>10}{'peak memory':>14}")
     for name, values in rates.items():
-        ratios = [a / b for a, b in zip(ours, values)]
-        print(f"{name:8}{spread(values, ',.0f'):>28}{spread(ratios, '.2f'):>24}{memory[name] / 2**20:>10.0f} MiB")
-    size = f"{plan['bytes'] / 2**20:.0f} MiB for the whole process"
-    print(f"planning {plan['runs']:,} runs: {plan['seconds']:.1f} s, {size}")
-    if JSON.value:
-        data = {"cores": CORES, "lane_steps_per_second": rates, "peak_bytes": memory, "planning": plan}
-        Path(JSON.value).write_text(json.dumps(data, indent=1))
+        ratios = [a / b for a, b in zip(rates["ours"], values)] if "ours" in rates else []
+        speed = [flops * v / 1e9 for v in values]
+        share = f"{statistics.median(s / m for s, m in zip(speed, matrix)):.0%}" if matrix else ""
+        size = f"{measured['peak_bytes'][name] / 2**20:.0f} MiB"
+        row = f"{name:12}{spread(values, ',.0f'):>28}{spread(ratios, '.2f') if ratios else '':>24}"
+        print(f"{row}{statistics.median(speed):>10.1f}{share:>8}{measured['prepared_seconds'][name]:>8.1f} s{size:>14}")
 
 
 def spread(values: list[float], form: str) -> str:
@@ -80,27 +136,38 @@ def spread(values: list[float], form: str) -> str:
     return f"{statistics.median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"
 
 
-def start(name: str, check: Path) -> subprocess.Popen:
+def processor() -> str:
+    """What the machine calls its processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
+
+
+def command_line(peer: str, case: str, check: Path) -> list[str]:
+    """How a peer's process is started."""
+    flags = [f"--peer={peer}", f"--cases={case}", f"--check={check}", f"--seconds={SECONDS.value}"]
+    return [sys.executable, __file__, *flags]
+
+
+def start(peer: str, case: str, check: Path) -> subprocess.Popen:
     """A peer's process."""
-    arguments = [sys.executable, __file__, f"--peer={name}", f"--check={check}", f"--seconds={SECONDS.value}"]
-    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command_line(peer, case, check), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def wait(processes: list[subprocess.Popen]) -> None:
-    """Until the peers have compiled and agreed on the losses."""
-    for process in processes:
-        if not hasattr(process, "ready"):
-            process.ready = process.stdout.readline().strip() == "ready"
-            if not process.ready:
-                sys.exit("a peer failed: see above")
+def wait(process: subprocess.Popen) -> float:
+    """Until a peer has compiled and agreed on the losses; the seconds that took."""
+    said = process.stdout.readline().split() if process.stdout else []
+    if said[:1] != ["ready"]:
+        sys.exit("a peer failed: see above")
+    return float(said[1])
 
 
 def timed(processes: list[subprocess.Popen]) -> float:
-    """One round of one peer: lane-steps per second of all its processes together."""
+    """One round of one peer: the rate of all its processes together."""
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return sum(float(process.stdout.readline()) for process in processes)
+        if process.stdin:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    return sum(float(process.stdout.readline()) for process in processes if process.stdout)
 
 
 def finish(process: subprocess.Popen) -> int:
@@ -109,148 +176,132 @@ def finish(process: subprocess.Popen) -> int:
     return int(peak)
 
 
-def serve(work) -> None:
-    """A peer's side: `work` makes some steps and returns how many."""
-    work()
-    print("ready", flush=True)
+def be(peer: str) -> None:
+    """A peer's side: gets ready, then answers every line with the rate of one round."""
+    experiment, begun = CASES[WANTED.value[0]].experiment, time.perf_counter()
+    if peer == "check":
+        return write_check(experiment)
+    measure_rate = BUILD[peer](experiment)
+    measure_rate()
+    print("ready", time.perf_counter() - begun, flush=True)
     for _ in sys.stdin:
-        done, begin = 0, time.perf_counter()
-        while (seconds := time.perf_counter() - begin) < SECONDS.value:
-            done += work()
-        print(done / seconds, flush=True)
+        print(measure_rate(), flush=True)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
 
 
-def quickstart():
-    """The quickstart's base in the middle of its plane, without an end."""
-    from sweeps.recipes.quickstart import BASE
+def write_check(experiment: Any) -> None:
+    """Writes what the peers have to agree with."""
+    from benchmarks import jax_peers
 
-    return BASE.override({"task.train_fraction": 0.55, "training.steps": 2 * 10**9, "training.stop_patience": 0})
+    jax_peers.write_check(experiment, CHECK.value)
 
 
-def ours() -> None:
+def rate_of(work: Callable[[], int]) -> Callable[[], float]:
+    """Rounds of `work`, which makes some lane-steps and returns how many."""
+
+    def measure_rate() -> float:
+        done, begin = 0, time.perf_counter()
+        while (seconds := time.perf_counter() - begin) < SECONDS.value:
+            done += work()
+        return done / seconds
+
+    return measure_rate
+
+
+def agreed(losses: Any, check: Any, peer: str) -> None:
+    """Ends the peer if its first losses are not ours."""
+    if not np.allclose(losses, check["losses"], rtol=TOLERANCE, atol=1e-6):
+        sys.exit(f"{peer}: losses {np.asarray(losses)[[0, 1, -1]]} where ours are {check['losses'][[0, 1, -1]]}")
+
+
+def ours(experiment: Any) -> Callable[[], float]:
     """Blocks on one device per core, at the measured width."""
     from sweeps import profile
 
     profile.set_up_jax()
     import jax
+    from benchmarks import jax_peers
 
-    experiment = quickstart()
-    write_check(experiment)
     measured = profile.Profile().measure(experiment, jax.local_devices())
-    blocks(experiment, measured.width, measured.intervals, jax.local_devices() * 2)
+    devices = jax.local_devices() * 2
+    return rate_of(jax_peers.Blocks(experiment, measured.width, measured.intervals, devices).work)
 
 
-def wide() -> None:
+def wide(experiment: Any) -> Callable[[], float]:
     """One block of 64 lanes on one device."""
     import jax
+    from benchmarks import jax_peers
 
     jax.config.update("jax_num_cpu_devices", 1)
-    blocks(quickstart(), 64, 1, jax.local_devices())
+    return rate_of(jax_peers.Blocks(experiment, 64, 1, jax.local_devices()).work)
 
 
-def blocks(experiment, width: int, intervals: int, devices: list) -> None:
-    """Serves rounds of chunks in blocks of one program."""
-    from jaxgen.kernel import Block, Program
+def plain_jax(experiment: Any) -> Callable[[], float]:
+    """One configuration after another in plain JAX."""
+    from benchmarks import jax_peers
 
-    program = Program(experiment, width)
-    running = [Block(program, device) for device in devices]
-    for number, block in enumerate(running):
-        block.refill((str(i), experiment.override({"seed": i})) for i in range(number * width, (number + 1) * width))
-        block.launch(intervals)
-
-    def work() -> int:
-        done = 0
-        for block in running:
-            before = block.useful_steps
-            block.harvest()
-            block.launch(intervals)
-            done += block.useful_steps - before
-        return done
-
-    serve(work)
+    check = np.load(CHECK.value)
+    work = jax_peers.plain(experiment, check)
+    agreed(work(len(check["losses"])), check, "jax")
+    return rate_of(lambda: len(work(50)))
 
 
-def write_check(experiment) -> None:
-    """Weights, rows and the losses of the first steps of one run, for a peer to agree with."""
-    import jax
+def matrix(_: Any) -> Callable[[], float]:
+    """Matrix products on one device per core, GFLOP/s."""
+    from sweeps import profile
 
-    from jaxgen import training
+    profile.set_up_jax()
+    from benchmarks import jax_peers
 
-    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
-    with training.numerics(experiment):
-        data = training.load(values, rows)
-        state = training.init(values, data)
-        first, second = (np.asarray(state.params[f"Linear_{i}"]["kernel"]) for i in range(2))
-        count = int(rows.counts[0])
-        step = jax.jit(lambda s: training.step(values, data, count, s))
-        losses = []
-        for _ in range(CHECK_STEPS):
-            losses.append(float(training.evaluate(values, data, count, state)["train/loss"]))
-            state = step(state)
-    tokens, labels = np.asarray(data.inputs[:count]), np.asarray(data.labels[:count])
-    np.savez(CHECK.value, first=first, second=second, tokens=tokens, labels=labels, losses=losses)
+    return jax_peers.matrix_rate()
 
 
-def torch() -> None:
-    """PyTorch eager as in the field's public code, one configuration after another, one thread."""
-    import torch
+def torch_eager(threads: int, experiment: Any) -> Callable[[], float]:
+    """One configuration after another in PyTorch."""
+    from benchmarks import torch_peers
 
-    torch.set_num_threads(1)
-    check, experiment = np.load(CHECK.value), quickstart()
-    p, o = experiment.task.p, experiment.optimizer
-    tokens = torch.as_tensor(check["tokens"]).long()
-    x = torch.cat([torch.nn.functional.one_hot(tokens[:, i], p) for i in range(2)], 1).float()
-    y = torch.as_tensor(check["labels"]).long()
-
-    class Quadratic(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = torch.nn.Linear(2 * p, experiment.model.width, bias=False)
-            self.second = torch.nn.Linear(experiment.model.width, p, bias=False)
-
-        def forward(self, x):
-            return self.second(self.first(x) ** 2)
-
-    model = Quadratic()
-    with torch.no_grad():
-        model.first.weight.copy_(torch.as_tensor(check["first"]).T)
-        model.second.weight.copy_(torch.as_tensor(check["second"]).T)
-    rates = {"lr": o.learning_rate, "betas": (o.b1, o.b2), "eps": o.eps, "weight_decay": o.weight_decay}
-    optimizer = torch.optim.AdamW(model.parameters(), **rates)
-
-    def work(steps: int = experiment.training.evaluate_every) -> int:
-        for _ in range(steps):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(x), y)
-            if len(losses) < CHECK_STEPS:
-                losses.append(float(loss.detach()))
-            loss.backward()
-            optimizer.step()
-        return steps
-
-    losses: list[float] = []
-    work(CHECK_STEPS)
-    np.testing.assert_allclose(losses, check["losses"], rtol=2e-3)
-    serve(work)
+    check = np.load(CHECK.value)
+    work = torch_peers.eager(experiment, check, threads)
+    agreed(work(len(check["losses"]), watched=True), check, "torch")
+    return rate_of(lambda: (work(5), 5)[1])
 
 
-def planning(runs: int = 100_000) -> dict:
+def torch_ensemble(experiment: Any, members: int = 16) -> Callable[[], float]:
+    """An ensemble in PyTorch."""
+    from benchmarks import torch_peers
+
+    check = np.load(CHECK.value)
+    work = torch_peers.ensemble(experiment, check, members)
+    agreed(work(len(check["losses"]), watched=True), check, "torch-vmap")
+    return rate_of(lambda: (work(1), members)[1])
+
+
+def planning(runs: int) -> dict[str, float]:
     """Seconds and bytes of planning many runs, in a process of its own."""
     code = f"""
 import resource, time, sweeps
 from sweeps.plan import make_plan
 from sweeps.recipes.quickstart import BASE
-sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, {runs // 100})), sweeps.seeds(100))
+count = max(1, {runs} // 100)
+sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, count)), sweeps.seeds(100))
 start = time.perf_counter()
-make_plan(BASE, sweep)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+plan = make_plan(BASE, sweep)
+print(len(plan.run_ids), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
-    seconds, peak = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    return {"runs": runs, "seconds": float(seconds), "bytes": int(peak)}
+    count, seconds, peak = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    return {"runs": int(count), "seconds": float(seconds), "bytes": int(peak)}
 
 
-PEERS = {"ours": ours, "wide": wide, "torch": torch}
+BUILD: dict[str, Callable[[Any], Callable[[], float]]] = {
+    "ours": ours,
+    "wide": wide,
+    "jax": plain_jax,
+    "torch-1": functools.partial(torch_eager, 1),
+    f"torch-{CORES}": functools.partial(torch_eager, CORES),
+    "torch-vmap": torch_ensemble,
+    "torch-procs": functools.partial(torch_eager, 1),
+    "matrix": matrix,
+}
 
 if __name__ == "__main__":
     command.main(main)

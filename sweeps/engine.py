@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import signal
 import threading
@@ -26,7 +27,8 @@ from sweeps.spec import Sweep
 from sweeps.workdir import check_same, environment, locked, write_specification
 
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
-COMPILED_AHEAD = 3  # groups; small ones train faster than the next one compiles
+COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
+FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +126,10 @@ def foresee(
 
 @dataclasses.dataclass
 class _Work:
-    """A group in training: its program, and what no lane has taken yet."""
+    """A group in training: its program, the devices that train it, and what no lane has taken yet."""
 
     program: Program
+    devices: list[Any]
     intervals: int
     name: str
     pending: collections.deque[tuple[str, int]]
@@ -159,11 +162,11 @@ class _Engine:
     def run(self) -> None:
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
-        works = [self._work(group, self._measured(group)) for group in groups]
+        self.works = [self._work(group, self._measured(group)) for group in groups]
+        self._spread()
         with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.progress.begin()
-            self.works = self._compiled_ahead(works, pool)
-            self.current: _Work | None = next(self.works)
+            self.pool, self.compiling = pool, 0
             slots = [slot for device in self.devices * BLOCKS_PER_DEVICE if (slot := self._start(device))]
             while slots:
                 ready = [slot for slot in slots if slot.block.ready]
@@ -195,30 +198,36 @@ class _Engine:
                 yield run_id, self.plan.experiment(index)
 
         intervals = self.options.intervals or measured.intervals
-        return _Work(program, intervals, name, pending, saved, resumed, runs())
+        return _Work(program, self.devices, intervals, name, pending, saved, resumed, runs())
 
     def _measured(self, group: Group) -> Measured:
         if self.options.width is not None:
             return Measured(self.options.width, 16, 0.0, group.rows, 0.0, 0)
         return self.profile.measure(group.template, self.devices)
 
-    def _compiled_ahead(self, works: list[_Work], pool: ThreadPoolExecutor) -> Iterator[_Work]:
-        """The groups one after another, the next few of which are compiled while one trains."""
-        submitted = 0
-        for index, work in enumerate(works):
-            while submitted < min(index + 1 + COMPILED_AHEAD, len(works)):
-                for device in self.devices:
-                    pool.submit(works[submitted].program.compiled, device)
-                submitted += 1
-            yield work
+    def _spread(self) -> None:
+        """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
+        in_turn = itertools.cycle(self.devices)
+        if len(self.works) > FEW * len(self.devices):
+            for work in self.works:
+                if len(work.pending) + len(work.resumed) <= FEW * work.program.width:
+                    work.devices = [next(in_turn)]
+
+    def _compile_ahead(self, reached: int) -> None:
+        """Has the next few groups after the one that is `reached` compiled while others train."""
+        while self.compiling < min(reached + 1 + COMPILED_AHEAD * len(self.devices), len(self.works)):
+            work = self.works[self.compiling]
+            for device in work.devices:
+                self.pool.submit(work.program.compiled, device)
+            self.compiling += 1
 
     def _start(self, device: Any) -> _Slot | None:
-        """A block of the first program that has runs left, launched; None when all are taken."""
-        while self.current is not None and not self.current.pending and not self.current.saved:
-            self.current = next(self.works, None)
-        if self.current is None or self.stop.is_set():
+        """A block of the first program for this device that has runs left, launched; None when all are taken."""
+        left = [i for i, w in enumerate(self.works) if (w.pending or w.saved) and device in w.devices]
+        if not left or self.stop.is_set():
             return None
-        work = self.current
+        self._compile_ahead(left[0])
+        work = self.works[left[0]]
         if work.saved:
             saved = work.saved.pop()
             path, block = saved.path, checkpoint.restore(saved, work.program, device, work.resumed)

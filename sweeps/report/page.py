@@ -81,9 +81,10 @@ table.text = `<h2>${cells.data.heading[cell]}</h2>` + list
 def write_page(diagrams: Any, path: str | Path, above: str = "") -> None:
     """Writes a page of a `sweeps.Diagram`, or of several as tabs by name, that needs no network.
 
-    Shown are three maps of the cells side by side: the most frequent phase (with an inner square for the second one
-    where seeds disagree, and the diagram's contour), the median time to generalise, the share of seeds that
-    generalised. Pointing at a cell tells its numbers; a click shows the accuracies of all its seeds and lists its runs.
+    Shown are maps of the cells side by side: the most frequent phase (with an inner square for the second one where
+    seeds disagree), the median time to generalise, the share of seeds that generalised, the last test accuracy; the
+    diagram's contour lies over the first and the last. Pointing at a cell tells its numbers; a click shows the
+    accuracies of all its seeds and lists its runs.
 
     Args:
       diagrams: a diagram, or a dict of them by the names of their tabs.
@@ -167,7 +168,7 @@ def _cells(diagram: Any) -> dict[str, Any]:
         **{"left": left, "right": right, "bottom": bottom, "top": top, "x": x, "y": y},
         **{
             name: cells[name].to_numpy(float)
-            for name in ("agreement", "p_generalised", "p_low", "p_high", "median_test_time")
+            for name in ("agreement", "p_generalised", "p_low", "p_high", "median_test_time", "test_accuracy")
         },
         "seeds": cells["seeds"].to_numpy(np.int32),
         "shown": filled.to_numpy(np.float32),
@@ -249,19 +250,23 @@ def _maps(diagram: Any, cells: ColumnDataSource) -> list[Any]:
     rate = LinearColorMapper(palette=rate_shades, low=0, high=1)
     phase_map = _map(diagram, cells, "Phase", fill_color="colour")
     _draw_runners_up(phase_map, diagram)
-    _draw_contour(phase_map, diagram)
     lines = {"hatch_pattern": "hatch", "hatch_color": style.NOT_REACHED_LINES, "hatch_scale": 12, "hatch_weight": 0.7}
     look = {"fill_color": {"field": "time", "transform": late}, "hatch_alpha": "shown", **lines}
-    time_map = _map(diagram, cells, "Median step at which test accuracy reaches the threshold", **look)
+    time_map = _map(diagram, cells, "Median step at the threshold (test)", **look)
     if np.isfinite(times).any():
         bar = ColorBar(color_mapper=late, height=10, margin=0, padding=4)
         _name_ticks(bar, style.log_ticks(*span, 7))
         time_map.add_layout(bar, "below")
     rate_map = _map(diagram, cells, "P(generalise)", fill_color={"field": "p_generalised", "transform": rate})
     rate_map.add_layout(ColorBar(color_mapper=rate, height=10, margin=0, padding=4), "below")
-    for other in (time_map, rate_map):
+    test = LinearColorMapper(palette=list(interp_palette(tuple(style.ACCURACY_SHADES), 128)), low=0, high=1)
+    test_map = _map(diagram, cells, "Last test accuracy", fill_color={"field": "test_accuracy", "transform": test})
+    test_map.add_layout(ColorBar(color_mapper=test, height=10, margin=0, padding=4), "below")
+    for other in (time_map, rate_map, test_map):
         other.x_range, other.y_range = phase_map.x_range, phase_map.y_range
-    return [phase_map, time_map, rate_map]
+    for drawn in (phase_map, test_map):
+        _draw_contour(drawn, diagram)
+    return [phase_map, time_map, rate_map, test_map]
 
 
 def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
@@ -272,7 +277,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     look |= {"fill_alpha": "shown", "line_color": line, "line_alpha": "shown", "line_width": 0.5}
     quads = drawn.quad(**sides, source=cells, **look)
     quads.nonselection_glyph = quads.glyph
-    quads.selection_glyph = quads.glyph.clone(line_color="#000000", line_alpha=1, line_width=3)
+    quads.selection_glyph = quads.glyph.clone(line_color=style.CHOSEN, line_alpha=1, line_width=3)
     empty = diagram.seeds == 0
     x, y = (style.positions(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values))
     yy, xx = np.meshgrid(y, x, indexing="ij")

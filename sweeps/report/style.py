@@ -27,6 +27,7 @@ INKS = COLOURS | {
 NAMES = {phase: phase.name.lower().replace("_", " ") for phase in Phase}
 NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
 EMPTY_LINES = "#c9c9c9"
+CHOSEN = "#e6007e"  # neither a phase nor a contour
 TRAIN_INK = "#8c8c8c"
 TIME_SHADES = ["#f5e690", "#a3d39c", "#43a59b", "#1f6a86", "#23315f"]  # from early to late
 ACCURACY_SHADES = ["#f4f1ea", "#c9d8b6", "#7fb091", "#3a7d74", "#12474f"]  # from none to all correct

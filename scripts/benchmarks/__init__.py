@@ -1,0 +1,1 @@
+"""The parts of `scripts/benchmark.py`: what is trained, and everyone who trains it."""

@@ -1,0 +1,111 @@
+"""What is timed: experiments in the middle of the planes that people sweep, without an end."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+
+import jaxgen as jg
+from jaxgen import training
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One benchmark case.
+
+    Attributes:
+      name: what it is called on the command line.
+      about: one line.
+      experiment: what each lane trains; the seed differs.
+    """
+
+    name: str
+    about: str
+    experiment: jg.Experiment
+
+    @property
+    def flops(self) -> float:
+        """Useful floating-point operations of one step: 6 per multiply-add of the matrix products after the look-up.
+
+        Two forward, four backward; only rows that are trained on count, and only the network's products.
+        """
+        return 6.0 * multiply_adds(self.experiment)
+
+
+def multiply_adds(experiment: jg.Experiment) -> int:
+    """Multiply-adds of the network's products on the train rows, less look-ups (which depend on the platform)."""
+    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+    count = int(rows.counts[0])
+    data = jax.eval_shape(training.load, values, rows)
+    params = jax.eval_shape(training.init, values, data).params
+    inputs = jax.ShapeDtypeStruct((count, *data.inputs.shape[1:]), data.inputs.dtype)
+    return _count(jax.make_jaxpr(lambda p, x: training.apply(values, p, x))(params, inputs).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left, result = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += math.prod(result) * math.prod(left[i] for i in contracted)
+        elif equation.primitive.name != "cond":  # of `look_up`, which has a branch for each platform
+            for inner in jax.core.jaxprs_in_params(equation.params):
+                total += _count(inner)
+    return total
+
+
+def _edge(p: int, fraction: float, loss: Any) -> jg.Experiment:
+    return _endless(
+        jg.tasks.ModularAddition(p=p, train_fraction=fraction),
+        jg.models.MLP(width=200, depth=2),
+        loss,
+        jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.0, b2=0.99, eps=1e-25),
+    )
+
+
+def _endless(task: Any, model: Any, loss: Any, optimizer: Any) -> jg.Experiment:
+    return jg.Experiment(task, model, loss, optimizer, jg.Training(steps=2 * 10**9, evaluate_every=50))
+
+
+SOFTMAX, STABLEMAX = jg.losses.CrossEntropy(), jg.losses.StableMaxCrossEntropy()
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "quadratic-31",
+            "the quickstart: two-layer quadratic network of 64, p = 31",
+            _endless(
+                jg.tasks.ModularAddition(p=31, train_fraction=0.55),
+                jg.models.QuadraticMLP(width=64),
+                SOFTMAX,
+                jg.optimizers.AdamW(learning_rate=5e-3, weight_decay=0.1, b2=0.98),
+            ),
+        ),
+        Case("edge-mlp-59", "118-200-200-59, cross-entropy, f = .5", _edge(59, 0.5, SOFTMAX)),
+        Case("edge-mlp-59-stablemax", "118-200-200-59, StableMax, f = .5", _edge(59, 0.5, STABLEMAX)),
+        Case("edge-mlp-113", "226-200-200-113, cross-entropy, f = .4", _edge(113, 0.4, SOFTMAX)),
+        Case("edge-mlp-113-stablemax", "226-200-200-113, StableMax, f = .4", _edge(113, 0.4, STABLEMAX)),
+        Case(
+            "corrupted-97",
+            "quadratic network of 500, p = 97, squared error, f = .5",
+            _endless(
+                jg.tasks.ModularAddition(p=97, train_fraction=0.5),
+                jg.models.QuadraticMLP(width=500),
+                jg.losses.MeanSquaredError(),
+                jg.optimizers.AdamW(learning_rate=0.01, weight_decay=5.0, b2=0.98),
+            ),
+        ),
+        Case(
+            "transformer-31",
+            "one layer, d = 64, 4 heads, MLP of 256, p = 31, f = .55",
+            _endless(
+                jg.tasks.ModularAddition(p=31, train_fraction=0.55),
+                jg.models.Transformer(width=64, heads=4, mlp_width=256),
+                SOFTMAX,
+                jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=1.0, b2=0.98),
+            ),
+        ),
+    )
+}

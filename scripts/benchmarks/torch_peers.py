@@ -1,0 +1,108 @@
+"""The same trainings in PyTorch, as they are usually written: dense one-hot inputs, `torch.optim.AdamW`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from jaxgen import losses, models
+
+Params = dict[str, torch.Tensor]
+
+
+class Training:
+    """One configuration: its rows, its weights, its network and its loss.
+
+    Args:
+      experiment: what is trained.
+      check: weights by name and rows, from our own initialisation.
+    """
+
+    def __init__(self, experiment: Any, check: Any):
+        self.experiment, self.model = experiment, experiment.model
+        tokens, self.labels = (torch.as_tensor(check[name]).long() for name in ("tokens", "labels"))
+        p = experiment.task.p
+        dense = not isinstance(self.model, models.Transformer)
+        self.inputs = torch.cat([F.one_hot(tokens[:, i], p) for i in range(2)], 1).float() if dense else tokens
+        names = [name for name in check.files if name.startswith("param/")]
+        self.start = {name.removeprefix("param/"): torch.as_tensor(check[name]) for name in names}
+
+    def outputs(self, params: Params, x: torch.Tensor) -> torch.Tensor:
+        """The network."""
+        if isinstance(self.model, models.Transformer):
+            return self._transformer(params, x)
+        kernels = [params[f"Linear_{i}.kernel"] for i in range(len(params))]
+        for kernel in kernels[:-1]:
+            x = x @ kernel
+            x = x * x if isinstance(self.model, models.QuadraticMLP) else torch.relu(x)
+        return x @ kernels[-1]
+
+    def loss(self, params: Params, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Mean loss."""
+        z = self.outputs(params, x)
+        if isinstance(self.experiment.loss, losses.MeanSquaredError):
+            return F.mse_loss(z, F.one_hot(y, z.shape[-1]).to(z.dtype))
+        if isinstance(self.experiment.loss, losses.StableMaxCrossEntropy):
+            s = torch.where(z >= 0, z + 1, 1 / (1 - z.clamp(max=0)))
+            return F.nll_loss(torch.log(s / s.sum(-1, keepdim=True)), y)
+        return F.cross_entropy(z, y)
+
+    def optimizer(self, params: Params) -> torch.optim.Optimizer:
+        """AdamW."""
+        o = self.experiment.optimizer
+        settings = {"lr": o.learning_rate, "betas": (o.b1, o.b2), "eps": o.eps, "weight_decay": o.weight_decay}
+        return torch.optim.AdamW(params.values(), **settings)
+
+    def _transformer(self, p: Params, tokens: torch.Tensor) -> torch.Tensor:
+        x = F.embedding(tokens, p["embedding"]) + p["positions"]
+        heads = [torch.einsum("bld,dhk->bhlk", x, p[f"attention.{n}.kernel"]) for n in ("query", "key", "value")]
+        mixed = F.scaled_dot_product_attention(*heads)
+        x = x + torch.einsum("bhlk,hkd->bld", mixed, p["attention.out.kernel"])
+        hidden = torch.relu(x @ p["mlp_in.kernel"] + p["mlp_in.bias"])
+        x = x + hidden @ p["mlp_out.kernel"] + p["mlp_out.bias"]
+        return x[:, -1] @ p["unembedding"]
+
+
+def eager(experiment: Any, check: Any, threads: int) -> Callable[[int], list[float]]:
+    """One configuration after another. Returns a function that makes steps and returns their losses when asked."""
+    torch.set_num_threads(threads)
+    training = Training(experiment, check)
+    params = {name: torch.nn.Parameter(w.clone()) for name, w in training.start.items()}
+    optimizer = training.optimizer(params)
+
+    def work(steps: int, watched: bool = False) -> list[float]:
+        seen = []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = training.loss(params, training.inputs, training.labels)
+            loss.backward()
+            optimizer.step()
+            if watched:
+                seen.append(float(loss.detach()))
+        return seen
+
+    return work
+
+
+def ensemble(experiment: Any, check: Any, members: int) -> Callable[[int], list[float]]:
+    """`torch.func`: `vmap` of the gradient over stacked weights, all cores; AdamW on the stack."""
+    training = Training(experiment, check)
+    params = {n: torch.nn.Parameter(torch.stack([w] * members)) for n, w in training.start.items()}
+    optimizer = training.optimizer(params)
+    gradients = torch.func.vmap(torch.func.grad_and_value(training.loss), in_dims=(0, None, None))
+
+    def work(steps: int, watched: bool = False) -> list[float]:
+        seen = []
+        for _ in range(steps):
+            with torch.no_grad():
+                found, loss = gradients(dict(params), training.inputs, training.labels)
+            for name, parameter in params.items():
+                parameter.grad = found[name]
+            optimizer.step()
+            if watched:
+                seen.append(float(np.ptp(loss.numpy()) == 0) * float(loss[0]))
+        return seen
+
+    return work
