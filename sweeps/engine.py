@@ -20,7 +20,7 @@ from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, capacity
 from sweeps import checkpoint, phases, store
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
-from sweeps.profile import Measured, Profile, set_up_jax
+from sweeps.profile import Profile, set_up_jax
 from sweeps.progress import Progress
 from sweeps.results import Results
 from sweeps.spec import Sweep
@@ -162,7 +162,7 @@ class _Engine:
     def run(self) -> None:
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
-        self.works = [self._work(group, self._measured(group)) for group in groups]
+        self.works = [self._work(group) for group in groups]
         self._spread()
         with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.progress.begin()
@@ -184,9 +184,11 @@ class _Engine:
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
 
-    def _work(self, group: Group, measured: Measured) -> _Work:
-        program = Program(group.template, measured.width)
-        name = program_name(group.template, measured.width)
+    def _work(self, group: Group) -> _Work:
+        width, intervals = self.options.width, 16
+        if width is None:
+            width, intervals = self.profile.choose(group.template, self.devices)
+        program, name = Program(group.template, width), program_name(group.template, width)
         saved = [s for s in self.saved if s.program == name]
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
@@ -197,13 +199,8 @@ class _Engine:
                 run_id, index = pending.popleft()
                 yield run_id, self.plan.experiment(index)
 
-        intervals = self.options.intervals or measured.intervals
+        intervals = self.options.intervals or intervals
         return _Work(program, self.devices, intervals, name, pending, saved, resumed, runs())
-
-    def _measured(self, group: Group) -> Measured:
-        if self.options.width is not None:
-            return Measured(self.options.width, 16, 0.0, group.rows, 0.0, 0)
-        return self.profile.measure(group.template, self.devices)
 
     def _spread(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError, Task, training
 from jaxgen.kernel import Program, capacity
-from sweeps.profile import Profile
+from sweeps.profile import LONG_STEP, Profile, step_flops
 from sweeps.spec import Sweep
 
 MAX_COMPILES = 100
@@ -158,37 +158,29 @@ def predict(plan: Plan, profile: Profile) -> Prediction:
     if not groups:
         return Prediction(0.0, 0, [], [], [])
     reference = profile.measure(groups[0].template, devices)
-    first = _cost(groups[0].template)
+    first, first_bytes = step_flops(groups[0].template), _bytes(groups[0].template)
     widths, milliseconds, memory = [], [], []
     for group in groups:
-        width = (profile.lookup(group.template, devices[0]) or reference).width
-        cost = _cost(group.template)
+        flops = step_flops(group.template)
+        narrow = devices[0].platform == "cpu" and flops > LONG_STEP
+        width = 1 if narrow else (profile.lookup(group.template, devices[0]) or reference).width
         widths.append(width)
-        milliseconds.append(reference.milliseconds * cost.flops / first.flops * groups[0].rows / reference.capacity)
-        memory.append(int(reference.bytes * cost.bytes / first.bytes * width / reference.width))
+        milliseconds.append(reference.milliseconds * flops / first * groups[0].rows / reference.capacity)
+        memory.append(int(reference.bytes * _bytes(group.template) / first_bytes * width / reference.width))
     training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(devices)
     compiling = reference.compile_seconds * len(groups)
     return Prediction(training_seconds + compiling, 2 * max(memory), widths, milliseconds, memory)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Cost:
-    """Floating-point operations of one step of one run, and bytes that grow with the run's size, as XLA counts them."""
-
-    flops: float
-    bytes: float
-
-
-def _cost(experiment: Experiment) -> _Cost:
+def _bytes(experiment: Experiment) -> float:
+    """Bytes that grow with a run's size: state, outputs, rows."""
     program = Program(experiment, 1)
     with training.numerics(program.template):
         data = jax.eval_shape(training.load, program.template, program.rows)
         state = jax.eval_shape(training.init, program.template, data)
-        step = lambda e, d, s: training.step(e, d, program.capacity, s)  # noqa: E731
-        analysis = jax.jit(step).lower(program.template, data, state).cost_analysis() or {}
         outputs = jax.eval_shape(training.apply, program.template, state.params, data.inputs)
     size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
-    return _Cost(analysis.get("flops") or 1.0, 2.0 * size(state) + 3.0 * size(outputs) + size(data))
+    return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
 
 
 def _check_model(template: Experiment, seen: bool) -> None:

@@ -20,13 +20,15 @@ import jax
 import jaxlib
 
 import jaxgen
+from jaxgen import training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
 WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit
 BETTER = 0.9  # a wider block must take less than this share of the time per lane
-LONG_STEP = 0.25  # milliseconds: on a CPU no wider block was ever faster for a lane-step that takes this long
+LONG_STEP = 2e7  # FLOPs: on a CPU no wider block was ever faster for a lane-step with so many
+USUAL_RATE = 5e10  # FLOP/s of a CPU core in such steps, to choose a chunk's length by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,15 @@ class Profile:
                     return found
         return None
 
+    def choose(self, experiment: Any, devices: Sequence[Any]) -> tuple[int, int]:
+        """Lanes per block, and evaluation intervals per chunk: measured, but for long steps on a CPU, which take 1."""
+        flops = step_flops(experiment) if devices[0].platform == "cpu" else 0.0
+        if flops <= LONG_STEP:
+            found = self.measure(experiment, devices)
+            return found.width, found.intervals
+        interval = experiment.training.evaluate_every * flops / USUAL_RATE
+        return 1, int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))
+
     def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
         """What is known; if nothing is, measured on scratch copies of the experiment. Kept in either case."""
         found = self.lookup(experiment, devices[0]) or measure(experiment, devices)
@@ -84,7 +95,7 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
     width = 1 if device.platform == "cpu" else 64
     limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
     best = _measure_width(experiment, devices, width)
-    if device.platform == "cpu" and best.milliseconds > LONG_STEP:
+    if device.platform == "cpu" and step_flops(experiment) > LONG_STEP:
         return best
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
@@ -93,6 +104,17 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
             break
         best = found
     return best
+
+
+def step_flops(experiment: Any) -> float:
+    """Floating-point operations of one step of one run, as XLA counts them."""
+    program = Program(experiment, 1)
+    with training.numerics(program.template):
+        data = jax.eval_shape(training.load, program.template, program.rows)
+        state = jax.eval_shape(training.init, program.template, data)
+        step = lambda e, d, s: training.step(e, d, program.capacity, s)  # noqa: E731
+        analysis = jax.jit(step).lower(program.template, data, state).cost_analysis() or {}
+    return analysis.get("flops") or 1.0
 
 
 def cache_folder() -> Path:

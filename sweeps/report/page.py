@@ -304,7 +304,7 @@ def _plot_over(diagram: Any, title: str) -> Any:
     drawn.grid.visible = False
     for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
         axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
-        if style.scale(values) == "categorical":
+        if style.scale(values) == "categorical" or len(values) <= 6:
             _name_ticks(axis, style.ticks(values, 12))
         elif abs(values[0]) >= 1e-4 and abs(values[-1]) < 1e5:
             axis.formatter = BasicTickFormatter(use_scientific=False)
