@@ -131,7 +131,7 @@ def apply(experiment: Any, params: Any, inputs: jax.Array, step: jax.Array | Non
     """
     network: Any = models.bind(experiment.model, experiment.task)
     if step is None or not models.is_random(experiment.model):
-        return network.apply({"params": params}, inputs)
+        return network.apply({"params": params}, inputs, **models.quiet(experiment.model))
     noise = jax.random.fold_in(stream(experiment.seed, NOISE), step)
     return network.apply({"params": params}, inputs, train=True, rngs={"dropout": noise})
 
@@ -150,7 +150,7 @@ def optimizer(experiment: Any) -> optax.GradientTransformation:
 def init(experiment: Any, data: Data) -> State:
     """Parameters drawn from the seed, in the training dtype, and a fresh optimizer state."""
     model = models.bind(experiment.model, experiment.task)
-    variables = model.init(stream(experiment.seed, INIT), data.inputs[:1])
+    variables = model.init(stream(experiment.seed, INIT), data.inputs[:1], **models.quiet(experiment.model))
     params = jax.tree.map(lambda w: w.astype(experiment.training.dtype), variables["params"])
     return State(params, optimizer(experiment).init(params), jnp.int32(0))
 

@@ -1,9 +1,21 @@
+# ruff: noqa: E402 (caches are chosen before JAX is imported)
 """The whole suite runs under JAX's strict modes, on two CPU devices, with caches of its own."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgen-test-")
+
+def own_folder(variable: str) -> None:
+    os.environ[variable] = folder = tempfile.mkdtemp(prefix="jaxgen-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+own_folder("XDG_CACHE_HOME")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and the programs that tests start share what is compiled
+    own_folder("JAX_COMPILATION_CACHE_DIR")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

@@ -1,6 +1,6 @@
 """Networks as flax linen modules. Your own module is as good as these."""
 
-from jaxgen.models.bind import bind, is_random
+from jaxgen.models.bind import bind, is_random, quiet
 from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
@@ -14,5 +14,6 @@ __all__ = [
     "bind",
     "is_random",
     "look_up",
+    "quiet",
     "uniform_fan_in",
 ]

@@ -25,11 +25,11 @@ def bind(model: nn.Module, task: Any) -> nn.Module:
     return model.clone(**missing)
 
 
-def takes_train(model: nn.Module) -> bool:
-    """Whether the network behaves differently in training: its `__call__` has an argument `train`."""
-    return "train" in inspect.signature(type(model).__call__).parameters
+def quiet(model: nn.Module) -> dict[str, bool]:
+    """What tells the network that it is not being trained: {"train": False} where its `__call__` takes `train`."""
+    return {"train": False} if "train" in inspect.signature(type(model).__call__).parameters else {}
 
 
 def is_random(model: nn.Module) -> bool:
     """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None."""
-    return takes_train(model) and getattr(model, "dropout", 0.0) is not None
+    return bool(quiet(model)) and getattr(model, "dropout", 0.0) is not None

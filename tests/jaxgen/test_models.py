@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,6 +136,29 @@ def test_dropout_is_new_at_each_step_and_for_each_seed_and_off_in_evaluations(to
     assert not np.allclose(outputs(3), outputs(4))
     assert not np.allclose(outputs(3), outputs(3, seed=1))
     assert not np.allclose(outputs(3), outputs(None))
+
+
+class Noisy(nn.Module):
+    """A user's network whose `train` has no default."""
+
+    rate: float = 0.5
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dropout(self.rate, deterministic=not train)(jax.nn.one_hot(x, 7).reshape(len(x), -1))
+        return nn.Dense(self.outputs)(x)
+
+
+def test_a_users_network_is_told_when_it_trains(toy):
+    toy = toy.override({"model": Noisy()})
+    numbers = training.numbers(toy)
+    data = training.load(numbers, training.Rows.of(toy.task))
+    params = training.init(numbers, data).params
+    calm, first, second = (training.apply(numbers, params, data.inputs, step) for step in (None, 0, 1))
+    assert not np.allclose(first, second)
+    assert not np.allclose(first, calm)
+    assert np.isfinite(jg.train(toy.override({"training.steps": 20}))["train/loss"]).all()
 
 
 def test_dropout_rates_share_a_program_and_no_dropout_is_another(toy):

@@ -243,6 +243,7 @@ print(found["cache_misses"], found["cache_hits"])
 
 def test_a_second_start_compiles_nothing(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
 
     def start(workdir):
         command = [sys.executable, "-c", COMPILES, str(tmp_path / workdir), toy.to_json()]
