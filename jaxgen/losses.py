@@ -1,4 +1,4 @@
-"""Losses of one run: outputs (rows, outputs) and labels (rows,) to one loss per row, (rows,).
+"""Losses of one run: outputs (rows, outputs) and labels, mostly (rows,), to one loss per row, (rows,).
 
 The classes are parts of an experiment. The functions below them are losses in the style of `optax.losses`, for use in
 any code: logits (…, classes) and integer labels (…) to losses (…), computed in the dtype of the logits.
@@ -51,7 +51,7 @@ class StableMaxCrossEntropy:
 
 @flax.struct.dataclass
 class MeanSquaredError:
-    """Mean over the outputs of (o - onehot(y))².
+    """Mean over the outputs of (o - onehot(y))², or of (o - y)² for labels y that are vectors (rows, outputs).
 
     Attributes:
       dtype: "float16", "bfloat16", "float32" or "float64".
@@ -61,8 +61,11 @@ class MeanSquaredError:
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
         outputs = outputs.astype(self.dtype)
-        error = outputs - jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
-        return jnp.mean(jnp.square(error), axis=-1)
+        if labels.ndim == outputs.ndim:
+            target = labels.astype(self.dtype)
+        else:
+            target = jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
+        return jnp.mean(jnp.square(outputs - target), axis=-1)
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:

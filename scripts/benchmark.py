@@ -41,7 +41,7 @@ from sweeps.files import write_text
 
 CORES = len(os.sched_getaffinity(0))
 EAGER = ("torch-1", f"torch-{CORES}")  # the better of which is "torch"
-DEFAULT = ["quadratic-31", "edge-mlp-59", "edge-mlp-113", "corrupted-97", "transformer-31"]
+DEFAULT = ["quadratic-31", "edge-mlp-59", "edge-mlp-113", "corrupted-97", "toy-10", "transformer-31"]
 TOLERANCE = 5e-3  # relative, of the first losses: they part slowly, by rounding
 
 WANTED = flags.DEFINE_list("cases", DEFAULT, f"Of {', '.join(CASES)}.")

@@ -34,6 +34,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; out/RE
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds in every cell and claim, instead of the recipe's.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuring.", lower_bound=1)
 
 
@@ -54,6 +55,7 @@ def main() -> None:
         description=recipe.description,
         max_hours=MAX_HOURS.value,
         width=WIDTH.value,
+        devices=DEVICES.value,
     )
     stored = command.all_stored(results)
 

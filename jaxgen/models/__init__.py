@@ -2,12 +2,13 @@
 
 from jaxgen.models.bind import bind, is_random, quiet
 from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
-from jaxgen.models.mlp import MLP, QuadraticMLP
+from jaxgen.models.mlp import MLP, EmbeddingMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
 
 __all__ = [
     "MLP",
     "Dropout",
+    "EmbeddingMLP",
     "Linear",
     "QuadraticMLP",
     "Transformer",

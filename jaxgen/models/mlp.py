@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from jaxgen.component import leaf, static
-from jaxgen.models.layers import Linear
+from jaxgen.models.layers import Linear, look_up, uniform_fan_in
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -65,4 +65,40 @@ class MLP(nn.Module):
         for i in range(self.depth):
             x = Linear(self.width, self.use_bias, self.init_scale, self.vocabulary if i == 0 else None)(x)
             x = ACTIVATIONS[self.activation](x)
+        return Linear(self.outputs, self.use_bias, self.init_scale)(x)
+
+
+class EmbeddingMLP(nn.Module):
+    """Sum of the tokens' trainable embeddings → (Linear → activation) × depth → Linear (Liu et al. 2022, 2205.10343).
+
+    Inputs are tokens (rows, length), outputs (rows, outputs). Embeddings ~ U(±embedding_scale); weights, biases
+    ~ U(±init_scale/√fan_in).
+
+    Attributes:
+      embedding: dimension of the embeddings.
+      width: units of each hidden layer.
+      depth: number of hidden layers.
+      activation: "relu", "gelu", "silu", "tanh" or "square".
+      use_bias: whether the layers have biases.
+      embedding_scale: bound of the initial embeddings.
+      init_scale: multiplies the initial weights.
+      vocabulary, outputs: filled in from the task when left out.
+    """
+
+    embedding: int = static(1, "[1, 100000]", "dimension of the embeddings")
+    width: int = static(200, "[1, 1000000]", "units of each hidden layer")
+    depth: int = static(2, "[1, 100]", "hidden layers")
+    activation: str = static("tanh", tuple(ACTIVATIONS), "elementwise function")
+    use_bias: bool = static(True, doc="whether layers have biases")
+    embedding_scale: float = leaf(0.5, "[0, inf)", "bound of the initial embeddings")
+    init_scale: float = leaf(1.0, "[0, inf)", "multiplies the initial weights")
+    vocabulary: int | None = None
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, tokens):
+        table = self.param("embedding", uniform_fan_in(self.embedding_scale, 1), (self.vocabulary, self.embedding))
+        x = sum(look_up(table, tokens[:, i]) for i in range(tokens.shape[1]))
+        for _ in range(self.depth):
+            x = ACTIVATIONS[self.activation](Linear(self.width, self.use_bias, self.init_scale)(x))
         return Linear(self.outputs, self.use_bias, self.init_scale)(x)

@@ -11,6 +11,7 @@ from jaxgen.tasks.modular import (
 from jaxgen.tasks.parity import SparseParity
 from jaxgen.tasks.split import train_test
 from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.toy import ToyAddition
 
 __all__ = [
     "Examples",
@@ -22,5 +23,6 @@ __all__ = [
     "ModularSubtraction",
     "SparseParity",
     "Task",
+    "ToyAddition",
     "train_test",
 ]

@@ -98,6 +98,16 @@ CASES = {
             ),
         ),
         Case(
+            "toy-10",
+            "toy addition: 1-D embeddings, tanh decoder 1-200-200-30, squared error, 45 rows",
+            _endless(
+                jg.tasks.ToyAddition(),
+                jg.models.EmbeddingMLP(),
+                jg.losses.MeanSquaredError(),
+                jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.1),
+            ),
+        ),
+        Case(
             "transformer-31",
             "one layer, d = 64, 4 heads, MLP of 256, p = 31, f = .55",
             _endless(

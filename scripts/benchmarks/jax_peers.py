@@ -39,7 +39,7 @@ def plain(experiment: Any, check: Any) -> Callable[[int], np.ndarray]:
     task, o = experiment.task, experiment.optimizer
     network: Any = models.bind(experiment.model, task)
     tokens, labels = jnp.asarray(check["tokens"]), jnp.asarray(check["labels"])
-    dense = not isinstance(experiment.model, models.Transformer)
+    dense = not isinstance(experiment.model, (models.EmbeddingMLP, models.Transformer))
     x = jnp.concatenate([jax.nn.one_hot(tokens[:, i], task.p) for i in range(2)], 1) if dense else tokens
     optimizer = optax.adamw(o.learning_rate, o.b1, o.b2, o.eps, weight_decay=o.weight_decay)
 

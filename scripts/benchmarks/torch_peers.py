@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from jaxgen import losses, models
 
 Params = dict[str, torch.Tensor]
+EMBEDDED = (models.EmbeddingMLP, models.Transformer)  # networks that take tokens
 
 
 class Training:
@@ -22,9 +23,11 @@ class Training:
 
     def __init__(self, experiment: Any, check: Any):
         self.experiment, self.model = experiment, experiment.model
-        tokens, self.labels = (torch.as_tensor(check[name]).long() for name in ("tokens", "labels"))
+        tokens, self.labels = torch.as_tensor(check["tokens"]).long(), torch.as_tensor(check["labels"])
+        if not self.labels.is_floating_point():
+            self.labels = self.labels.long()
         p = experiment.task.p
-        dense = not isinstance(self.model, models.Transformer)
+        dense = not isinstance(self.model, EMBEDDED)
         self.inputs = torch.cat([F.one_hot(tokens[:, i], p) for i in range(2)], 1).float() if dense else tokens
         names = [name for name in check.files if name.startswith("param/")]
         self.start = {name.removeprefix("param/"): torch.as_tensor(check[name]) for name in names}
@@ -33,6 +36,8 @@ class Training:
         """The network."""
         if isinstance(self.model, models.Transformer):
             return self._transformer(params, x)
+        if isinstance(self.model, models.EmbeddingMLP):
+            return self._embedding_mlp(params, x)
         kernels = [params[f"Linear_{i}.kernel"] for i in range(len(params))]
         for kernel in kernels[:-1]:
             x = x @ kernel
@@ -43,7 +48,7 @@ class Training:
         """Mean loss."""
         z = self.outputs(params, x)
         if isinstance(self.experiment.loss, losses.MeanSquaredError):
-            return F.mse_loss(z, F.one_hot(y, z.shape[-1]).to(z.dtype))
+            return F.mse_loss(z, y if y.is_floating_point() else F.one_hot(y, z.shape[-1]).to(z.dtype))
         if isinstance(self.experiment.loss, losses.StableMaxCrossEntropy):
             s = torch.where(z >= 0, z + 1, 1 / (1 - z.clamp(max=0)))
             return F.nll_loss(torch.log(s / s.sum(-1, keepdim=True)), y)
@@ -54,6 +59,12 @@ class Training:
         o = self.experiment.optimizer
         settings = {"lr": o.learning_rate, "betas": (o.b1, o.b2), "eps": o.eps, "weight_decay": o.weight_decay}
         return torch.optim.AdamW(params.values(), **settings)
+
+    def _embedding_mlp(self, p: Params, tokens: torch.Tensor) -> torch.Tensor:
+        x = F.embedding(tokens, p["embedding"]).sum(-2)
+        for i in range(self.model.depth):
+            x = torch.tanh(x @ p[f"Linear_{i}.kernel"] + p[f"Linear_{i}.bias"])
+        return x @ p[f"Linear_{self.model.depth}.kernel"] + p[f"Linear_{self.model.depth}.bias"]
 
     def _transformer(self, p: Params, tokens: torch.Tensor) -> torch.Tensor:
         x = F.embedding(tokens, p["embedding"]) + p["positions"]

@@ -195,7 +195,7 @@ PAPER_RATES, PAPER_DECAYS = [1e-4, 5e-4, 1e-3, 5e-3, FAST], [0.0, 0.01, 0.1, 1.0
 
 RECIPE = Recipe(
     base=BASE,
-    sweep=points([0.5, 0.6, 0.7, 0.8], [1e-3, 3e-3, FAST], [0.0, 0.01, 0.1, 1.0], 2, 6),
+    sweep=points([0.6, 0.7, 0.8], [1e-3, 3e-3, FAST], [0.0, 0.01, 0.1, 1.0], 2, 6),
     name="edge_of_stability",
     description="Grokking at the edge of numerical stability: precision, StableMax, ⊥Grad, weight decay",
     definition={"threshold": 0.9, "budget": 6000, "gap": 1000},

@@ -18,6 +18,11 @@ ROWS = {
     "without-zeros": {"task": tasks.ModularMultiplication(p=5, lowest=1)},
     "polynomial": {"task": tasks.ModularPolynomial(p=5)},
     "parity": {"task": tasks.SparseParity(bits=6, relevant=2, samples=40)},
+    "toy-addition": {
+        "task": tasks.ToyAddition(p=4, dimensions=3),
+        "model": models.EmbeddingMLP(width=4, embedding=2),
+        "loss": losses.MeanSquaredError(),
+    },
     "quadratic": {"model": models.QuadraticMLP(width=4)},
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
@@ -79,7 +84,7 @@ def test_each_field_is_part_of_the_run_and_leaves_are_not_structure(row):
             if isinstance(value, (bool, str, tuple, type(None))):
                 continue
             other = value * 0.5 if isinstance(value, float) else value * 2
-            if field.name in ("samples", "p", "evaluate_every", "decay_steps") or other == value:
+            if field.name in ("samples", "p", "dimensions", "evaluate_every", "decay_steps") or other == value:
                 continue
             changed = e.override({f"{kind}.{field.name}": other})
             assert changed.run_id != e.run_id

@@ -91,3 +91,16 @@ def test_sparse_parity_counts_the_relevant_bits():
     assert set(np.unique(bits)) == {0, 1}
     assert 0.45 < bits.mean() < 0.55
     assert task.rows() == {"train": 250, "test": 250}
+
+
+def test_toy_addition_is_the_papers():
+    task = tasks.ToyAddition()
+    assert task.rows() == {"train": 45, "test": 10}
+    examples, templates = task.examples(KEY), task.templates()
+    assert templates.shape == (19, 30)
+    assert sorted(map(tuple, examples.inputs.tolist())) == [(i, j) for i in range(10) for j in range(i, 10)]
+    np.testing.assert_array_equal(examples.labels, templates[examples.inputs.sum(1)])
+    assert task.correct(examples.labels + 0.01, examples.labels).all()
+    others = templates[(examples.inputs.sum(1) + 1) % 19]
+    assert not task.correct(others, examples.labels).any()
+    np.testing.assert_array_equal(tasks.ToyAddition().examples(jax.random.key(5)).labels.shape, (55, 30))

@@ -75,7 +75,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(tmp_path):
 
 
 def test_reproduce_writes_claims_figures_and_a_page(tmp_path):
-    arguments = ["--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path}", "--width=1"]
+    arguments = ["--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path}", "--width=1", "--devices=1"]
     done = script("reproduce", *arguments)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("(")] == [
