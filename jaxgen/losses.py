@@ -117,8 +117,8 @@ def absorbed(logs: jax.Array) -> jax.Array:
 
 def at_labels(values: jax.Array, labels: jax.Array) -> jax.Array:
     """values[…, labels[…]] for values (…, classes): a masked sum, whose gradient needs no scatter."""
-    labels = jnp.asarray(labels)
-    columns = jax.lax.broadcasted_iota(labels.dtype, values.shape, values.ndim - 1)
+    labels = jnp.asarray(labels).astype(jnp.int32)
+    columns = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     return jnp.sum(jnp.where(columns == labels[..., None], values, jnp.zeros_like(values)), axis=-1)
 
 

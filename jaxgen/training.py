@@ -149,7 +149,7 @@ def optimizer(experiment: Any) -> optax.GradientTransformation:
 
 def init(experiment: Any, data: Data) -> State:
     """Parameters drawn from the seed, in the training dtype, and a fresh optimizer state."""
-    model = models.bind(experiment.model, experiment.task)
+    model: Any = models.bind(experiment.model, experiment.task)
     variables = model.init(stream(experiment.seed, INIT), data.inputs[:1], **models.quiet(experiment.model))
     params = jax.tree.map(lambda w: w.astype(experiment.training.dtype), variables["params"])
     return State(params, optimizer(experiment).init(params), jnp.int32(0))

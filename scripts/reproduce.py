@@ -81,7 +81,8 @@ def main() -> None:
         cells.to_csv(workdir / f"{drawing.name}.csv", index=False)
     if tabs:
         write_page(tabs, workdir / "report.html", claims.html(judgements))
-    print(f"claims: {workdir / 'claims.md'}\npage:   {workdir / 'report.html'}")
+        print(f"page:   {workdir / 'report.html'}")
+    print(f"claims: {workdir / 'claims.md'}")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ class Effect:
     above: float | None = 0.0
     note: str = ""
 
+    def __post_init__(self):
+        object.__setattr__(self, "values", pd.Series(self.values, dtype=float))
+
     @property
     def seeds(self) -> int:
         """How many seeds it was measured on."""
@@ -62,10 +65,10 @@ class Effect:
     def interval(self) -> tuple[float, float]:
         """Student's t interval of the mean at 95 %: mean ± t · s / √n; one point where all seeds agree exactly.
 
-        Infinite below three seeds, where s says little.
+        Infinite below three seeds, where s says little, and where a value is infinite.
         """
         values = self.values.dropna()
-        if len(values) < LEAST_SEEDS:
+        if len(values) < LEAST_SEEDS or not np.isfinite(values).all():
             return -np.inf, np.inf
         half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
         return float(values.mean() - half), float(values.mean() + half)
@@ -111,12 +114,13 @@ class Judgement:
         return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; bounds that are infinite are null."""
+        """Plain data for JSON; what is infinite or missing is null."""
+        finite = lambda v: float(v) if v is not None and np.isfinite(v) else None  # noqa: E731
         effects = []
         for e in self.effects:
-            low, high = (v if np.isfinite(v) else None for v in e.interval)
-            by_seed = {str(seed): float(value) for seed, value in e.values.dropna().items()}
-            numbers = {"mean": e.mean if e.seeds else None, "low": low, "high": high, "above": e.above}
+            by_seed = {str(seed): finite(value) for seed, value in e.values.items()}
+            low, high = map(finite, e.interval)
+            numbers = {"mean": finite(e.mean), "low": low, "high": high, "above": finite(e.above)}
             effects.append(
                 {"name": e.name, "verdict": e.verdict, **numbers, "seeds": e.seeds, "by_seed": by_seed, "note": e.note}
             )
@@ -134,7 +138,7 @@ class Arm:
 
     Attributes:
       experiment: one of its runs.
-      seeds: (S,) that have all of its runs.
+      seeds: (S,) that have all of its runs; with a split seed of its own, each pair counts.
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
     """
@@ -173,14 +177,27 @@ class Arm:
         """The step at which observation ended, (S, P)."""
         return np.nanmax(self.steps, axis=2)
 
-    def log_time(self, probe: str, threshold: float) -> pd.Series:
-        """log₁₀ of `time` by seed, with the end of observation where it was never reached: a lower bound there."""
-        time = self.time(probe, threshold)
-        reached = np.isfinite(time)
-        return self.mean(np.log10(np.maximum(np.where(reached, time, self.observed()), 1)))
-
     def _last(self) -> np.ndarray:
         return np.isfinite(self.steps).sum(2) - 1
+
+
+def log_ratio(late: Arm, early: Arm, probe: str, threshold: float) -> pd.Series:
+    """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least at a threshold.
+
+    Where T_late was not reached it counts with the end of observation, so the true ratio is larger; where T_early was
+    not, but T_late was before the end of its observation, the true ratio is smaller. Where neither bound can be given
+    the seed has no value (NaN). Arms of one run per seed.
+    """
+    times = {}
+    for name, arm in (("late", late), ("early", early)):
+        time = arm.time(probe, threshold)[:, 0]
+        reached = np.isfinite(time)
+        times[name] = pd.Series(np.maximum(np.where(reached, time, arm.observed()[:, 0]), 1), arm.seeds)
+        times[f"{name} reached"] = pd.Series(reached, arm.seeds)
+    table = pd.DataFrame(times).dropna()
+    known = table["early reached"].astype(bool)
+    known |= table["late reached"].astype(bool) & (table["late"] <= table["early"])
+    return np.log10(table["late"] / table["early"]).where(known)
 
 
 class Evidence:
@@ -209,7 +226,7 @@ class Evidence:
             fields = {"seed": seed, "split_seed": split_seed}
             found = [self._places.get(self.base.override({**point, **fields}).run_id) for point in points]
             if None not in found:
-                seeds.append(seed)
+                seeds.append(seed if split_seed < 0 else f"{seed}, split {split_seed}")
                 places.append(found)
         if not seeds:
             raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
@@ -236,6 +253,8 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
             found.append(Judgement(claim, claim.measure(evidence)))
         except (Missing, FieldError) as error:
             found.append(Judgement(claim, (), str(error)))
+        except Exception as error:  # a mistake in one claim must not lose the others
+            found.append(Judgement(claim, (), f"cannot be measured: {type(error).__name__}: {error}"))
     return found
 
 
@@ -264,7 +283,9 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
             low, high = e.interval
             span = f"{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
             claimed = "" if e.above is None else f"> {e.above:g}"
-            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, claimed, str(e.seeds), e.verdict or ""]
+            lost = len(e.values) - e.seeds
+            seeds = f"{e.seeds}" + (f" (of {len(e.values)}: others have no value)" if lost else "")
+            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, claimed, seeds, e.verdict or ""]
 
 
 def _said(point: dict[str, Any]) -> str:

@@ -240,16 +240,29 @@ def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
     """
     if len({(d.x, d.y) for d in diagrams.values()}) > 1:
         raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
-    x_values, y_values = (
-        list(_places(pd.Series([v for d in diagrams.values() for v in getattr(d, axis)]))[0])
-        for axis in ("x_values", "y_values")
-    )
+    x_values, y_values = (_union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
     return {name: _spread(d, x_values, y_values) for name, d in diagrams.items()}
+
+
+def _union(axes: list[list]) -> list:
+    """All values, ascending; as texts, words last, where any of them is one."""
+    values = {v for axis in axes for v in axis}
+    if not any(isinstance(v, str) for v in values):
+        return sorted(values)
+
+    def order(text: str) -> tuple:
+        try:
+            return 0, float(text), text
+        except ValueError:
+            return 1, 0.0, text
+
+    return sorted(set(map(_text, values)), key=order)
 
 
 def _spread(d: Diagram, x_values: list, y_values: list) -> Diagram:
     columns, rows = (
-        np.array([values.index(v) for v in own]) for values, own in ((x_values, d.x_values), (y_values, d.y_values))
+        np.array([values.index(v if v in values else _text(v)) for v in own])
+        for values, own in ((x_values, d.x_values), (y_values, d.y_values))
     )
     place, shape = np.ix_(rows, columns), (len(y_values), len(x_values))
     counts = np.zeros((*shape, len(Phase)), int)

@@ -181,6 +181,7 @@ class _Engine:
                     self.stop.set()
                 if not ready:
                     time.sleep(0.0005)
+            pool.shutdown(wait=False, cancel_futures=True)
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
 

@@ -1,10 +1,12 @@
 """What a recipe is: an experiment, its axes at several scales, its diagrams, and the claims it checks."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from jaxgen import Experiment, FieldError
+from jaxgen.component import KINDS, unknown
 from sweeps.claims import Claim
 from sweeps.spec import Sweep
 
@@ -57,6 +59,9 @@ class Recipe:
       scales: the recipe at other sizes, by name.
       drawings: its diagrams at the scale "quick".
       claims: statements of its paper, checked on the stored runs.
+
+    Raises:
+      FieldError: a drawing names a field that does not exist, or its own name cannot name files.
     """
 
     base: Experiment
@@ -67,6 +72,21 @@ class Recipe:
     scales: dict[str, Scale] = dataclasses.field(default_factory=dict)
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
+
+    def __post_init__(self):
+        if "quick" in self.scales:
+            raise FieldError("scales", "quick", "is the recipe itself: give it another name")
+        names = [drawing.name for drawing in self.drawings]
+        for name in names:
+            if not re.fullmatch(r"\w[\w-]*", name) or names.count(name) > 1:
+                raise FieldError("drawings", name, "names are letters, digits, _ and -, each once: files are called so")
+        known = self.base.paths() + [f"{kind}.type" for kind in KINDS]
+        for drawing in self.drawings:
+            for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
+                if path not in known:
+                    raise unknown(path, known)
+            if drawing.x == drawing.y:
+                raise FieldError(f"drawings.{drawing.name}.y", drawing.y, "must be another axis than x")
 
     def at(self, scale: str) -> "Recipe":
         """The recipe at a scale.

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import sweeps
-from jaxgen import Experiment, losses, models, optimizers, tasks
+from jaxgen import Experiment, FieldError, losses, models, optimizers, tasks
 from sweeps import claims
 from sweeps.claims import Claim, Effect, Evidence, Verdict
 
@@ -80,12 +80,41 @@ def test_an_arm_is_the_base_with_its_points_for_every_seed_that_has_them(evidenc
     np.testing.assert_allclose(evidence.arm(sweeps.fixed(DECAY, 0.1)).final("train/accuracy"), 0.1)
 
 
-def test_times_keep_censoring_and_count_it_as_a_lower_bound(evidence):
-    late, never = (evidence.arm(sweeps.fixed(FRACTION, f)) for f in (0.5, 0.3))
+def test_ratios_of_times_use_censored_ones_only_as_the_bounds_they_are(evidence):
+    fast, late, never = (evidence.arm(sweeps.fixed(FRACTION, f)) for f in (0.7, 0.5, 0.3))
     assert (late.time("test/accuracy", 0.9) == 700).all()
     assert np.isinf(never.time("test/accuracy", 0.9)).all()
-    np.testing.assert_allclose(late.log_time("test/accuracy", 0.9), np.log10(700))
-    np.testing.assert_allclose(never.log_time("test/accuracy", 0.9), 3)  # the last step is 1000
+    ratio = lambda a, b: claims.log_ratio(a, b, "test/accuracy", 0.9)  # noqa: E731
+    np.testing.assert_allclose(ratio(late, fast), np.log10(700 / 60))
+    np.testing.assert_allclose(ratio(never, late), np.log10(1000 / 700))  # at least: observed to step 1000
+    np.testing.assert_allclose(ratio(late, never), np.log10(700 / 1000))  # at most
+    assert ratio(never, never).isna().all()
+    assert len(ratio(late, fast)) == 3  # seeds that both have
+
+
+def test_a_mistake_in_one_claim_is_told_and_loses_no_other(evidence):
+    broken = Claim("1", "broken", lambda e: 1 / 0)
+    good = Claim("2", "good", lambda e: [Effect("x", [1.0, 1.1, 0.9]), Effect("t", [np.inf, 1, 2], above=None)])
+    first, second = sweeps.judge([broken, good], evidence)
+    assert first.verdict == Verdict.UNDECIDED
+    assert "ZeroDivisionError" in first.missing
+    assert second.verdict == Verdict.PASS
+    assert json.loads(json.dumps(second.to_dict(), allow_nan=False))["effects"][1]["mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("drawings", "said"),
+    [
+        ([sweeps.Drawing("a", "task.typo", DECAY)], "task.typo"),
+        ([sweeps.Drawing("a", DECAY, DECAY)], "another axis"),
+        ([sweeps.Drawing("a/b", FRACTION, DECAY)], "a/b"),
+        ([sweeps.Drawing("a", FRACTION, DECAY), sweeps.Drawing("a", DECAY, FRACTION)], "each once"),
+        ([sweeps.Drawing("a", FRACTION, DECAY, {"x": {"optimizer.lr": 1}})], "optimizer.lr"),
+    ],
+)
+def test_drawings_that_cannot_be_made_are_refused_when_they_are_written(drawings, said):
+    with pytest.raises(FieldError, match=said):
+        sweeps.Recipe(BASE, sweeps.seeds(1), drawings=drawings)
 
 
 def test_averages_are_over_the_evaluations_that_are_meant(evidence):
