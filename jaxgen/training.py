@@ -155,6 +155,15 @@ def init(experiment: Any, data: Data) -> State:
     return State(params, optimizer(experiment).init(params), jnp.int32(0))
 
 
+def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a run's rows, of its fresh state and of its outputs on all rows. Nothing is computed."""
+    values, rows = numbers(experiment), Rows.of(experiment.task)
+    with numerics(experiment):
+        data = jax.eval_shape(load, values, rows)
+        state = jax.eval_shape(init, values, data)
+        return data, state, jax.eval_shape(apply, values, state.params, data.inputs)
+
+
 def batch(experiment: Any, data: Data, capacity: int, step: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Inputs, labels and mask of the rows that one step trains on.
 

@@ -44,20 +44,16 @@ def main() -> None:
         return command.show_plan(
             *engine.foresee(recipe.base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value)
         )
-    results = sweeps.run(
-        recipe.base,
+    _, stored = command.run_recipe(
+        recipe,
         points,
         WORKDIR.value,
-        name=recipe.name,
-        definition=recipe.definition,
-        description=recipe.description,
         width=WIDTH.value,
         devices=DEVICES.value,
         max_hours=MAX_HOURS.value,
         max_compiles=MAX_COMPILES.value,
         checkpoint_seconds=CHECKPOINT.value,
     )
-    stored = command.all_stored(results)
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
 
 

@@ -46,18 +46,8 @@ def main() -> None:
     workdir = Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}")
     if DRY_RUN.value:
         return command.show_plan(*engine.foresee(recipe.base, points, workdir, name=recipe.name))
-    results = sweeps.run(
-        recipe.base,
-        points,
-        workdir,
-        name=recipe.name,
-        definition=recipe.definition,
-        description=recipe.description,
-        max_hours=MAX_HOURS.value,
-        width=WIDTH.value,
-        devices=DEVICES.value,
-    )
-    stored = command.all_stored(results)
+    options = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
+    results, stored = command.run_recipe(recipe, points, workdir, **options)
 
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))
     for judgement in judgements:

@@ -137,13 +137,11 @@ class Arm:
     """Runs of one setting (or several, which count together) for several seeds.
 
     Attributes:
-      experiment: one of its runs.
       seeds: (S,) that have all of its runs; with a split seed of its own, each pair counts.
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
     """
 
-    experiment: Experiment
     seeds: np.ndarray
     steps: np.ndarray
     curves: Callable[[str], np.ndarray]
@@ -213,6 +211,7 @@ class Evidence:
         self.base = base
         self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
         self._results = Results(results.workdir, set(self._places))  # the same runs, should others be added meanwhile
+        self._curves: dict[str, np.ndarray] = {}
         self._seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
 
     def arm(self, *parts: Sweep) -> Arm:
@@ -231,18 +230,12 @@ class Evidence:
         if not seeds:
             raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
         index = np.array(places)
-        return Arm(
-            self.base.override(points[0]), np.array(seeds), self._curve("step")[index], lambda n: self._curve(n)[index]
-        )
+        return Arm(np.array(seeds), self._curve("step")[index], lambda name: self._curve(name)[index])
 
     def _curve(self, name: str) -> np.ndarray:
         if name not in self._curves:
             self._curves[name] = self._results.curves(name)[name]
         return self._curves[name]
-
-    @functools.cached_property
-    def _curves(self) -> dict[str, np.ndarray]:
-        return {}
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:

@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxgen import FieldError
+from sweeps import engine
 from sweeps.plan import Plan, Prediction
 from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.results import Results
+from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
 STOPPED = 75  # "try again", as batch systems understand it
@@ -76,13 +78,24 @@ def find_recipe(name: str | None, file: str | None) -> Recipe:
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
 
 
-def all_stored(results: Results) -> int:
-    """How many runs a sweep has; where some are not stored, says so and ends the program with exit code 75."""
+def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: Any) -> tuple[Results, int]:
+    """Trains a recipe's experiment at the points; the results and how many runs they hold.
+
+    Where some runs are not stored in the end, says so and ends the program with exit code 75.
+
+    Args:
+      recipe: at one of its scales.
+      points: its sweep, or what the user made of it.
+      workdir: directory of the results.
+      **options: see `sweeps.engine.Options`.
+    """
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
+    results = engine.run(recipe.base, points, workdir, **named, **options)
     stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
     if stored < wanted:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(STOPPED)
-    return stored
+    return results, stored
 
 
 def show_plan(plan: Plan, prediction: Prediction) -> None:

@@ -3,19 +3,18 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from jaxgen import FieldError
 from jaxgen.component import unknown
 from sweeps import phases
 from sweeps.phases import Definition, Phase
 from sweeps.results import Results
+from sweeps.statistics import censored_median, wilson
 
 SEEDS = ("seed", "split_seed")
 ACCURACIES = ("train/accuracy", "test/accuracy")
@@ -98,7 +97,8 @@ class Diagram:
     @functools.cached_property
     def test_accuracy(self) -> np.ndarray:
         """Mean over a cell's runs of the test accuracy at their last evaluation up to the budget; NaN without runs."""
-        return self._mean(_within(self.curves, self.definition.budget, "test/accuracy")[1])
+        last = _within(self.curves, self.definition.budget, "test/accuracy")[1]
+        return _cell_means(last, self.runs["cell"].to_numpy(), self.seeds.shape)
 
     def generalised_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's score interval of `generalised` (Wilson 1927), low and high."""
@@ -167,9 +167,6 @@ class Diagram:
 
         write_page(self, path)
 
-    def _mean(self, of_runs: np.ndarray) -> np.ndarray:
-        return _cell_means(of_runs, self.runs["cell"].to_numpy(), self.seeds.shape)
-
     def _generalised_count(self) -> np.ndarray:
         return self.counts[..., Phase.COMPREHENSION] + self.counts[..., Phase.GROKKING]
 
@@ -232,51 +229,6 @@ def make_diagram(
     return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results, lines)
 
 
-def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
-    """Diagrams over the same two fields, each with cells for the values that any of them has.
-
-    Raises:
-      FieldError: the fields differ.
-    """
-    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
-        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
-    x_values, y_values = (_union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
-    return {name: _spread(d, x_values, y_values) for name, d in diagrams.items()}
-
-
-def _union(axes: list[list]) -> list:
-    """All values, ascending; as texts, words last, where any of them is one."""
-    values = {v for axis in axes for v in axis}
-    if not any(isinstance(v, str) for v in values):
-        return sorted(values)
-
-    def order(text: str) -> tuple:
-        try:
-            return 0, float(text), text
-        except ValueError:
-            return 1, 0.0, text
-
-    return sorted(set(map(_text, values)), key=order)
-
-
-def _spread(d: Diagram, x_values: list, y_values: list) -> Diagram:
-    columns, rows = (
-        np.array([values.index(v if v in values else _text(v)) for v in own])
-        for values, own in ((x_values, d.x_values), (y_values, d.y_values))
-    )
-    place, shape = np.ix_(rows, columns), (len(y_values), len(x_values))
-    counts = np.zeros((*shape, len(Phase)), int)
-    counts[place] = d.counts
-    row, column = np.divmod(d.runs["cell"].to_numpy(), len(d.x_values))
-    runs = d.runs.assign(cell=rows[row] * shape[1] + columns[column])
-    contour = d.contour
-    if contour is not None:
-        values = np.full(shape, np.nan)
-        values[place] = contour.values
-        contour = dataclasses.replace(contour, values=values)
-    return dataclasses.replace(d, x_values=x_values, y_values=y_values, runs=runs, counts=counts, contour=contour)
-
-
 def _within(curves: dict[str, np.ndarray], budget: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The largest and the last value of each run's curve up to the budget."""
     seen = (curves["step"] <= budget) & np.isfinite(curves[name])
@@ -315,41 +267,17 @@ def _places(column: pd.Series) -> tuple[list, np.ndarray]:
     places = pd.Index(values).get_indexer(column)
     names = [v.item() if hasattr(v, "item") else v for v in values]
     if column.isna().any():
-        names = [*map(_text, names), "None"]
+        names = [*map(value_name, names), "None"]
         places = np.where(column.isna(), len(values), places)
     return names, places
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a rate of `successes` in `trials`.
-
-    >>> [round(v, 4) for v in wilson(8, 10)]
-    [0.4902, 0.9433]
-    """
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
-    return float(interval.low), float(interval.high)
-
-
-def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
-    """Kaplan–Meier median of times of which some are only known to exceed `ended`; inf where half was never reached.
-
-    >>> censored_median(np.array([100.0, 200.0, 3000.0]), np.array([True, True, False]))
-    200.0
-    >>> censored_median(np.array([100.0, 3000.0, 3000.0]), np.array([True, False, False]))
-    inf
-    """
-    if not reached.any():
-        return float("inf")
-    survival = stats.ecdf(stats.CensoredData.right_censored(ended, ~reached)).sf
-    below = survival.probabilities <= 0.5
-    return float(survival.quantiles[below][0]) if below.any() else float("inf")
-
-
 def _listed(values: pd.Series, most: int = 6) -> str:
     found = sorted(values.dropna().unique())
-    texts = [_text(v) for v in found] + ["None"] * bool(values.isna().any())
+    texts = [value_name(v) for v in found] + ["None"] * bool(values.isna().any())
     return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")
 
 
-def _text(value: Any) -> str:
+def value_name(value: Any) -> str:
+    """A value on an axis of texts."""
     return f"{value:g}" if isinstance(value, float) else str(value)

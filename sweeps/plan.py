@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from jaxgen import Experiment, FieldError, Task, training
-from jaxgen.kernel import Program, capacity
-from sweeps.profile import LONG_STEP, Profile, step_flops
+from jaxgen.kernel import capacity
+from sweeps.profile import Profile, is_long, step_flops
 from sweeps.spec import Sweep
 
 MAX_COMPILES = 100
@@ -162,8 +162,11 @@ def predict(plan: Plan, profile: Profile) -> Prediction:
     widths, milliseconds, memory = [], [], []
     for group in groups:
         flops = step_flops(group.template)
-        narrow = devices[0].platform == "cpu" and flops > LONG_STEP
-        width = 1 if narrow else (profile.lookup(group.template, devices[0]) or reference).width
+        width = (
+            1
+            if is_long(group.template, devices[0])
+            else (profile.lookup(group.template, devices[0]) or reference).width
+        )
         widths.append(width)
         milliseconds.append(reference.milliseconds * flops / first * groups[0].rows / reference.capacity)
         memory.append(int(reference.bytes * _bytes(group.template) / first_bytes * width / reference.width))
@@ -174,11 +177,7 @@ def predict(plan: Plan, profile: Profile) -> Prediction:
 
 def _bytes(experiment: Experiment) -> float:
     """Bytes that grow with a run's size: state, outputs, rows."""
-    program = Program(experiment, 1)
-    with training.numerics(program.template):
-        data = jax.eval_shape(training.load, program.template, program.rows)
-        state = jax.eval_shape(training.init, program.template, data)
-        outputs = jax.eval_shape(training.apply, program.template, state.params, data.inputs)
+    data, state, outputs = training.shapes(experiment)
     size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
     return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
 
@@ -197,19 +196,15 @@ def _check_model(template: Experiment, seen: bool) -> None:
     numbers, rows = training.numbers(template), training.Rows.of(task)
     total = int(rows.counts.sum())
     step = lambda e, d, s: training.step(e, d, capacity(template), s)  # noqa: E731
+    data, state, outputs = training.shapes(template)
+    if data.inputs.shape[0] != total:
+        raise FieldError("task", name, f"examples() gives {data.inputs.shape[0]} rows where rows() promises {total}")
+    if type(task).correct is Task.correct and data.labels.shape != (total,):
+        raise FieldError("task", name, f"has labels of shape {data.labels.shape} where {(total,)} is needed")
+    if outputs.shape != (total, task.outputs):
+        why = f"gives outputs of shape {outputs.shape} where the task needs {(total, task.outputs)}"
+        raise FieldError("model", type(template.model).__name__, why)
     with training.numerics(numbers):
-        data = jax.eval_shape(training.load, numbers, rows)
-        if data.inputs.shape[0] != total:
-            raise FieldError(
-                "task", name, f"examples() gives {data.inputs.shape[0]} rows where rows() promises {total}"
-            )
-        if type(task).correct is Task.correct and data.labels.shape != (total,):
-            raise FieldError("task", name, f"has labels of shape {data.labels.shape} where {(total,)} is needed")
-        state = jax.eval_shape(training.init, numbers, data)
-        outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs)
-        if outputs.shape != (total, task.outputs):
-            why = f"gives outputs of shape {outputs.shape} where the task needs {(total, task.outputs)}"
-            raise FieldError("model", type(template.model).__name__, why)
         for part, function in (("loss", template.loss), ("task.correct", task.correct)):
             shape = jax.eval_shape(function, outputs, data.labels).shape
             if shape != (total,):

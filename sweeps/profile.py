@@ -6,6 +6,7 @@ user's cache, so that the next sweep of the same signature need not measure agai
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -21,7 +22,7 @@ import jaxlib
 
 import jaxgen
 from jaxgen import training
-from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
@@ -69,11 +70,10 @@ class Profile:
 
     def choose(self, experiment: Any, devices: Sequence[Any]) -> tuple[int, int]:
         """Lanes per block, and evaluation intervals per chunk: measured, but for long steps on a CPU, which take 1."""
-        flops = step_flops(experiment) if devices[0].platform == "cpu" else 0.0
-        if flops <= LONG_STEP:
+        if not is_long(experiment, devices[0]):
             found = self.measure(experiment, devices)
             return found.width, found.intervals
-        interval = experiment.training.evaluate_every * flops / USUAL_RATE
+        interval = experiment.training.evaluate_every * step_flops(experiment) / USUAL_RATE
         return 1, int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))
 
     def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
@@ -95,7 +95,7 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
     width = 1 if device.platform == "cpu" else 64
     limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
     best = _measure_width(experiment, devices, width)
-    if device.platform == "cpu" and step_flops(experiment) > LONG_STEP:
+    if is_long(experiment, device):
         return best
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
@@ -106,14 +106,18 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
     return best
 
 
+def is_long(experiment: Any, device: Any) -> bool:
+    """Whether a step is so long that on this device no block wider than one lane is worth a measurement."""
+    return device.platform == "cpu" and step_flops(experiment) > LONG_STEP
+
+
+@functools.lru_cache(1024)
 def step_flops(experiment: Any) -> float:
     """Floating-point operations of one step of one run, as XLA counts them."""
-    program = Program(experiment, 1)
-    with training.numerics(program.template):
-        data = jax.eval_shape(training.load, program.template, program.rows)
-        state = jax.eval_shape(training.init, program.template, data)
-        step = lambda e, d, s: training.step(e, d, program.capacity, s)  # noqa: E731
-        analysis = jax.jit(step).lower(program.template, data, state).cost_analysis() or {}
+    data, state, _ = training.shapes(experiment)
+    step = lambda e, d, s: training.step(e, d, capacity(experiment), s)  # noqa: E731
+    with training.numerics(experiment):
+        analysis = jax.jit(step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
     return analysis.get("flops") or 1.0
 
 

@@ -41,13 +41,13 @@ class Modular(Task):
 
     def table(self) -> np.ndarray:
         """All rows (a, b, c) as int32 (n, 3)."""
-        a, b = self.operands()
+        first, second = (np.arange(low, self.p, dtype=np.int64) for low in (self.lowest, self.lowest_second()))
+        a, b = np.repeat(first, len(second)), np.tile(second, len(first))
         return np.stack([a, b, self.result(a, b) % self.p], 1).astype(np.int32)
 
-    def operands(self) -> tuple[np.ndarray, np.ndarray]:
-        """All a and b as int64 (n,)."""
-        numbers = np.arange(self.lowest, self.p, dtype=np.int64)
-        return np.repeat(numbers, len(numbers)), np.tile(numbers, len(numbers))
+    def lowest_second(self) -> int:
+        """Smallest b."""
+        return self.lowest
 
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """f(a, b) before reduction modulo p, elementwise on int64 arrays."""
@@ -55,7 +55,7 @@ class Modular(Task):
 
     def size(self) -> int:
         """Number of rows n."""
-        return (self.p - self.lowest) ** 2
+        return (self.p - self.lowest) * (self.p - self.lowest_second())
 
     def rows(self) -> dict[str, int]:
         return train_test(self.size(), self.train_fraction)
@@ -98,13 +98,8 @@ class ModularDivision(Modular):
         if any(self.p % d == 0 for d in range(2, int(self.p**0.5) + 1)):
             raise FieldError("p", self.p, "must be prime, or division has no answer for every b ≠ 0")
 
-    def size(self):
-        return (self.p - self.lowest) * (self.p - max(self.lowest, 1))
-
-    def operands(self):
-        a = np.arange(self.lowest, self.p, dtype=np.int64)
-        b = np.arange(max(self.lowest, 1), self.p, dtype=np.int64)
-        return np.repeat(a, len(b)), np.tile(b, len(a))
+    def lowest_second(self):
+        return max(self.lowest, 1)
 
     def result(self, a, b):
         inverse = np.array([0] + [pow(k, -1, self.p) for k in range(1, self.p)], np.int64)

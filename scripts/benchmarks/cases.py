@@ -35,12 +35,10 @@ class Case:
 
 def multiply_adds(experiment: jg.Experiment) -> int:
     """Multiply-adds of the network's products on the train rows, less look-ups (which depend on the platform)."""
-    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
-    count = int(rows.counts[0])
-    data = jax.eval_shape(training.load, values, rows)
-    params = jax.eval_shape(training.init, values, data).params
-    inputs = jax.ShapeDtypeStruct((count, *data.inputs.shape[1:]), data.inputs.dtype)
-    return _count(jax.make_jaxpr(lambda p, x: training.apply(values, p, x))(params, inputs).jaxpr)
+    data, state, _ = training.shapes(experiment)
+    inputs = jax.ShapeDtypeStruct((experiment.task.rows()["train"], *data.inputs.shape[1:]), data.inputs.dtype)
+    values = training.numbers(experiment)
+    return _count(jax.make_jaxpr(lambda p, x: training.apply(values, p, x))(state.params, inputs).jaxpr)
 
 
 def _count(jaxpr: Any) -> int:

@@ -1,5 +1,6 @@
 """The phase diagram as a figure for print: phase, time and probability maps above, example curves below."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,28 +64,60 @@ def save(make: Callable[[], Figure], path: str | Path) -> None:
         make().savefig(path, dpi=200, metadata=ENDINGS[path.suffix.lower()])
 
 
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where maps of the same two axes stand side by side, in inches.
+
+    Attributes:
+      x_ticks, y_ticks: positions with their texts.
+      left: of the first map.
+      width, height: of each map.
+      tilt: whether the texts below the maps are turned, for want of room.
+      below: what those texts and the name of the axis need.
+    """
+
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    left: float
+    width: float
+    height: float
+    tilt: bool
+    below: float
+
+    @property
+    def room(self) -> float:
+        """From the left end of the first map to the right margin."""
+        return WIDTH - self.left - MARGIN
+
+    @classmethod
+    def over(cls, diagram: Any, columns: int, widest: float = WIDTH) -> "Grid":
+        """The layout of so many maps of a diagram's axes, each at most so wide."""
+        x_ticks, y_ticks = (
+            [(at, clip(text, 0.85)) for at, text in style.ticks(values, most)]
+            for values, most in ((diagram.x_values, 5), (diagram.y_values, 6))
+        )
+        left = MARGIN + 0.27 + max(inches(text) for _, text in y_ticks)
+        width = min((WIDTH - left - MARGIN - GAP * (columns - 1)) / columns, widest)
+        longest = max(inches(text) for _, text in x_ticks)
+        tilt = (longest + 0.08) * len(x_ticks) > width
+        height = min(width, max(0.5, 0.3 * len(diagram.y_values)))
+        return cls(x_ticks, y_ticks, left, width, height, tilt, 0.3 + (0.03 + longest if tilt else 0.12))
+
+
 def _figure(diagram: Any) -> Figure:
     examples = style.example_cells(diagram.counts)
     columns = len(examples) if len(examples) <= 4 else 4
     rows = -(-len(examples) // columns)
-    x_ticks, y_ticks = (
-        [(at, clip(text, 0.85)) for at, text in style.ticks(values, most)]
-        for values, most in ((diagram.x_values, 5), (diagram.y_values, 6))
-    )
-    left = MARGIN + 0.27 + max(inches(text) for _, text in y_ticks)
-    width = (WIDTH - left - MARGIN - 2 * GAP) / 3
-    widest = max(inches(text) for _, text in x_ticks)
-    tilt = (widest + 0.08) * len(x_ticks) > width
-    below = 0.3 + (0.03 + widest if tilt else 0.12)
-    footer = _footer(diagram, WIDTH - left - MARGIN)
-    height = min(width, max(0.5, 0.3 * len(diagram.y_values)))
+    grid = Grid.over(diagram, 3)
+    left, width, height = grid.left, grid.width, grid.height
+    footer = _footer(diagram, grid.room)
     present = [phase for phase in Phase if diagram.counts[..., phase].any()]
     disagree, empty = (diagram.agreement < 1).any(), (diagram.seeds == 0).any()
     levels = len(diagram.contour.levels) if diagram.contour else 0
     keys = LINE * max(4, len(present) + bool(disagree) + bool(empty) + levels) + 0.1
 
     top_maps = 0.32
-    top_keys = top_maps + height + below
+    top_keys = top_maps + height + grid.below
     top_curves = top_keys + keys + 0.82
     curve_height, curve_step = 1.0, 1.0 + 0.88
     total = top_curves + curve_step * rows - 0.45 + LINE * len(footer) + 0.06
@@ -97,7 +130,7 @@ def _figure(diagram: Any) -> Figure:
     maps = [place(x, top_maps, width, height) for x in lefts]
     shown = [place(x, top_keys, width, keys) for x in lefts]
     for axes, name in zip(maps, ("Phase", "Time to generalise", "P(generalise)")):
-        set_axes(axes, diagram, x_ticks, y_ticks, tilt, first=axes is maps[0])
+        set_axes(axes, diagram, grid, first=axes is maps[0])
         _title(axes, "abc"[maps.index(axes)], name)
     for axes in shown:
         axes.set(xlim=(0, width), ylim=(-keys, 0))  # in inches
@@ -106,7 +139,7 @@ def _figure(diagram: Any) -> Figure:
     _time_map(maps[1], shown[1], diagram)
     _rate_map(maps[2], shown[2], diagram)
 
-    step = (WIDTH - left - MARGIN + CURVE_GAP) / columns
+    step = (grid.room + CURVE_GAP) / columns
     for index, (phase, cell) in enumerate(examples.items()):
         row, column = divmod(index, columns)
         axes = place(left + column * step, top_curves + row * curve_step, step - CURVE_GAP, curve_height)
@@ -129,12 +162,12 @@ def _footer(diagram: Any, room: float) -> list[str]:
     return lines
 
 
-def set_axes(axes: Any, diagram: Any, x_ticks: list, y_ticks: list, tilt: bool, first: bool) -> None:
+def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
     """Scales, limits, ticks and names of a map's axes, and crosses through its cells without runs."""
-    x_edges, y_edges = edges(diagram)
+    x_edges, y_edges = style.all_edges(diagram)
     for axis, values, borders, ticks in (
-        (axes.xaxis, diagram.x_values, x_edges, x_ticks),
-        (axes.yaxis, diagram.y_values, y_edges, y_ticks),
+        (axes.xaxis, diagram.x_values, x_edges, grid.x_ticks),
+        (axes.yaxis, diagram.y_values, y_edges, grid.y_ticks),
     ):
         set_scale, set_limits = (
             (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
@@ -143,7 +176,7 @@ def set_axes(axes: Any, diagram: Any, x_ticks: list, y_ticks: list, tilt: bool, 
         set_limits(borders[0], borders[-1])
         axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
         axis.set_minor_locator(NullLocator())
-    if tilt:
+    if grid.tilt:
         axes.tick_params(axis="x", rotation=90)
     axes.set_xlabel(clip(style.label(diagram.x), 1.7), labelpad=2)
     if first:
@@ -269,7 +302,7 @@ def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: An
     size = np.broadcast_to(size, which.shape)[which]
     (left, right), (low, high) = (
         style.inner(borders[at], borders[at + 1], size, style.scale(values))
-        for borders, at, values in zip(edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+        for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
     )
     corners = np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2)
     if array is not None:
@@ -277,12 +310,6 @@ def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: An
     few = which.size <= 900
     look = {"edgecolors": "white" if few else "face", "linewidths": 0.4 if few else 0.1} | look
     axes.add_collection(PolyCollection(list(corners), **look), autolim=False)
-
-
-def edges(diagram: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Borders of the cells along x and y."""
-    x, y = (style.edges(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values))
-    return x, y
 
 
 def key_entry(axes: Any, row: int, text: str, **look: Any) -> None:
@@ -296,7 +323,7 @@ def contour_lines(axes: Any, diagram: Any) -> None:
     if diagram.contour is None:
         return
     for number, level in enumerate(diagram.contour.levels):
-        lines = diagram.contour.lines(level, *edges(diagram))
+        lines = diagram.contour.lines(level, *style.all_edges(diagram))
         axes.add_collection(LineCollection(lines, **_contour_look(diagram, number)), autolim=False)
 
 
@@ -309,9 +336,9 @@ def contour_key(key: Any, row: int, diagram: Any) -> int:
     return row
 
 
-def _contour_look(diagram: Any, number: int, width: str = "linewidths", style: str = "linestyles") -> dict[str, Any]:
+def _contour_look(diagram: Any, number: int, width: str = "linewidths", dashes: str = "linestyles") -> dict[str, Any]:
     last = number == len(diagram.contour.levels) - 1
-    return {"color": "#000000", width: 1.6 if last else 1.0, style: "solid" if last else (0, (3, 1.5)), "zorder": 3}
+    return {"color": "#000000", width: 1.6 if last else 1.0, dashes: "solid" if last else (0, (3, 1.5)), "zorder": 3}
 
 
 def colour_bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:

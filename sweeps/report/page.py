@@ -202,7 +202,7 @@ def _first_cell(diagram: Any) -> int:
 
 def _sides(diagram: Any) -> list[np.ndarray]:
     """Left, right, bottom and top of the cells, each (y, x)."""
-    x, y = (style.edges(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values))
+    x, y = style.all_edges(diagram)
     return [*np.broadcast_arrays(x[None, :-1], x[None, 1:], y[:-1, None], y[1:, None])]
 
 
@@ -337,9 +337,8 @@ def _draw_runners_up(drawn: Any, diagram: Any) -> None:
 
 
 def _draw_contour(drawn: Any, diagram: Any) -> None:
-    borders = [style.edges(values, style.scale(values)) for values in (diagram.x_values, diagram.y_values)]
     for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
-        lines = diagram.contour.lines(level, *borders)
+        lines = diagram.contour.lines(level, *style.all_edges(diagram))
         width, dash = _contour_look(diagram, number)
         ends = {"x0": lines[:, 0, 0], "y0": lines[:, 0, 1], "x1": lines[:, 1, 0], "y1": lines[:, 1, 1]}
         source = ColumnDataSource(ends, name=f"contour {level:g}")

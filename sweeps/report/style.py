@@ -108,6 +108,11 @@ def edges(values: list, kind: str) -> np.ndarray:
     return np.exp(borders) if kind == "log" else borders
 
 
+def all_edges(diagram: Any) -> list[np.ndarray]:
+    """The borders of a diagram's cells along x and along y."""
+    return [edges(values, scale(values)) for values in (diagram.x_values, diagram.y_values)]
+
+
 def ticks(values: list, most: int) -> list[tuple[float, str]]:
     """At most `most` positions along an axis with the texts that stand there; a categorical axis has up to twelve.
 

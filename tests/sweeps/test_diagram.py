@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from jaxgen import FieldError
-from sweeps.diagram import Contour, aligned, censored_median, wilson
+from sweeps.diagram import Contour
 from sweeps.phases import Phase
+from sweeps.statistics import wilson
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}
@@ -95,29 +95,6 @@ def test_a_third_axis_is_held_not_averaged(synthetic_results):
         results.phase_diagram(X, Y)
 
 
-def test_wilson_against_published_values():
-    # Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29
-    for successes, trials, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_censoring_moves_the_median():
-    rng = np.random.default_rng(0)
-    truth = rng.exponential(1000, 2001)
-    seen = truth <= rng.uniform(500, 3000, 2001)
-    ended = np.where(seen, truth, np.minimum(truth, 800))
-    assert abs(censored_median(ended, seen) - 1000 * np.log(2)) < 120
-    assert np.median(truth[seen]) < 650  # leaving censored runs out is too optimistic
-    assert censored_median(np.array([5.0, 5.0]), np.array([False, False])) == np.inf
-    curve = stats.ecdf(stats.CensoredData.right_censored(ended, ~seen)).sf
-    assert curve.evaluate(censored_median(ended, seen)) <= 0.5
-
-
 def test_results_as_table_and_dataset(synthetic_results):
     results = synthetic_results(AXES, seeds=2, kind=corner)
     runs = results.runs
@@ -154,15 +131,3 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
     assert "largest test/accuracy" in drawn.cell_table()
     with pytest.raises(FieldError, match="unknown field tset/accuracy"):
         results.phase_diagram(X, Y, contour="tset/accuracy")
-
-
-def test_aligned_diagrams_have_the_cells_of_all(synthetic_results):
-    results = synthetic_results({X: [0.3, 0.5], Y: [0.1, 1.0]}, seeds=1)
-    one = results.phase_diagram(X, Y, where={X: 0.5}, contour="train/accuracy")
-    whole = results.phase_diagram(X, Y, contour="train/accuracy")
-    spread = aligned({"one": one, "whole": whole})
-    assert spread["one"].x_values == spread["whole"].x_values == [0.3, 0.5]
-    np.testing.assert_array_equal(spread["one"].seeds, [[0, 1], [0, 1]])
-    np.testing.assert_array_equal(spread["whole"].counts, whole.counts)
-    np.testing.assert_array_equal(spread["one"].contour.values[:, 1], one.contour.values[:, 0])
-    np.testing.assert_array_equal(spread["one"].median_time[:, 1], one.median_time[:, 0])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgen import FieldError
-from sweeps.report.panels import draw_panels
+from sweeps.report.panels import aligned, draw_panels
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 AXES = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0], MASK: ["all", "matrices", "no_embeddings"]}
@@ -48,3 +48,15 @@ def test_what_cannot_stand_side_by_side_is_refused(panels, tmp_path):
         draw_panels({"a": panels["all"], "b": turned}, tmp_path / "a.png")
     with pytest.raises(FieldError, match=r"\.png"):
         draw_panels(panels, tmp_path / "a.jpg")
+
+
+def test_aligned_diagrams_have_the_cells_of_all(synthetic_results):
+    results = synthetic_results({FRACTION: [0.3, 0.5], DECAY: [0.1, 1.0]}, seeds=1)
+    one = results.phase_diagram(FRACTION, DECAY, where={FRACTION: 0.5}, contour="train/accuracy")
+    whole = results.phase_diagram(FRACTION, DECAY, contour="train/accuracy")
+    spread = aligned({"one": one, "whole": whole})
+    assert spread["one"].x_values == spread["whole"].x_values == [0.3, 0.5]
+    np.testing.assert_array_equal(spread["one"].seeds, [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(spread["whole"].counts, whole.counts)
+    np.testing.assert_array_equal(spread["one"].contour.values[:, 1], one.contour.values[:, 0])
+    np.testing.assert_array_equal(spread["one"].median_time[:, 1], one.median_time[:, 0])
