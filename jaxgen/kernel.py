@@ -110,7 +110,7 @@ class Program:
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
         self.rows = Rows.of(experiment.task)
-        self._jitted = jax.jit(self._chunk, donate_argnums=4)
+        self._jitted = jax.jit(self._chunk, donate_argnums=5)
         self._compiled: dict[Any, Any] = {}
         self._lowering = threading.Lock()
         self._locks: dict[Any, threading.Lock] = collections.defaultdict(threading.Lock)
@@ -125,16 +125,16 @@ class Program:
                     shapes = jax.tree.map(place, self.shapes())
                     with self._lowering:  # so that the first device's trace serves the others
                         lowered = self._jitted.lower(*shapes)
-                    self._compiled[device] = lowered.compile(compiler_options=training.COMPILER_OPTIONS)
+                    self._compiled[device] = lowered.compile(compiler_options=training.compiler_options())
         return self._compiled[device]
 
     def shapes(self) -> tuple:
-        """Shapes of the program's arguments: experiments, rows, fresh, intervals, lanes."""
+        """Shapes of the program's arguments: experiments, rows, fresh, intervals, least, lanes."""
         experiments, rows = self.columns()
         fresh = np.zeros(self.width, bool)
         with training.numerics(self.template):
             lanes = jax.eval_shape(lambda *a: self._begin(*a)[0], experiments, rows, fresh)
-        return experiments, rows, fresh, np.int32(0), lanes
+        return experiments, rows, fresh, np.int32(0), np.int32(0), lanes
 
     def columns(self) -> tuple[Any, Rows]:
         """The template experiment and its row counts, repeated for every lane, as numpy arrays."""
@@ -148,7 +148,7 @@ class Program:
         used = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
         return used - stats.alias_size_in_bytes
 
-    def _chunk(self, experiments, rows, fresh, intervals, lanes):
+    def _chunk(self, experiments, rows, fresh, intervals, least, lanes):
         self.traces += 1
         every = self.template.training.evaluate_every
         data = jax.vmap(training.load)(experiments, rows)
@@ -165,9 +165,9 @@ class Program:
             running = lane.status == Status.RUNNING
             return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
 
-        def some_run(carry):
+        def enough_run(carry):
             i, lanes, _ = carry
-            return (i < intervals) & jnp.any(lanes.status == Status.RUNNING)
+            return (i < intervals) & (jnp.sum(lanes.status == Status.RUNNING, dtype=jnp.int32) >= least)
 
         def interval(carry):
             i, lanes, curves = carry
@@ -183,7 +183,7 @@ class Program:
         blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
         curves = jax.tree.map(lambda a: jnp.zeros((MAX_INTERVALS, *a.shape), a.dtype), shapes)
-        _, lanes, later = jax.lax.while_loop(some_run, interval, (jnp.int32(0), lanes, curves))
+        _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
         checksums = jax.vmap(checksum)(lanes.state.params)
         return lanes, Output(lanes.status, lanes.state.step, checksums, first, later)
 
@@ -269,14 +269,20 @@ class Block:
         self._fresh[index] = not pieces
         self._arguments = None
 
-    def launch(self, intervals: int) -> None:
-        """Starts a chunk of at most `intervals` evaluation intervals on the device and returns at once."""
+    def launch(self, intervals: int, least: int = 1) -> None:
+        """Starts a chunk on the device and returns at once.
+
+        Args:
+          intervals: at most so many evaluation intervals.
+          least: the chunk ends before that once fewer than so many lanes run, at least 1.
+        """
         call = self.program.compiled(self.device)
         if self._arguments is None:
             self._arguments = self._put(jax.tree.unflatten(self._tree, [c.copy() for c in self._columns]))
-        fresh, intervals = self._put((self._fresh.copy(), np.int32(min(intervals, MAX_INTERVALS))))
+        limits = np.int32(min(intervals, MAX_INTERVALS)), np.int32(max(least, 1))
+        fresh, *limits = self._put((self._fresh.copy(), *limits))
         with training.numerics(self.program.template), jax.transfer_guard("disallow"):
-            self._carry, self._output = call(*self._arguments, fresh, intervals, self._carry)
+            self._carry, self._output = call(*self._arguments, fresh, *limits, self._carry)
         self._fresh[:] = False
 
     @property

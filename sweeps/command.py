@@ -17,6 +17,7 @@ from rich.table import Table
 from jaxgen import FieldError
 from sweeps import engine
 from sweeps.plan import Plan, Prediction
+from sweeps.profile import out_of_memory
 from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.results import Results
@@ -43,7 +44,7 @@ def main(program: Callable[[], None]) -> None:
         except (FieldError, StoreError, OSError) as error:
             refuse(error)
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not out_of_memory(error):
                 raise
             refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
         except KeyboardInterrupt:

@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, capacity
 from sweeps import checkpoint, phases, store
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
-from sweeps.profile import Profile, set_up_jax
+from sweeps.profile import Profile, out_of_memory, set_up_jax
 from sweeps.progress import Progress
 from sweeps.results import Results
 from sweeps.spec import Sweep
-from sweeps.workdir import check_same, environment, locked, write_specification
+from sweeps.workdir import check_same, environment, finish_launch, locked, write_specification
 
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
+FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 
@@ -126,8 +128,10 @@ def foresee(
 
 @dataclasses.dataclass
 class _Work:
-    """A group in training: its program, the devices that train it, and what no lane has taken yet."""
+    """A group in training: its program, the devices that train it, and an iterator over runs that no lane has taken."""
 
+    template: Experiment
+    plan: Plan
     program: Program
     devices: list[Any]
     intervals: int
@@ -135,7 +139,18 @@ class _Work:
     pending: collections.deque[tuple[str, int]]
     saved: list[checkpoint.Saved]
     resumed: dict[str, Experiment]
-    runs: Iterator[tuple[str, Experiment]]
+    returned: list[tuple[str, Experiment]] = dataclasses.field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[str, Experiment]]:
+        return self
+
+    def __next__(self) -> tuple[str, Experiment]:
+        if self.returned:
+            return self.returned.pop(0)
+        if not self.pending:
+            raise StopIteration  # until runs are returned
+        run_id, index = self.pending.popleft()
+        return run_id, self.plan.experiment(index)
 
 
 @dataclasses.dataclass
@@ -158,6 +173,7 @@ class _Engine:
         self.profile = Profile(path / "profile.json")
         self.useful = self.computed = 0
         self.stop = threading.Event()
+        self.slots: list[_Slot] = []
 
     def run(self) -> None:
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
@@ -166,22 +182,23 @@ class _Engine:
         self._spread()
         with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.progress.begin()
+            begun = time.monotonic()
             self.pool, self.compiling = pool, 0
-            slots = [slot for device in self.devices * BLOCKS_PER_DEVICE if (slot := self._start(device))]
-            while slots:
-                ready = [slot for slot in slots if slot.block.ready]
+            self._fill()
+            while self.slots:
+                ready = [slot for slot in self.slots if slot.block.ready]
                 for slot in ready:
-                    self._harvest(slot)
-                    if not self._proceed(slot):
-                        slots.remove(slot)
-                        if following := self._start(slot.device):
-                            slots.append(following)
+                    if slot in self.slots and not self._attempt(self._go_on, slot):
+                        self._fill()
                 self.progress.update(self.useful, self.computed)
                 if time.monotonic() > deadline:
                     self.stop.set()
                 if not ready:
                     time.sleep(0.0005)
             pool.shutdown(wait=False, cancel_futures=True)
+        self.progress.update(self.useful, self.computed)
+        seconds = round(time.monotonic() - begun, 3)
+        finish_launch(self.path, {"seconds": seconds, "lane_steps": self.useful, "computed_lane_steps": self.computed})
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
 
@@ -193,15 +210,10 @@ class _Engine:
         saved = [s for s in self.saved if s.program == name]
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
-        pending = collections.deque(run for run in group.pending if run[0] not in taken)
-
-        def runs():
-            while pending:
-                run_id, index = pending.popleft()
-                yield run_id, self.plan.experiment(index)
-
+        longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: -run[0][0])
+        pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
         intervals = self.options.intervals or intervals
-        return _Work(program, self.devices, intervals, name, pending, saved, resumed, runs())
+        return _Work(group.template, self.plan, program, self.devices, intervals, name, pending, saved, resumed)
 
     def _spread(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
@@ -219,11 +231,18 @@ class _Engine:
                 self.pool.submit(work.program.compiled, device)
             self.compiling += 1
 
-    def _start(self, device: Any) -> _Slot | None:
-        """A block of the first program for this device that has runs left, launched; None when all are taken."""
-        left = [i for i, w in enumerate(self.works) if (w.pending or w.saved) and device in w.devices]
+    def _fill(self) -> None:
+        """Starts blocks on the devices that have too few of them, while there are runs that no lane has taken."""
+        for count in range(1, BLOCKS_PER_DEVICE + 1):
+            for device in self.devices:
+                while sum(slot.device is device for slot in self.slots) < count and self._start(device):
+                    pass
+
+    def _start(self, device: Any) -> bool:
+        """Launches a block of the first program for this device that has runs left; False when all are taken."""
+        left = [i for i, w in enumerate(self.works) if (w.pending or w.saved or w.returned) and device in w.devices]
         if not left or self.stop.is_set():
-            return None
+            return False
         self._compile_ahead(left[0])
         work = self.works[left[0]]
         if work.saved:
@@ -232,12 +251,48 @@ class _Engine:
         else:
             path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.npz", Block(work.program, device)
         slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
-        return slot if self._proceed(slot) else self._start(device)
+        self.slots.append(slot)
+        self._attempt(self._proceed, slot)
+        return True
+
+    def _attempt(self, action: Callable[[_Slot], bool], slot: _Slot) -> bool:
+        """Does it; False when the block has ended. Without enough memory its group goes on at half the width."""
+        try:
+            going = action(slot)
+        except jax.errors.JaxRuntimeError as error:
+            if slot.block.program.width == 1 or not out_of_memory(error):
+                raise
+            self._narrow(slot.work)
+            return False
+        if not going:
+            self.slots.remove(slot)
+        return going
+
+    def _narrow(self, work: _Work) -> None:
+        """Half as many lanes for a group whose blocks do not fit into memory; runs in mid-training start anew."""
+        width = work.program.width // 2
+        for slot in [slot for slot in self.slots if slot.work is work]:
+            self.slots.remove(slot)
+            slot.path.unlink(missing_ok=True)
+            work.returned.extend((lane.run_id, lane.experiment) for lane in slot.block.lanes if lane)
+        for saved in work.saved:
+            saved.path.unlink(missing_ok=True)
+        work.returned.extend(work.resumed.items())
+        work.saved.clear()
+        work.resumed.clear()
+        work.program, work.name = Program(work.template, width), program_name(work.template, width)
+        if self.options.width is None:
+            self.profile.narrow(work.template, self.devices[0], width)
+        self.progress.note(f"{2 * width} lanes of a block do not fit into memory: going on with {width}")
+
+    def _go_on(self, slot: _Slot) -> bool:
+        self._harvest(slot)
+        return self._proceed(slot)
 
     def _proceed(self, slot: _Slot) -> bool:
         """Refills a block and launches its next chunk, saving it first when that is due; False when it ends."""
         if not self.stop.is_set():
-            slot.block.refill(slot.work.runs)
+            slot.block.refill(slot.work)
         if slot.block.free == slot.block.program.width:
             slot.path.unlink(missing_ok=True)
             return False
@@ -246,7 +301,8 @@ class _Engine:
             slot.saved_at = time.monotonic()
         if self.stop.is_set():
             return False
-        slot.block.launch(slot.work.intervals)
+        full = slot.block.free == 0  # else no run waits, and the last ones may as well end together
+        slot.block.launch(slot.work.intervals, math.ceil(FULL * slot.block.program.width) if full else 1)
         return True
 
     def _harvest(self, slot: _Slot) -> None:

@@ -79,14 +79,23 @@ class Profile:
     def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
         """What is known; if nothing is, measured on scratch copies of the experiment. Kept in either case."""
         found = self.lookup(experiment, devices[0]) or measure(experiment, devices)
+        self._keep(experiment, devices[0], found)
+        return found
+
+    def narrow(self, experiment: Any, device: Any, width: int) -> None:
+        """Remembers that a wider block did not fit."""
+        if found := self.lookup(experiment, device):
+            size = found.bytes * width // found.width
+            self._keep(experiment, device, dataclasses.replace(found, width=width, bytes=size))
+
+    def _keep(self, experiment: Any, device: Any, found: Measured) -> None:
         for path in self._paths:
-            known, new = _load(path), {_key(experiment, devices[0]): dataclasses.asdict(found)}
+            known, new = _load(path), {_key(experiment, device): dataclasses.asdict(found)}
             if known | new != known:
                 ignored: Any = OSError if path == cache_folder() / "profile.json" else ()
                 with contextlib.suppress(ignored):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_text(path, json.dumps(known | new, indent=1, sort_keys=True))
-        return found
 
 
 def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
@@ -94,16 +103,21 @@ def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
     device = devices[0]
     width = 1 if device.platform == "cpu" else 64
     limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
-    best = _measure_width(experiment, devices, width)
-    if is_long(experiment, device):
+    best = _measure_fitting(experiment, devices, width)
+    if is_long(experiment, device) or best.width < width:
         return best
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
-        found = _measure_width(experiment, devices, width)
-        if found.milliseconds > BETTER * best.milliseconds:
+        found = _measure_fitting(experiment, devices, width)
+        if found.milliseconds > BETTER * best.milliseconds or found.width < width:
             break
         best = found
     return best
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of JAX says that the device's memory does not suffice."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
 def is_long(experiment: Any, device: Any) -> bool:
@@ -124,6 +138,17 @@ def step_flops(experiment: Any) -> float:
 def cache_folder() -> Path:
     """Where this user keeps what can be made again: `$XDG_CACHE_HOME/jaxgen` or `~/.cache/jaxgen`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+
+
+def _measure_fitting(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
+    """Measured at this width, or at the largest half, quarter, … of it that fits into memory."""
+    while True:
+        try:
+            return _measure_width(experiment, devices, width)
+        except jax.errors.JaxRuntimeError as error:
+            if width == 1 or not out_of_memory(error):
+                raise
+        width //= 2
 
 
 def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measured:

@@ -22,7 +22,7 @@ import jaxlib
 import numpy as np
 
 import jaxgen
-from jaxgen import Experiment, FieldError
+from jaxgen import Experiment, FieldError, training
 from sweeps.files import write_text
 from sweeps.spec import Sweep
 
@@ -124,6 +124,14 @@ def write_specification(
     write_text(workdir / "sweep.json", json.dumps(data, indent=1))
 
 
+def finish_launch(workdir: Path, facts: dict[str, Any]) -> None:
+    """Adds to the last launch in `sweep.json` what it did."""
+    held = read_specification(workdir)
+    if held and held["launches"]:
+        held["launches"][-1] |= facts
+        write_text(workdir / "sweep.json", json.dumps(held, indent=1))
+
+
 def environment(device: Any) -> dict[str, str]:
     """Versions, device and flags that decide a run's bits."""
     return {
@@ -135,6 +143,7 @@ def environment(device: Any) -> dict[str, str]:
         "platform": device.platform,
         "device_kind": device.device_kind,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
     }
 
 

@@ -35,7 +35,7 @@ class QuadraticMLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         hidden = Linear(self.width, scale=self.init_scale, vocabulary=self.vocabulary)(x)
-        return Linear(self.outputs, scale=self.init_scale)(hidden * hidden)
+        return Linear(self.outputs, scale=self.init_scale)(jax.numpy.square(hidden))
 
 
 class MLP(nn.Module):

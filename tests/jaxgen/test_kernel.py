@@ -58,6 +58,16 @@ def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
     assert program.traces == 1
 
 
+def test_a_chunk_ends_early_once_too_few_lanes_run(base):
+    block = Block(Program(base, 3), jax.devices()[0])
+    for lane, steps in enumerate((20, 50, 100)):
+        block.assign(lane, str(lane), base.override({"training.steps": steps}))
+    for least, ended in ((3, "0"), (2, "1"), (1, "2")):
+        block.launch(100, least)
+        assert [r.run_id for r in block.harvest()] == [ended]
+    assert (block.useful_steps, block.computed_steps) == (170, 300)
+
+
 def test_each_way_to_end_is_recorded(mixed):
     results = drain(Block(Program(mixed["plain 0"], 3), jax.devices()[0]), iter(mixed.items()))
     assert results["plain 0"].status == "finished"

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxgen import losses
-from jaxgen.training import COMPILER_OPTIONS
+from jaxgen.training import compiler_options
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "stablemax.json").read_text())
 DTYPES = losses.DTYPES
@@ -199,5 +199,5 @@ def test_a_compiled_loss_is_absorbed_where_its_dtype_says(dtype, gap):
         gaps = np.linspace(4, 40, 3601)
         logits = jnp.asarray(np.stack([0 * gaps, -gaps], 1), jnp.float32)
         labels = np.zeros(len(gaps), np.int32)
-        loss = jax.jit(losses.CrossEntropy(dtype=dtype).__call__, compiler_options=COMPILER_OPTIONS)(logits, labels)
+        loss = jax.jit(losses.CrossEntropy(dtype=dtype).__call__, compiler_options=compiler_options())(logits, labels)
         np.testing.assert_allclose(gaps[np.argmax(loss == 0)], gap, atol=0.07 if "16" in dtype else 0.02)

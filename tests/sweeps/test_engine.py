@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,6 +53,57 @@ def test_a_sweep_trains_every_run_once_and_only_the_difference_later(toy, tmp_pa
     assert len(counted) == 24
     assert len(sweeps.run(toy, GRID, tmp_path, **FAST).runs) == 16  # results of this sweep, not of all that is stored
     assert not list((tmp_path / "inflight").glob("*"))
+
+
+@pytest.mark.parametrize("call", [1, 4])
+def test_out_of_memory_halves_the_width_and_loses_nothing(toy, tmp_path, monkeypatch, call):
+    launch, calls = kernel.Block.launch, []
+
+    def scarce(self, *arguments):
+        calls.append(self.program.width)
+        if self.program.width > 2 and len(calls) >= call:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        launch(self, *arguments)
+
+    sweeps.run(toy, GRID, tmp_path / "wide", width=2, intervals=3, quiet=True)
+    monkeypatch.setattr(kernel.Block, "launch", scarce)
+    found = sweeps.run(toy, GRID, tmp_path / "halved", width=8, intervals=3, quiet=True)
+    assert set(calls) == {8, 4, 2}
+    assert len(found.runs) == 16
+    assert bits(tmp_path / "halved").keys() == bits(tmp_path / "wide").keys()
+    if call == 1:  # else some runs ended in the wider program
+        assert bits(tmp_path / "halved") == bits(tmp_path / "wide")
+    assert not list((tmp_path / "halved" / "inflight").glob("*"))
+
+
+def test_memory_that_does_not_suffice_for_one_lane_is_an_error(toy, tmp_path, monkeypatch):
+    def scarce(self, *_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+
+    monkeypatch.setattr(kernel.Block, "launch", scarce)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        sweeps.run(toy, GRID, tmp_path, width=2, intervals=3, quiet=True)
+
+
+def test_a_measured_width_that_did_not_fit_is_remembered_narrower(toy, tmp_path):
+    device = jax.devices()[0]
+    known = profile.Profile(tmp_path / "profile.json")
+    known._keep(toy, device, profile.Measured(64, 3, 0.1, 49, 1.0, 6400))
+    known.narrow(toy, device, 32)
+    found = profile.Profile(tmp_path / "profile.json").lookup(toy, device)
+    assert (found.width, found.bytes) == (32, 3200)
+
+
+def test_long_runs_come_first_and_the_launch_says_what_it_did(toy, tmp_path, counted):
+    results = sweeps.run(toy, GRID, tmp_path, **FAST)
+    steps = results.runs.set_index("run_id")["steps"]
+    by_capacity = results.runs.set_index("run_id")["task.train_fraction"]
+    for fraction in (0.3, 0.8):
+        taken = [steps[r] for r in counted if by_capacity[r] == fraction]
+        assert taken == sorted(taken, reverse=True)
+    launch = results.specification["launches"][-1]
+    assert launch["lane_steps"] == steps.sum() <= launch["computed_lane_steps"]
+    assert launch["seconds"] > 0
 
 
 def test_bits_do_not_depend_on_devices_width_queue_or_neighbours(toy, tmp_path):
@@ -250,6 +302,6 @@ def test_a_second_start_compiles_nothing(toy, tmp_path, monkeypatch):
         return [int(n) for n in subprocess.check_output(command, text=True).split()]
 
     first, second = start("first"), start("second")
-    assert first[0] == 3  # one program on two devices, and a look at the task's table
+    assert first[0] == 4  # one program on two devices, a look at the task's table, a try of XLA's options
     assert second[0] == 0
     assert second[1] >= 2
