@@ -8,6 +8,8 @@ slots to the next runs.
 import collections
 import dataclasses
 import enum
+import functools
+import math
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -47,20 +49,17 @@ class Lane:
 
 @flax.struct.dataclass
 class Output:
-    """What one chunk tells the host, each with a leading lane axis.
+    """What one chunk tells the host, in few arrays, because each costs a transfer. Probes are in the order of names.
 
     Attributes:
-      status, step: int32 (W,) after the chunk.
-      checksum: uint32 (W,) of the bits of the parameters.
-      first: probes at step 0 of lanes that started in this chunk, (W,).
-      later: probes after each interval, (MAX_INTERVALS, W); the first (steps made) / evaluate_every of them count.
+      ended: uint32 (3, W): status, steps made and a checksum of the parameters' bits after the chunk.
+      first: probes at step 0 of lanes that started in this chunk, (probes, W).
+      later: after each interval, (MAX_INTERVALS, probes, W); the first (steps made) / evaluate_every of them count.
     """
 
-    status: jax.Array
-    step: jax.Array
-    checksum: jax.Array
-    first: dict[str, jax.Array]
-    later: dict[str, jax.Array]
+    ended: jax.Array
+    first: jax.Array
+    later: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +109,10 @@ class Program:
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
         self.rows = Rows.of(experiment.task)
-        self._jitted = jax.jit(self._chunk, donate_argnums=5)
+        leaves, self._tree = jax.tree.flatten((self.template, self.rows))
+        self._leaf_shapes = [np.shape(leaf) for leaf in leaves]
+        self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
+        self._jitted = jax.jit(self._chunk, donate_argnums=3)
         self._compiled: dict[Any, Any] = {}
         self._lowering = threading.Lock()
         self._locks: dict[Any, threading.Lock] = collections.defaultdict(threading.Lock)
@@ -129,16 +131,30 @@ class Program:
         return self._compiled[device]
 
     def shapes(self) -> tuple:
-        """Shapes of the program's arguments: experiments, rows, fresh, intervals, least, lanes."""
-        experiments, rows = self.columns()
-        fresh = np.zeros(self.width, bool)
+        """Shapes of the program's arguments: real and whole numbers of the runs, control, lanes (see `_chunk`)."""
+        reals, wholes = (np.repeat(row[None], self.width, 0) for row in self.pack(self.template, self.rows))
         with training.numerics(self.template):
-            lanes = jax.eval_shape(lambda *a: self._begin(*a)[0], experiments, rows, fresh)
-        return experiments, rows, fresh, np.int32(0), np.int32(0), lanes
+            lanes = jax.eval_shape(lambda r, w: self._begin(*self._unpack(r, w))[0], reals, wholes)
+        return reals, wholes, np.zeros(2 + self.width, np.int32), lanes
 
-    def columns(self) -> tuple[Any, Rows]:
-        """The template experiment and its row counts, repeated for every lane, as numpy arrays."""
-        return jax.tree.map(lambda v: np.repeat(np.asarray(v)[None], self.width, 0), (self.template, self.rows))
+    def pack(self, numbers: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """A run's numbers and row counts as two vectors: what is real, and what is whole (int32)."""
+        leaves = jax.tree.leaves((numbers, rows))
+        real, whole = (
+            [np.ravel(leaf) for leaf, is_whole in zip(leaves, self._is_whole) if is_whole == wanted]
+            for wanted in (False, True)
+        )
+        return np.concatenate([np.zeros(0, self.template.training.dtype), *real]), np.concatenate(whole)
+
+    def _unpack(self, reals: jax.Array, wholes: jax.Array) -> tuple[Any, Rows]:
+        """The inverse of `pack` for arrays with a leading lane axis."""
+        leaves, at = [], {False: 0, True: 0}
+        for shape, is_whole in zip(self._leaf_shapes, self._is_whole):
+            size, start = math.prod(shape), at[is_whole]
+            part = (wholes if is_whole else reals)[:, start : start + size]
+            leaves.append(part.reshape(part.shape[0], *shape))
+            at[is_whole] += size
+        return jax.tree.unflatten(self._tree, leaves)
 
     def memory(self, device: Any) -> int:
         """Bytes on the device while one block runs: arguments, results and temporaries, less what is shared."""
@@ -148,8 +164,11 @@ class Program:
         used = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
         return used - stats.alias_size_in_bytes
 
-    def _chunk(self, experiments, rows, fresh, intervals, least, lanes):
+    def _chunk(self, reals, wholes, control, lanes):
+        """A chunk. `control` is (at most so many intervals, end below so many running lanes, which lanes are fresh)."""
         self.traces += 1
+        experiments, rows = self._unpack(reals, wholes)
+        intervals, least, fresh = control[0], control[1], control[2:] > 0
         every = self.template.training.evaluate_every
         data = jax.vmap(training.load)(experiments, rows)
 
@@ -172,29 +191,39 @@ class Program:
         def interval(carry):
             i, lanes, curves = carry
             lanes, measured = jax.vmap(train_interval)(experiments, data, lanes)
-            return i + 1, lanes, jax.tree.map(lambda c, m: c.at[i].set(m), curves, measured)
+            return i + 1, lanes, curves.at[i].set(_stacked(measured))
 
         def renew(lanes):
-            begun, first = self._begin(experiments, rows, fresh)
+            begun, first = self._begin(experiments, rows)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
-            return jax.vmap(choose)(fresh, begun, lanes), first
+            return jax.vmap(choose)(fresh, begun, lanes), _stacked(first)
 
-        shapes = jax.eval_shape(self._begin, experiments, rows, fresh)[1]
-        blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        first = jax.eval_shape(self._begin, experiments, rows)[1]
+        blank = jnp.zeros((len(first), self.width), self.template.training.dtype)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
-        curves = jax.tree.map(lambda a: jnp.zeros((MAX_INTERVALS, *a.shape), a.dtype), shapes)
+        curves = jnp.zeros((MAX_INTERVALS, *blank.shape), blank.dtype)
         _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
-        checksums = jax.vmap(checksum)(lanes.state.params)
-        return lanes, Output(lanes.status, lanes.state.step, checksums, first, later)
+        ended = lanes.status.astype(jnp.uint32), lanes.state.step.astype(jnp.uint32)
+        return lanes, Output(jnp.stack([*ended, jax.vmap(checksum)(lanes.state.params)]), first, later)
 
-    def _begin(self, experiments, rows, fresh):
-        def begin(experiment, rows, fresh):
+    def _begin(self, experiments, rows):
+        def begin(experiment, rows):
             data = training.load(experiment, rows)
             state = training.init(experiment, data)
-            status = jnp.where(fresh, jnp.int32(Status.RUNNING), jnp.int32(Status.IDLE))
-            return Lane(state, status, jnp.int32(-1)), training.evaluate(experiment, data, self.capacity, state)
+            measured = training.evaluate(experiment, data, self.capacity, state)
+            return Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1)), measured
 
-        return jax.vmap(begin)(experiments, rows, fresh)
+        return jax.vmap(begin)(experiments, rows)
+
+    @functools.cached_property
+    def probes(self) -> list[str]:
+        """Names of what is measured, in the order of `Output`."""
+        with training.numerics(self.template):
+            return sorted(jax.eval_shape(lambda r, w: self._begin(*self._unpack(r, w))[1], *self.shapes()[:2]))
+
+
+def _stacked(measured: dict[str, jax.Array]) -> jax.Array:
+    return jnp.stack([measured[name] for name in sorted(measured)])
 
 
 def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
@@ -236,11 +265,11 @@ class Block:
         self.program, self.device = program, device
         self.lanes: list[Assignment | None] = [None] * program.width
         self.useful_steps = self.computed_steps = 0
-        self._columns, self._tree = jax.tree.flatten(program.columns())
+        self._reals, self._wholes, _, lanes = program.shapes()
         self._fresh = np.zeros(program.width, bool)
         self._arguments: Any = None
         self._output: Any = None
-        idle = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), program.shapes()[-1])
+        idle = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), lanes)
         self._carry = self._put(idle.replace(status=np.full(program.width, Status.IDLE, np.int32)))
 
     @property
@@ -262,9 +291,8 @@ class Block:
         """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""
         if experiment.signature != self.program.signature:
             raise ValueError(f"run {run_id} needs another program: {_difference(experiment, self.program.template)}")
-        values = jax.tree.leaves((training.numbers(experiment), Rows.of(experiment.task)))
-        for column, value in zip(self._columns, values):
-            column[index] = value
+        numbers = training.numbers(experiment), Rows.of(experiment.task)
+        self._reals[index], self._wholes[index] = self.program.pack(*numbers)
         self.lanes[index] = Assignment(run_id, experiment, step, list(pieces))
         self._fresh[index] = not pieces
         self._arguments = None
@@ -278,39 +306,37 @@ class Block:
         """
         call = self.program.compiled(self.device)
         if self._arguments is None:
-            self._arguments = self._put(jax.tree.unflatten(self._tree, [c.copy() for c in self._columns]))
-        limits = np.int32(min(intervals, MAX_INTERVALS)), np.int32(max(least, 1))
-        fresh, *limits = self._put((self._fresh.copy(), *limits))
+            self._arguments = self._put((self._reals.copy(), self._wholes.copy()))
+        control = self._put(np.array([min(intervals, MAX_INTERVALS), max(least, 1), *self._fresh], np.int32))
         with training.numerics(self.program.template), jax.transfer_guard("disallow"):
-            self._carry, self._output = call(*self._arguments, fresh, *limits, self._carry)
+            self._carry, self._output = call(*self._arguments, control, self._carry)
         self._fresh[:] = False
 
     @property
     def ready(self) -> bool:
         """Whether the launched chunk has ended."""
-        return self._output is not None and bool(self._output.status.is_ready())
+        return self._output is not None and bool(self._output.ended.is_ready())
 
     def harvest(self) -> list[Result]:
         """Waits for the chunk and returns the runs that ended in it; their lanes are free."""
         if self._output is None:
             return []
         output, self._output = jax.device_get(self._output), None
-        every = self.program.template.training.evaluate_every
+        every, probes = self.program.template.training.evaluate_every, self.program.probes
+        statuses, steps_made, checksums = output.ended[0].astype(np.int32), output.ended[1].tolist(), output.ended[2]
         done, longest = [], 0
         for index, lane in enumerate(self.lanes):
             if lane is None:
                 continue
-            count = (int(output.step[index]) - lane.step) // every
+            count = (steps_made[index] - lane.step) // every
             if lane.step == 0 and not lane.pieces:
-                lane.pieces.append(
-                    {"step": np.zeros(1, np.int32), **{k: v[index][None] for k, v in output.first.items()}}
-                )
+                lane.pieces.append({"step": np.zeros(1, np.int32), **dict(zip(probes, output.first[:, index, None]))})
             steps = lane.step + every * np.arange(1, count + 1, dtype=np.int32)
-            lane.pieces.append({"step": steps, **{k: v[:count, index] for k, v in output.later.items()}})
-            lane.step, longest = int(output.step[index]), max(longest, count)
+            lane.pieces.append({"step": steps, **dict(zip(probes, output.later[:count, :, index].T))})
+            lane.step, longest = steps_made[index], max(longest, count)
             self.useful_steps += count * every
-            if (status := Status(int(output.status[index]))) != Status.RUNNING:
-                done.append(_result(lane, status, int(output.checksum[index])))
+            if (status := Status(int(statuses[index]))) != Status.RUNNING:
+                done.append(_result(lane, status, int(checksums[index])))
                 self.lanes[index] = None
         self.computed_steps += longest * every * self.program.width
         return done

@@ -181,10 +181,10 @@ class _Engine:
         self.works = [self._work(group) for group in groups]
         self._spread()
         with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
-            self.progress.begin()
-            begun = time.monotonic()
             self.pool, self.compiling = pool, 0
             self._fill()
+            self.progress.begin()
+            begun = time.monotonic()
             while self.slots:
                 ready = [slot for slot in self.slots if slot.block.ready]
                 for slot in ready:

@@ -40,7 +40,7 @@ class Progress:
             self._live.stop()
 
     def begin(self) -> None:
-        """Measuring is over: rates count from here."""
+        """Measuring and compiling are over: rates count from here."""
         self._start = time.monotonic()
 
     def finished(self, steps: int, budget: int) -> None:

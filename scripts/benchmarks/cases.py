@@ -54,6 +54,11 @@ def _count(jaxpr: Any) -> int:
     return total
 
 
+def takes_tokens(model: Any) -> bool:
+    """Whether a network embeds tokens itself; others are given concatenated one-hot vectors, as in the field's code."""
+    return isinstance(model, (jg.models.EmbeddingMLP, jg.models.Transformer))
+
+
 def _edge(p: int, fraction: float, loss: Any) -> jg.Experiment:
     return _endless(
         jg.tasks.ModularAddition(p=p, train_fraction=fraction),

@@ -1,5 +1,6 @@
 """The same trainings in PyTorch, as they are usually written: dense one-hot inputs, `torch.optim.AdamW`."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.cases import takes_tokens
 from jaxgen import losses, models
 
 Params = dict[str, torch.Tensor]
-EMBEDDED = (models.EmbeddingMLP, models.Transformer)  # networks that take tokens
 
 
 class Training:
@@ -23,14 +24,14 @@ class Training:
 
     def __init__(self, experiment: Any, check: Any):
         self.experiment, self.model = experiment, experiment.model
-        tokens, self.labels = torch.as_tensor(check["tokens"]).long(), torch.as_tensor(check["labels"])
+        tokens, self.labels = torch.tensor(check["tokens"]).long(), torch.tensor(check["labels"])
         if not self.labels.is_floating_point():
             self.labels = self.labels.long()
         p = experiment.task.p
-        dense = not isinstance(self.model, EMBEDDED)
-        self.inputs = torch.cat([F.one_hot(tokens[:, i], p) for i in range(2)], 1).float() if dense else tokens
-        names = [name for name in check.files if name.startswith("param/")]
-        self.start = {name.removeprefix("param/"): torch.as_tensor(check[name]) for name in names}
+        one_hot = lambda: torch.cat([F.one_hot(tokens[:, i], p) for i in range(2)], 1).float()  # noqa: E731
+        self.inputs = tokens if takes_tokens(self.model) else one_hot()
+        names = [name for name in check if name.startswith("param/")]
+        self.start = {name.removeprefix("param/"): torch.tensor(check[name]) for name in names}
 
     def outputs(self, params: Params, x: torch.Tensor) -> torch.Tensor:
         """The network."""
@@ -98,11 +99,18 @@ def eager(experiment: Any, check: Any, threads: int) -> Callable[[int], list[flo
 
 
 def ensemble(experiment: Any, check: Any, members: int) -> Callable[[int], list[float]]:
-    """`torch.func`: `vmap` of the gradient over stacked weights, all cores; AdamW on the stack."""
+    """`torch.func`: `vmap` of the gradient over stacked weights, compiled where that works; AdamW on the stack."""
     training = Training(experiment, check)
     params = {n: torch.nn.Parameter(torch.stack([w] * members)) for n, w in training.start.items()}
     optimizer = training.optimizer(params)
-    gradients = torch.func.vmap(torch.func.grad_and_value(training.loss), in_dims=(0, None, None))
+    gradients: Callable = torch.func.vmap(torch.func.grad_and_value(training.loss), in_dims=(0, None, None))
+    compiled = torch.compile(gradients)
+    try:
+        with torch.no_grad():
+            compiled(dict(params), training.inputs, training.labels)
+        gradients = compiled
+    except Exception as error:  # no C++ compiler, or an operation that it does not know
+        print(f"torch.compile: {str(error).splitlines()[0]}: goes on without", file=sys.stderr)
 
     def work(steps: int, watched: bool = False) -> list[float]:
         seen = []
