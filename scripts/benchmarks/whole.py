@@ -112,10 +112,11 @@ def same_diagram(scale: str) -> dict[str, Any]:
             for shard in Path(share, "runs").glob("*"):
                 shard.unlink()
         code = "import sys; from benchmarks import torch_diagram as t; t.train(*sys.argv[1:])"
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
         workers = [
             subprocess.Popen(
                 [sys.executable, "-c", code, scale, str(i), str(CORES), share],
-                env={**environment, "PYTHONPATH": str(Path(__file__).parents[1])},
+                env={**environment, "PYTHONPATH": path},
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -1,0 +1,58 @@
+"""The smoke form of the benchmark."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def benchmark(*arguments):
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_every_kind_of_figure_is_measured_and_written(tmp_path):
+    numbers, picture = tmp_path / "numbers.json", tmp_path / "lanes.svg"
+    short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,wide,jax,matrix"]
+    cases = "--cases=quadratic-31,mixed-lengths"
+    done = benchmark(cases, *short, "--lanes=2", f"--json={numbers}", f"--picture={picture}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(numbers.read_text())
+    measured = found["cases"]["quadratic-31"]
+    assert measured["peers"].keys() == {"ours", "wide", "jax", "matrix", "ours@2", "wide@2"}
+    assert all(len(p["rates"]) == 2 and min(p["rates"]) > 0 for p in measured["peers"].values())
+    assert measured["flops"] == 6 * 528 * 64 * 31  # ⌊.55 · 961⌋ rows, one product after the look-up
+    assert measured["peers"]["wide@2"]["lanes"] == 2
+    for row in found["mixed-lengths"]:
+        assert 0 < row["lane_steps"] <= row["computed_lane_steps"]
+    assert picture.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("--cases=quadratic-32", "quadratic-31"), ("--peers=tensorflow", "torch-vmap"), ("--lanes=0", "at least 1")],
+)
+def test_what_is_not_known_is_refused(argument, said):
+    done = benchmark(argument)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_peers_train_what_we_train(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import numpy as np
+    from benchmarks import jax_peers
+    from benchmarks.cases import CASES
+
+    experiment = CASES["quadratic-31"].experiment
+    with jax.numpy_dtype_promotion("standard"):
+        jax_peers.write_check(experiment, str(tmp_path / "check.npz"))
+        check = np.load(tmp_path / "check.npz")
+        losses = jax_peers.plain(experiment, check)(len(check["losses"]))
+    np.testing.assert_allclose(losses, check["losses"], rtol=2e-4)
+    assert losses[-1] < 0.9 * losses[0]
