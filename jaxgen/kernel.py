@@ -53,7 +53,7 @@ class Output:
 
     Attributes:
       ended: uint32 (3, W): status, steps made and a checksum of the parameters' bits after the chunk.
-      first: probes at step 0 of lanes that started in this chunk, (probes, W).
+      first: of lanes that started in this chunk, at the steps of `training.opening`, (evaluations, probes, W).
       later: after each interval, (MAX_INTERVALS, probes, W); the first (steps made) / evaluate_every of them count.
     """
 
@@ -108,7 +108,7 @@ class Program:
         self.template = training.numbers(experiment)
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
-        self.rows = Rows.of(experiment.task)
+        self.rows, self.opening = Rows.of(experiment.task), training.opening(experiment)
         leaves, self._tree = jax.tree.flatten((self.template, self.rows))
         self._leaf_shapes = [np.shape(leaf) for leaf in leaves]
         self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
@@ -191,39 +191,40 @@ class Program:
         def interval(carry):
             i, lanes, curves = carry
             lanes, measured = jax.vmap(train_interval)(experiments, data, lanes)
-            return i + 1, lanes, curves.at[i].set(_stacked(measured))
+            return i + 1, lanes, curves.at[i].set(self._stacked(measured))
 
         def renew(lanes):
             begun, first = self._begin(experiments, rows)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
-            return jax.vmap(choose)(fresh, begun, lanes), _stacked(first)
+            return jax.vmap(choose)(fresh, begun, lanes), first
 
-        first = jax.eval_shape(self._begin, experiments, rows)[1]
-        blank = jnp.zeros((len(first), self.width), self.template.training.dtype)
+        blank = jnp.zeros((len(self.opening), len(self.probes), self.width), self.template.training.dtype)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
-        curves = jnp.zeros((MAX_INTERVALS, *blank.shape), blank.dtype)
+        curves = jnp.zeros((MAX_INTERVALS, *blank.shape[1:]), blank.dtype)
         _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
         ended = lanes.status.astype(jnp.uint32), lanes.state.step.astype(jnp.uint32)
         return lanes, Output(jnp.stack([*ended, jax.vmap(checksum)(lanes.state.params)]), first, later)
 
     def _begin(self, experiments, rows):
         def begin(experiment, rows):
-            data = training.load(experiment, rows)
-            state = training.init(experiment, data)
-            measured = training.evaluate(experiment, data, self.capacity, state)
-            return Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1)), measured
+            state, first = training.begin(experiment, training.load(experiment, rows), self.capacity)
+            lane = Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
+            if len(self.opening) > 1:
+                lane = judge(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
+            return lane, self._stacked(first).T
 
-        return jax.vmap(begin)(experiments, rows)
+        return jax.vmap(begin, out_axes=(0, -1))(experiments, rows)
 
     @functools.cached_property
     def probes(self) -> list[str]:
         """Names of what is measured, in the order of `Output`."""
+        data, state, _ = training.shapes(self.template)
+        evaluate = lambda e, d, s: training.evaluate(e, d, self.capacity, s)  # noqa: E731
         with training.numerics(self.template):
-            return sorted(jax.eval_shape(lambda r, w: self._begin(*self._unpack(r, w))[1], *self.shapes()[:2]))
+            return sorted(jax.eval_shape(evaluate, self.template, data, state))
 
-
-def _stacked(measured: dict[str, jax.Array]) -> jax.Array:
-    return jnp.stack([measured[name] for name in sorted(measured)])
+    def _stacked(self, measured: dict[str, jax.Array]) -> jax.Array:
+        return jnp.stack([measured[name] for name in self.probes])
 
 
 def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
@@ -324,13 +325,17 @@ class Block:
         output, self._output = jax.device_get(self._output), None
         every, probes = self.program.template.training.evaluate_every, self.program.probes
         statuses, steps_made, checksums = output.ended[0].astype(np.int32), output.ended[1].tolist(), output.ended[2]
-        done, longest = [], 0
+        opening, done, longest = self.program.opening, [], 0
+        if any(lane is not None and not lane.pieces for lane in self.lanes):
+            self.computed_steps += int(opening[-1]) * self.program.width
         for index, lane in enumerate(self.lanes):
             if lane is None:
                 continue
+            if not lane.pieces:
+                lane.pieces.append({"step": opening, **dict(zip(probes, output.first[:, :, index].T))})
+                lane.step = int(opening[-1])
+                self.useful_steps += lane.step
             count = (steps_made[index] - lane.step) // every
-            if lane.step == 0 and not lane.pieces:
-                lane.pieces.append({"step": np.zeros(1, np.int32), **dict(zip(probes, output.first[:, index, None]))})
             steps = lane.step + every * np.arange(1, count + 1, dtype=np.int32)
             lane.pieces.append({"step": steps, **dict(zip(probes, output.later[:count, :, index].T))})
             lane.step, longest = steps_made[index], max(longest, count)

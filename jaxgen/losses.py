@@ -68,6 +68,20 @@ class MeanSquaredError:
         return jnp.mean(jnp.square(outputs - target), axis=-1)
 
 
+@flax.struct.dataclass
+class Logistic:
+    """log(1 + exp(-y o)) of one output per row (rows, 1) and labels y = -1 or 1, float (rows,).
+
+    Attributes:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+    """
+
+    dtype: str = static("float32", DTYPES, "dtype of outputs and loss")
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        return jax.nn.softplus(-outputs[:, 0].astype(self.dtype) * labels.astype(self.dtype))
+
+
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:
     """-log softmax(z)_y = log Σ_j exp(z_j - max z) - (z_y - max z).
 
@@ -142,6 +156,7 @@ def _saturated(outputs: jax.Array, dtype: str) -> jax.Array:
 
 __all__ = [
     "CrossEntropy",
+    "Logistic",
     "MeanSquaredError",
     "StableMaxCrossEntropy",
     "absorbed",

@@ -33,6 +33,7 @@ class Training:
         `stop_accuracy` for `stop_patience` steps; patience 0 never stops.
       logit_scale: α, multiplies the outputs in the training loss (not in evaluations).
       evaluate_every: steps between two evaluations (there is one at step 0 too).
+      evaluate_early: whether there are evaluations at steps 1, 2, 4, 8, … before the first `evaluate_every` too.
       batch_size: rows per step, without replacement from a fresh shuffle each epoch (a last, smaller batch is left
         out); None is full batch.
       dtype: of parameters and optimizer state, "float32" or "float64".
@@ -48,6 +49,7 @@ class Training:
     stop_patience: int = leaf(0, "[0, 2147483647]", "steps it must have stayed there; 0: never end early")
     logit_scale: float = leaf(1.0, "(0, inf)", "multiplies the outputs in the training loss")
     evaluate_every: int = static(50, "[1, 2147483647]", "steps between evaluations")
+    evaluate_early: bool = static(False, doc="evaluations at steps 1, 2, 4, … before the first interval", added=True)
     batch_size: int | None = static(None, "[1, 2147483647]", "rows per step; None: all")
     dtype: str = static("float32", ("float32", "float64"), "of parameters and optimizer state")
     matmul_precision: str = static("highest", ("default", "high", "highest"), "of matrix products")
@@ -210,6 +212,29 @@ def evaluate(experiment: Any, data: Data, capacity: int, state: State) -> dict[s
     return {name: value.astype(experiment.training.dtype) for name, value in measured.items()}
 
 
+def opening(experiment: Any) -> np.ndarray:
+    """The steps of the first evaluations, int32: 0 or, with `evaluate_early`, 0, 1, 2, 4, … and `evaluate_every`."""
+    t = experiment.training
+    powers = [1 << k for k in range(t.evaluate_every.bit_length()) if 1 << k < t.evaluate_every]
+    return np.array([0, *powers, t.evaluate_every] if t.evaluate_early else [0], np.int32)
+
+
+def begin(experiment: Any, data: Data, capacity: int) -> tuple[State, dict[str, jax.Array]]:
+    """A fresh run through its `opening`: its state at the end of it, and every probe (evaluations,)."""
+    state = init(experiment, data)
+    first = evaluate(experiment, data, capacity, state)
+    first = jax.tree.map(lambda m: m[None], first)
+    if not experiment.training.evaluate_early:
+        return state, first
+
+    def interval(state, steps):
+        state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, capacity, s), state)
+        return state, evaluate(experiment, data, capacity, state)
+
+    state, later = jax.lax.scan(interval, state, np.diff(opening(experiment)))
+    return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
+
+
 def frozen(experiment: Any, data: Data, capacity: int, state: State) -> jax.Array:
     """Whether it is proved that no later step changes the parameters: one step changes no bit of them, and stays so."""
     following = step(experiment, data, capacity, state)
@@ -251,30 +276,31 @@ def train(experiment: Any) -> dict[str, np.ndarray]:
     """Trains one run to its budget, plainly, and returns its curves.
 
     Returns:
-      "step" and every probe by name, each (evaluations,): at step 0 and every `evaluate_every` steps. The stop rule is
-      not applied.
+      "step" and every probe by name, each (evaluations,): at the steps of the `opening` and every `evaluate_every`
+      steps. The stop rule is not applied.
     """
 
     @functools.partial(jax.jit, static_argnums=2, compiler_options=compiler_options())
     def curves(experiment, rows, evaluations):
         data = load(experiment, rows)
-        state = init(experiment, data)
+        state, first = begin(experiment, data, capacity)
 
         def interval(state, _):
             state = jax.lax.fori_loop(
                 0, experiment.training.evaluate_every, lambda _, s: step(experiment, data, capacity, s), state
             )
-            return state, (state.step, evaluate(experiment, data, capacity, state))
+            return state, evaluate(experiment, data, capacity, state)
 
-        first = (state.step, evaluate(experiment, data, capacity, state))
         _, later = jax.lax.scan(interval, state, length=evaluations)
-        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, later)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
 
     rows, capacity = Rows.of(experiment.task), experiment.task.rows()["train"]
     with numerics(experiment):
-        evaluations = experiment.training.steps // experiment.training.evaluate_every
-        steps, measured = jax.device_get(curves(numbers(experiment), rows, evaluations))
-    return {"step": steps, **measured}
+        t, early = experiment.training, opening(experiment)
+        evaluations = (t.steps - int(early[-1])) // t.evaluate_every
+        measured = jax.device_get(curves(numbers(experiment), rows, evaluations))
+    later = early[-1] + t.evaluate_every * np.arange(1, evaluations + 1, dtype=np.int32)
+    return {"step": np.concatenate([early, later]), **measured}
 
 
 __all__ = ["Training", "train"]

@@ -3,6 +3,7 @@
   python scripts/benchmark.py
   python scripts/benchmark.py --cases=quadratic-31,edge-mlp-59 --rounds=10 --json=benchmark.json
   python scripts/benchmark.py --cases=quadratic-31 --lanes=1,4,16,64,256 --picture=lanes.png
+  python scripts/benchmark.py --cases=quadratic-31 --operations
 
 Cases are in scripts/benchmarks/cases.py. Peers, each in processes of its own that wait while another is timed:
   ours         the engine's blocks: one device per core, two blocks each, the width that it chooses
@@ -35,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from benchmarks import peers, whole
+from benchmarks import peers, trace, whole
 from benchmarks.cases import CASES
 
 from jaxgen import FieldError
@@ -57,6 +58,7 @@ LANES = flags.DEFINE_list("lanes", [], f"Also time {', '.join(WIDE)} with so man
 RUNS = flags.DEFINE_integer("runs", 100_000, "At most so many runs in whole sweeps.", lower_bound=100)
 JSON = flags.DEFINE_string("json", None, "Also write the numbers to this file.")
 PICTURE = flags.DEFINE_string("picture", None, "Draw lane-steps/s against lanes of the first case (.png, .svg, .pdf).")
+OPERATIONS = flags.DEFINE_bool("operations", False, "Instead, print where the time of a step of the first case goes.")
 PEER = flags.DEFINE_string("peer", None, "(internal) Be this peer: answer every line on stdin with a rate.")
 CHECK = flags.DEFINE_string("check", None, "(internal) File with weights, rows and losses to agree with.")
 
@@ -72,6 +74,10 @@ def main() -> None:
     if PEER.value:
         name, _, lanes = PEER.value.partition("@")
         return peers.be(name, CASES[WANTED.value[0]].experiment, int(lanes or 0), CHECK.value, SECONDS.value)
+    if OPERATIONS.value:
+        if WANTED.value[0] in WHOLE:
+            raise FieldError("cases", WANTED.value[0], f"has no single step: use one of {', '.join(CASES)}")
+        return trace.show(CASES[WANTED.value[0]].experiment)
     names, cases = chosen_peers(), list(WANTED.value)
     if not has_torch() and "same-diagram" in cases:
         cases.remove("same-diagram")
@@ -114,15 +120,19 @@ def measure(case: str, names: list[str]) -> dict[str, Any]:
         subprocess.run(command_line("check", case, check), check=True)
         started, ready = {}, {}
         for name in names:  # one after another: compile seconds are each peer's own
-            started[name] = [start(name, case, check, folder) for _ in range(CORES if name == "torch-procs" else 1)]
-            said = [wait(process) for process in started[name]]
+            processes = [start(name, case, check, folder) for _ in range(CORES if name == "torch-procs" else 1)]
+            said = [wait(process) for process in processes]
+            if None in said:
+                print(f"{name} failed on {case} (see above) and is left out", flush=True)
+                continue
+            started[name] = processes
             ready[name] = {"compile_seconds": max(s for s, _ in said), "lanes": sum(lanes for _, lanes in said)}
-        rates: dict[str, list[float]] = {name: [] for name in names}
+        rates: dict[str, list[float]] = {name: [] for name in started}
         for _ in range(ROUNDS.value):
             for name, processes in started.items():
                 rates[name].append(timed(processes))
         memory = {name: sum(finish(process) for process in processes) for name, processes in started.items()}
-    found = {name: {"rates": rates[name], "peak_bytes": memory[name], **ready[name]} for name in names}
+    found = {name: {"rates": rates[name], "peak_bytes": memory[name], **ready[name]} for name in started}
     eager = [name for name in found if name in EAGER]
     if eager:
         best = max(eager, key=lambda name: statistics.median(rates[name]))
@@ -209,12 +219,10 @@ def start(peer: str, case: str, check: Path, cache: str) -> subprocess.Popen:
     return subprocess.Popen(command_line(peer, case, check), env=environment, **arguments)
 
 
-def wait(process: Any) -> tuple[float, int]:
-    """Until a peer has compiled and agreed on the losses: its compile seconds and lanes."""
+def wait(process: Any) -> tuple[float, int] | None:
+    """Until a peer has compiled and agreed on the losses: its compile seconds and lanes, or None if it failed."""
     said = process.stdout.readline().split()
-    if said[:1] != ["ready"]:
-        sys.exit("a peer failed: see above")
-    return float(said[1]), int(said[2])
+    return (float(said[1]), int(said[2])) if said[:1] == ["ready"] else None
 
 
 def timed(processes: list[Any]) -> float:

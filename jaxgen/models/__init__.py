@@ -2,13 +2,14 @@
 
 from jaxgen.models.bind import bind, is_random, quiet
 from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
-from jaxgen.models.mlp import MLP, EmbeddingMLP, QuadraticMLP
+from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
 
 __all__ = [
     "MLP",
     "Dropout",
     "EmbeddingMLP",
+    "FixedReadoutMLP",
     "Linear",
     "QuadraticMLP",
     "Transformer",

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from jaxgen.component import leaf, static
 from jaxgen.models.layers import Linear, look_up, uniform_fan_in
@@ -102,3 +103,28 @@ class EmbeddingMLP(nn.Module):
         for _ in range(self.depth):
             x = ACTIVATIONS[self.activation](Linear(self.width, self.use_bias, self.init_scale)(x))
         return Linear(self.outputs, self.use_bias, self.init_scale)(x)
+
+
+class FixedReadoutMLP(nn.Module):
+    """f(x) = Σ_j a_j φ(w_j · x), of which only the w_j are trained: a_j = 1/√width for even j, -1/√width for odd j.
+
+    Inputs are features (rows, features), outputs (rows, 1). w ~ N(0, init_scale²) elementwise, which is independent of
+    the basis in which the inputs are written.
+
+    Attributes:
+      width: hidden units.
+      activation: φ: "relu", "gelu", "silu", "tanh" or "square".
+      init_scale: standard deviation of the initial weights.
+    """
+
+    width: int = static(1000, "[1, 1000000]", "hidden units")
+    activation: str = static("relu", tuple(ACTIVATIONS), "elementwise function")
+    init_scale: float = leaf(1e-3, "[0, inf)", "standard deviation of the initial weights")
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.init_scale
+        init = lambda key, shape: jax.random.normal(key, shape, x.dtype) * jax.numpy.asarray(scale, x.dtype)  # noqa: E731
+        hidden = ACTIVATIONS[self.activation](x @ self.param("kernel", init, (x.shape[-1], self.width)))
+        signs = 1 - 2 * (np.arange(self.width) % 2)
+        return hidden @ jax.numpy.asarray(signs[:, None] / np.sqrt(self.width), x.dtype)

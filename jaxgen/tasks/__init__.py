@@ -1,5 +1,6 @@
 """What is learned: each task is a table of examples cut into splits."""
 
+from jaxgen.tasks.clusters import XorClusters
 from jaxgen.tasks.modular import (
     Modular,
     ModularAddition,
@@ -24,5 +25,6 @@ __all__ = [
     "SparseParity",
     "Task",
     "ToyAddition",
+    "XorClusters",
     "train_test",
 ]

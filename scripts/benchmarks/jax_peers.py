@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.cases import takes_tokens
-from jaxgen import models, training
+from benchmarks.cases import takes_inputs
+from jaxgen import models, optimizers, training
 from jaxgen.kernel import Block, Program, capacity
 
 CHECK_STEPS = 50
@@ -48,8 +48,11 @@ def plain(experiment: Any, check: Any) -> Callable[[int], np.ndarray]:
     network: Any = models.bind(experiment.model, task)
     tokens, labels = jnp.asarray(check["tokens"]), jnp.asarray(check["labels"])
     one_hot = lambda: jnp.concatenate([jax.nn.one_hot(tokens[:, i], task.p) for i in range(2)], 1)  # noqa: E731
-    x = tokens if takes_tokens(experiment.model) else one_hot()
-    optimizer = optax.adamw(o.learning_rate, o.b1, o.b2, o.eps, weight_decay=o.weight_decay)
+    x = tokens if takes_inputs(experiment.model) else one_hot()
+    if isinstance(o, optimizers.SGD):
+        optimizer = optax.sgd(o.learning_rate)
+    else:
+        optimizer = optax.adamw(o.learning_rate, o.b1, o.b2, o.eps, weight_decay=o.weight_decay)
 
     def loss(params):
         return jnp.mean(experiment.loss(network.apply({"params": params}, x), labels))

@@ -4,12 +4,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.cases import takes_tokens
-from jaxgen import losses, models
+from benchmarks.cases import takes_inputs
+from jaxgen import losses, models, optimizers
 
 Params = dict[str, torch.Tensor]
 
@@ -24,12 +23,16 @@ class Training:
 
     def __init__(self, experiment: Any, check: Any):
         self.experiment, self.model = experiment, experiment.model
-        tokens, self.labels = torch.tensor(check["tokens"]).long(), torch.tensor(check["labels"])
+        tokens, self.labels = torch.tensor(check["tokens"]), torch.tensor(check["labels"])
+        if not tokens.is_floating_point():
+            tokens = tokens.long()
         if not self.labels.is_floating_point():
             self.labels = self.labels.long()
-        p = experiment.task.p
-        one_hot = lambda: torch.cat([F.one_hot(tokens[:, i], p) for i in range(2)], 1).float()  # noqa: E731
-        self.inputs = tokens if takes_tokens(self.model) else one_hot()
+        one_hot = lambda: torch.cat([F.one_hot(tokens[:, i], experiment.task.p) for i in range(2)], 1).float()  # noqa: E731
+        self.inputs = tokens if takes_inputs(self.model) else one_hot()
+        if isinstance(self.model, models.FixedReadoutMLP):
+            signs = 1 - 2 * (torch.arange(self.model.width) % 2)
+            self.readout = signs[:, None] / self.model.width**0.5
         names = [name for name in check if name.startswith("param/")]
         self.start = {name.removeprefix("param/"): torch.tensor(check[name]) for name in names}
 
@@ -39,6 +42,8 @@ class Training:
             return self._transformer(params, x)
         if isinstance(self.model, models.EmbeddingMLP):
             return self._embedding_mlp(params, x)
+        if isinstance(self.model, models.FixedReadoutMLP):
+            return torch.relu(x @ params["kernel"]) @ self.readout
         kernels = [params[f"Linear_{i}.kernel"] for i in range(len(params))]
         for kernel in kernels[:-1]:
             x = x @ kernel
@@ -50,14 +55,18 @@ class Training:
         z = self.outputs(params, x)
         if isinstance(self.experiment.loss, losses.MeanSquaredError):
             return F.mse_loss(z, y if y.is_floating_point() else F.one_hot(y, z.shape[-1]).to(z.dtype))
+        if isinstance(self.experiment.loss, losses.Logistic):
+            return F.softplus(-z[:, 0] * y).mean()
         if isinstance(self.experiment.loss, losses.StableMaxCrossEntropy):
             s = torch.where(z >= 0, z + 1, 1 / (1 - z.clamp(max=0)))
             return F.nll_loss(torch.log(s / s.sum(-1, keepdim=True)), y)
         return F.cross_entropy(z, y)
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
-        """AdamW."""
+        """AdamW, or plain gradient descent."""
         o = self.experiment.optimizer
+        if isinstance(o, optimizers.SGD):
+            return torch.optim.SGD(params.values(), lr=o.learning_rate)
         settings = {"lr": o.learning_rate, "betas": (o.b1, o.b2), "eps": o.eps, "weight_decay": o.weight_decay}
         return torch.optim.AdamW(params.values(), **settings)
 
@@ -121,7 +130,7 @@ def ensemble(experiment: Any, check: Any, members: int) -> Callable[[int], list[
                 parameter.grad = found[name]
             optimizer.step()
             if watched:
-                seen.append(float(np.ptp(loss.numpy()) == 0) * float(loss[0]))
+                seen.append(float(loss.max() if len(seen) % 2 else loss.min()))  # so that every member has to agree
         return seen
 
     return work

@@ -23,6 +23,12 @@ ROWS = {
         "model": models.EmbeddingMLP(width=4, embedding=2),
         "loss": losses.MeanSquaredError(),
     },
+    "xor-clusters": {
+        "task": tasks.XorClusters(train_rows=12, test_rows=8, dimension=100),
+        "model": models.FixedReadoutMLP(width=6, init_scale=0.1),
+        "loss": losses.Logistic(),
+        "optimizer": optimizers.SGD(learning_rate=1e-3),
+    },
     "quadratic": {"model": models.QuadraticMLP(width=4)},
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},

@@ -58,6 +58,29 @@ def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
     assert program.traces == 1
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_early_evaluations_add_points_and_change_nothing_else(mixed, width):
+    early = {name: run.override({"training.evaluate_early": True}) for name, run in mixed.items()}
+    late = drain(Block(Program(mixed["plain 0"], width), jax.devices()[0]), iter(mixed.items()))
+    block = Block(Program(early["plain 0"], width), jax.devices()[0])
+    found = drain(block, iter(early.items()), intervals=1)
+    for name, result in found.items():
+        np.testing.assert_array_equal(result.curves["step"][:6], [0, 1, 2, 4, 8, 10])
+        assert (result.status, result.steps) == (late[name].status, late[name].steps)
+        rest = np.r_[0, 5 : len(result.curves["step"])]
+        for probe, curve in late[name].curves.items():
+            np.testing.assert_allclose(result.curves[probe][rest], curve, rtol=1e-4, atol=1e-6)
+    assert block.useful_steps == sum(r.steps for r in found.values()) <= block.computed_steps
+
+
+def test_one_plain_run_has_the_same_early_evaluations(base):
+    run = base.override({"training.evaluate_early": True, "training.steps": 30})
+    curves = jg.train(run)
+    np.testing.assert_array_equal(curves["step"], [0, 1, 2, 4, 8, 10, 20, 30])
+    result = train_in_block(Program(run, 1), {0: run})[0]
+    np.testing.assert_allclose(curves["train/loss"], result.curves["train/loss"], rtol=1e-4)
+
+
 def test_a_chunk_ends_early_once_too_few_lanes_run(base):
     block = Block(Program(base, 3), jax.devices()[0])
     for lane, steps in enumerate((20, 50, 100)):

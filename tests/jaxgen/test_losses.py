@@ -201,3 +201,9 @@ def test_a_compiled_loss_is_absorbed_where_its_dtype_says(dtype, gap):
         labels = np.zeros(len(gaps), np.int32)
         loss = jax.jit(losses.CrossEntropy(dtype=dtype).__call__, compiler_options=compiler_options())(logits, labels)
         np.testing.assert_allclose(gaps[np.argmax(loss == 0)], gap, atol=0.07 if "16" in dtype else 0.02)
+
+
+def test_logistic_is_the_loss_of_the_margin():
+    outputs, labels = jnp.array([[0.0], [3.0], [-200.0], [-2.0]]), jnp.array([1.0, 1.0, 1.0, -1.0])
+    found = losses.Logistic()(outputs, labels)
+    np.testing.assert_allclose(found, [np.log(2), np.log1p(np.exp(-3.0)), 200.0, np.log1p(np.exp(-2.0))], rtol=1e-6)

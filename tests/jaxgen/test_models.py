@@ -181,3 +181,13 @@ def test_init_scale_zero_gives_zero_outputs(toy):
 def test_bind_keeps_what_the_user_set():
     bound = models.bind(models.MLP(vocabulary=9, outputs=8), jg.tasks.ModularAddition(p=5))
     assert (bound.vocabulary, bound.outputs) == (9, 8)
+
+
+def test_a_fixed_readout_adds_and_subtracts_hidden_units():
+    network = models.FixedReadoutMLP(width=4, init_scale=0.5)
+    x = jax.random.normal(jax.random.key(1), (5, 3))
+    params = network.init(jax.random.key(0), x)["params"]
+    assert list(params) == ["kernel"]
+    hidden = np.maximum(np.asarray(x) @ np.asarray(params["kernel"]), 0)
+    expected = (hidden[:, 0] - hidden[:, 1] + hidden[:, 2] - hidden[:, 3]) / 2
+    np.testing.assert_allclose(network.apply({"params": params}, x)[:, 0], expected, rtol=1e-5, atol=1e-6)

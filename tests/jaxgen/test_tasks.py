@@ -93,6 +93,34 @@ def test_sparse_parity_counts_the_relevant_bits():
     assert task.rows() == {"train": 250, "test": 250}
 
 
+def test_xor_clusters_have_the_inner_products_of_their_dimension():
+    task = tasks.XorClusters(train_rows=60, test_rows=40, dimension=5000, separation=30.0, flipped=0.2)
+    examples = task.examples(KEY)
+    x, y = np.asarray(examples.inputs, np.float64), np.asarray(examples.labels)
+    assert x.shape == (100, 102)
+    gram = x @ x.T
+    noise = (gram - x[:, :2] @ x[:, :2].T)[np.triu_indices(100, 1)]
+    assert abs(noise.mean()) < 5 * np.sqrt(5000 / len(noise))
+    assert noise.std() == pytest.approx(np.sqrt(4998), rel=0.05)
+    lengths = np.diag(gram)
+    assert lengths.mean() == pytest.approx(5000 + 900, rel=0.01)
+    assert lengths.std() == pytest.approx(np.sqrt(2 * 5000 + 4 * 900), rel=0.35)
+    truth = np.where(np.abs(x[:, 0]) > np.abs(x[:, 1]), 1, -1)
+    flipped, clean = (np.asarray(examples.splits[name]) for name in ("flipped", "clean"))
+    np.testing.assert_array_equal(y, np.where(flipped, -truth, truth))
+    assert (flipped ^ clean)[:60].all()
+    assert not (flipped | clean)[60:].any()
+    assert 3 <= flipped.sum() <= 24
+    assert task.correct(jax.numpy.asarray(y)[:, None], examples.labels).all()
+
+
+def test_xor_clusters_need_room_for_their_rows():
+    with pytest.raises(jg.FieldError, match="at least the number of rows"):
+        jg.Experiment(
+            tasks.XorClusters(dimension=100), jg.models.FixedReadoutMLP(), jg.losses.Logistic(), jg.optimizers.SGD()
+        )
+
+
 def test_toy_addition_is_the_papers():
     task = tasks.ToyAddition()
     assert task.rows() == {"train": 45, "test": 10}
