@@ -3,6 +3,11 @@
   python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart
   python scripts/launch_sweep.py --sweep=my_sweep.py --workdir=out/mine --dry_run
   python scripts/launch_sweep.py --recipe=quickstart --workdir=out/fine --seeds=5 --set='task.p=23,31'
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/line --budget=300 \
+      --refine=task.train_fraction,optimizer.weight_decay
+
+--refine samples two axes of the sweep, between the ends that it gives them, in rounds where runs tell most about the
+line on which half of them generalise, instead of on a grid, until --budget runs are stored or the --goal is met.
 
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
@@ -13,7 +18,9 @@ Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the i
 from absl import flags
 
 import sweeps
-from sweeps import command, engine, grammar, spec
+from jaxgen import FieldError
+from sweeps import command, engine, grammar, refine, spec
+from sweeps.scales import scale
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
@@ -21,6 +28,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", requ
 SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
 SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
+REFINE = flags.DEFINE_list("refine", [], "Two fields to sample between the ends of their axes, where it tells most.")
+BUDGET = flags.DEFINE_integer("budget", 512, "How many runs --refine trains in all.", lower_bound=1)
+GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
+ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
+KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
 MAX_COMPILES = flags.DEFINE_integer(
@@ -40,6 +52,8 @@ def main() -> None:
     sweeps.product(*axes)  # refuses an axis that is given twice
     for axis in axes:
         points = spec.replaced(points, axis)
+    if REFINE.value:
+        return refine_line(recipe, points)
     if DRY_RUN.value:
         return command.show_plan(
             *engine.foresee(recipe.base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value)
@@ -55,6 +69,51 @@ def main() -> None:
         checkpoint_seconds=CHECKPOINT.value,
     )
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
+
+
+def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
+    """Trains in rounds along the line, instead of the sweep's own points."""
+    seeds = "seed", "split_seed"
+    for path, values in points.axes.items():
+        if path not in (*REFINE.value, *seeds) and len(values) > 1:
+            raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
+    base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
+    sides = {path: side(path, points) for path in REFINE.value}
+    if DRY_RUN.value:
+        plane = refine.Plane(*sides.values())
+        spread = refine.propose([], [], [], [], plane, BUDGET.value, key=KEY.value)
+        paths = (*REFINE.value, "seed")
+        runs = spec.chain(*(sweeps.product(*map(sweeps.fixed, paths, point)) for point in spread))
+        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, name=recipe.name))
+    results = refine.refine(
+        base,
+        sides,
+        WORKDIR.value,
+        budget=BUDGET.value,
+        goal=GOAL.value,
+        key=KEY.value,
+        name=recipe.name,
+        definition=recipe.definition,
+        description=recipe.description,
+        width=WIDTH.value,
+        devices=DEVICES.value,
+        max_hours=MAX_HOURS.value,
+        max_compiles=MAX_COMPILES.value,
+        checkpoint_seconds=CHECKPOINT.value,
+    )
+    stored = command.exit_if_stopped(results)
+    print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
+
+
+def side(path: str, points: sweeps.Sweep) -> refine.Side:
+    """What --refine may sample of an axis: all between its ends, or only its values."""
+    values = points.axes.get(path)
+    if values is None:
+        raise FieldError("refine", path, f"is no axis of this sweep ({', '.join(points.axes)}): add it with --set")
+    numbers = sorted(v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool))
+    if len(numbers) < 2 or len(numbers) < len(values):
+        raise FieldError(path, values, "needs two or more numbers to sample between")
+    return numbers if ON_GRID.value else sweeps.Range(numbers[0], numbers[-1], scale(numbers) == "log")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,30 @@
-"""Draws the phase diagram of a sweep: diagram.png, diagram.svg, diagram.csv and report.html. Nothing is retrained.
+"""Draws the phase diagram of a sweep from what is stored, as often as you like. Nothing is retrained.
 
-python scripts/phase_diagram.py --workdir=out/quickstart --x=task.train_fraction --y=optimizer.weight_decay
-python scripts/phase_diagram.py --workdir=out/quickstart --threshold=.99 --gap=1000 --sustained=3
-python scripts/phase_diagram.py --workdir=out/quickstart --contour=weight_norm --levels=20,40
+  python scripts/phase_diagram.py --workdir=out/quickstart --x=task.train_fraction --y=optimizer.weight_decay
+  python scripts/phase_diagram.py --workdir=out/quickstart --threshold=.99 --gap=1000 --sustained=3
+  python scripts/phase_diagram.py --workdir=out/quickstart --labels=retention --columns=1
+  python scripts/phase_diagram.py --workdir=out/quickstart --contour=weight_norm --levels=20,40
+  python scripts/phase_diagram.py --workdir=out/quickstart --values=final/weight_norm --statistic=variance
+  python scripts/phase_diagram.py --workdir=out/mine --facet=model.width --pool=task.p
+  python scripts/phase_diagram.py --workdir=out/quickstart --watch=30      # while the sweep runs
+
+Writes to --out: diagram.png and .svg with their caption diagram.txt, diagram.csv (a row per cell, with intervals) and
+report.html, the page to explore. With --facet: panels of every value of a third field, and, if it has two values,
+comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs.
 """
 
+import json
+import time
 from pathlib import Path
 
+import pandas as pd
 from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, grammar
+from sweeps import command, grammar, labels
+from sweeps.report.page import write_page
+from sweeps.report.panels import MOST, draw_panels
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
 X = flags.DEFINE_string("x", None, "Field on the x axis; the sweep's first axis when left out.")
@@ -23,48 +36,126 @@ GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which
 SUSTAINED = flags.DEFINE_integer(
     "sustained", None, "Evaluations in a row at the threshold; 1: first crossing; 0: to the end."
 )
+LABELS = flags.DEFINE_string(
+    "labels", "four_phases", f"What runs are called: {', '.join(labels.LABELLINGS)}, or a Python file with `labelling`."
+)
 CONTOUR = flags.DEFINE_string("contour", None, "A probe (train/collapse): lines around the cells where it gets large.")
 LEVELS = flags.DEFINE_string("levels", None, "Levels of the contour; .1,.5 when left out.")
 WHERE = flags.DEFINE_multi_string("where", [], "Holds another field at one value: path=value.")
+POOL = flags.DEFINE_list("pool", [], "Fields over which cells are taken together, as if their values were seeds.")
+FACET = flags.DEFINE_string("facet", None, "A third field: a diagram for each of its values.")
+VALUES = flags.DEFINE_string("values", None, "Also map a number of the runs (final/…, steps, test_time, delay).")
+STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, variance, susceptibility, binder, count.")
+BINS = flags.DEFINE_integer(
+    "bins",
+    None,
+    "Gather runs that stand on no grid into so many cells along each axis; 16 after --refine.",
+    lower_bound=2,
+)
+COLUMNS = flags.DEFINE_integer("columns", 2, "Width of the figure in columns of a paper.", lower_bound=1, upper_bound=2)
+WATCH = flags.DEFINE_float("watch", None, "Draw again every so many seconds until all runs are stored.", lower_bound=1)
 
 
 def main() -> None:
-    results = sweeps.Results(WORKDIR.value)
+    out = Path(OUT.value or WORKDIR.value)
+    while True:
+        results = sweeps.Results(WORKDIR.value)
+        stored = len(results.table(["run_id"]))
+        if stored or WATCH.value is None:
+            out.mkdir(parents=True, exist_ok=True)
+            draw(results, out)
+        expected = results.specification.get("runs", 0)
+        if WATCH.value is None or stored >= expected:
+            return
+        print(f"{stored} of {expected} runs are stored; again in {WATCH.value:g} s (Ctrl-C ends)", flush=True)
+        time.sleep(WATCH.value)
+
+
+def draw(results: sweeps.Results, out: Path) -> None:
+    """Writes all files of the results as they are now."""
+    options = chosen()
+    x, y = axes(results, options["where"])
+    refresh = WATCH.value
+    if FACET.value:
+        tabs = results.facets(FACET.value, x, y, **options)
+        if len(tabs) <= MOST:
+            for ending in ("png", "svg"):
+                draw_panels(tabs, out / f"diagram.{ending}")
+        cells = pd.concat([d.cell_table().assign(facet=name) for name, d in tabs.items()])
+        cells.to_csv(out / "diagram.csv", index=False)
+        write_page(tabs, out / "report.html", refresh=refresh)
+        if len(tabs) == 2:
+            one, other = tabs.values()
+            one.compare(other).to_csv(out / "comparison.csv", index=False)
+            print(f"paired: {out / 'comparison.csv'}")
+    else:
+        diagram = results.phase_diagram(x, y, **options)
+        for ending in ("png", "svg"):
+            diagram.plot(out / f"diagram.{ending}", COLUMNS.value)
+        diagram.to_csv(out / "diagram.csv")
+        write_page(diagram, out / "report.html", refresh=refresh)
+        if VALUES.value:
+            diagram.value_map(VALUES.value).plot(out / "values.png", STATISTIC.value)
+            print(f"values: {out / 'values.png'}")
+        tell(diagram)
+    print(f"figure: {out / 'diagram.png'}\npage:   {out / 'report.html'}")
+
+
+def chosen() -> dict:
+    """The options of `Results.phase_diagram` that the flags ask for."""
     where = {}
     for text in WHERE.value:
         (path, values), *_ = grammar.assignment(text, "where").axes.items()
         if len(values) != 1 or path in where:
             raise FieldError(path, values, "is held at one value")
         where[path] = values[0]
-    varied = {path: values for path, values in results.specification["axes"].items() if len(values) > 1}
-    axes = [path for path in varied if path not in ("seed", "split_seed", *where)]
-    if len(axes) < 2 and None in (X.value, Y.value):
-        raise FieldError("x", X.value, f"give --x and --y: the sweep has {len(axes)} axis apart from seeds")
-    left = [path for path in axes if path not in (X.value, Y.value)]
+    labelling = LABELS.value
+    if labelling.endswith(".py"):
+        labelling = getattr(command.load_file(labelling), "labelling", None)
+        if not isinstance(labelling, labels.Labelling):
+            raise FieldError("labels", LABELS.value, "must define labelling = sweeps.Labelling(…)")
+    return {
+        "threshold": THRESHOLD.value,
+        "budget": BUDGET.value,
+        "gap": GAP.value,
+        "sustained": SUSTAINED.value,
+        "labels": labelling,
+        "where": where,
+        "pool": POOL.value,
+        "unfinished": WATCH.value is not None,
+        "bins": BINS.value or (16 if (Path(WORKDIR.value) / "refine.json").exists() and not on_grid() else None),
+        "contour": CONTOUR.value,
+        "levels": tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value else None,
+    }
+
+
+def on_grid() -> bool:
+    """Whether a refined sweep was held to the values of its axes."""
+    held = json.loads((Path(WORKDIR.value) / "refine.json").read_text())
+    return all(isinstance(side, list) for side in held["axes"].values())
+
+
+def axes(results: sweeps.Results, where: dict) -> tuple[str, str]:
+    """The fields to draw over: those asked for, then the sweep's own in their order."""
+    varied = [path for path, values in results.specification["axes"].items() if len(values) > 1]
+    free = [p for p in varied if p not in ("seed", "split_seed", FACET.value, *where, *POOL.value)]
+    if len(free) < 2 and None in (X.value, Y.value):
+        raise FieldError("x", X.value, f"give --x and --y: the sweep has {len(free)} axis apart from seeds")
+    left = [path for path in free if path not in (X.value, Y.value)]
     x = X.value or left.pop(0)
-    y = Y.value or left.pop(0)
-    diagram = results.phase_diagram(
-        x,
-        y,
-        threshold=THRESHOLD.value,
-        budget=BUDGET.value,
-        gap=GAP.value,
-        sustained=SUSTAINED.value,
-        where=where,
-        contour=CONTOUR.value,
-        levels=tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value else None,
-    )
-    out = Path(OUT.value or WORKDIR.value)
-    out.mkdir(parents=True, exist_ok=True)
-    diagram.plot(out / "diagram.png")
-    diagram.plot(out / "diagram.svg")
-    diagram.to_csv(out / "diagram.csv")
-    diagram.page(out / "report.html")
-    for phase in sweeps.Phase:
-        runs, cells = int((diagram.runs["phase"] == phase).sum()), int((diagram.majority == phase).sum())
+    return x, Y.value or left.pop(0)
+
+
+def tell(diagram: sweeps.Diagram) -> None:
+    """Prints what was found."""
+    for index, name in enumerate(diagram.labelling.names):
+        runs, cells = int((diagram.runs["label"] == index).sum()), int((diagram.majority == index).sum())
         if runs:
-            print(f"{phase.name.lower().replace('_', ' '):14} {runs:6} runs, majority of {cells} cells")
-    print(f"figure: {out / 'diagram.png'}\npage:   {out / 'report.html'}")
+            print(f"{name:17} {runs:6} runs, majority of {cells} cells")
+    if diagram.boundary is not None:
+        value, low, high = diagram.boundary.area
+        share = f"{value:.3f} of the plane, 95 % interval {low:.3f} to {high:.3f}"
+        print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {share}")
 
 
 if __name__ == "__main__":

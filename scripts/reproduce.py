@@ -61,7 +61,9 @@ def main() -> None:
     tabs = {}
     for drawing in recipe.drawings:
         panels = {
-            title: results.phase_diagram(drawing.x, drawing.y, where=where, contour=drawing.contour)
+            title: results.phase_diagram(
+                drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels
+            )
             for title, where in drawing.panels.items()
         }
         for ending in ("png", "svg"):

@@ -1,26 +1,35 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
+from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Effect, Evidence, Verdict, judge
 from sweeps.diagram import Diagram
 from sweeps.engine import Options, run
+from sweeps.labels import Label, Labelling, Observed, register
 from sweeps.phases import Definition, Phase
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.results import Results
 from sweeps.spec import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
+from sweeps.values import ValueMap
 
 __all__ = [
+    "Boundary",
     "Claim",
     "Definition",
     "Diagram",
     "Drawing",
     "Effect",
     "Evidence",
+    "Label",
+    "Labelling",
+    "Observed",
     "Options",
     "Phase",
+    "Range",
     "Recipe",
     "Results",
     "Scale",
     "Sweep",
+    "ValueMap",
     "Verdict",
     "chain",
     "fixed",
@@ -28,6 +37,7 @@ __all__ = [
     "linspace",
     "logspace",
     "product",
+    "register",
     "run",
     "seeds",
     "sweep",

@@ -3,6 +3,7 @@
 One file per block, replaced atomically: the device state of its lanes as raw bytes, and the curves so far.
 """
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -24,7 +25,7 @@ def save(path: Path, block: Block, program: str) -> None:
         arrays[f"carry/{i}"] = np.frombuffer(np.asarray(leaf).tobytes(), np.uint8)
     header: dict[str, Any] = {"program": program, "lanes": []}
     for index, lane in enumerate(lanes):
-        header["lanes"].append(None if lane is None else {"run_id": lane.run_id, "step": lane.step})
+        header["lanes"].append(None if lane is None else _described(lane))
         if lane is not None and lane.pieces:
             for name in lane.pieces[0]:
                 arrays[f"curve/{index}/{name}"] = np.concatenate([p[name] for p in lane.pieces])
@@ -38,6 +39,20 @@ def save(path: Path, block: Block, program: str) -> None:
     write_atomically(path, write)
 
 
+def _described(lane: Any) -> dict[str, Any]:
+    return {"run_id": lane.run_id, "step": lane.step, "fields": lane.experiment.flat()}
+
+
+def running(folder: Path) -> list[dict[str, Any]]:
+    """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        unreadable = contextlib.suppress(OSError, ValueError, KeyError, BadZipFile, EOFError)
+        with unreadable, np.load(path, allow_pickle=False) as file:
+            found += [lane for lane in json.loads(file["header"].tobytes())["lanes"] if lane is not None]
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Saved:
     """A block as it was saved.
@@ -45,7 +60,7 @@ class Saved:
     Attributes:
       path: its file.
       program: what trains it.
-      lanes: the run of each lane, {"run_id", "step"}, or None.
+      lanes: the run of each lane, {"run_id", "step", "fields"}, or None.
       arrays: device state and curves.
     """
 

@@ -92,11 +92,16 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
     results = engine.run(recipe.base, points, workdir, **named, **options)
+    return results, exit_if_stopped(results)
+
+
+def exit_if_stopped(results: Results) -> int:
+    """How many runs are stored; ends the program with exit code 75 where others of the sweep are not."""
     stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
     if stored < wanted:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(STOPPED)
-    return results, stored
+    return stored
 
 
 def show_plan(plan: Plan, prediction: Prediction) -> None:

@@ -2,23 +2,20 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from jaxgen import FieldError
-from jaxgen.component import unknown
-from sweeps import phases
-from sweeps.phases import Definition, Phase
+from sweeps import phases, statistics
+from sweeps.boundary import Boundary, fit
+from sweeps.labels import Labelling
+from sweeps.phases import Definition
 from sweeps.results import Results
-from sweeps.statistics import censored_median, wilson
-
-SEEDS = ("seed", "split_seed")
-ACCURACIES = ("train/accuracy", "test/accuracy")
-LEVELS = (0.1, 0.5)
+from sweeps.scales import scale
+from sweeps.values import ValueMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +49,20 @@ class Diagram:
     Attributes:
       x, y: dotted paths of the axes.
       x_values, y_values: their values, ascending; numbers, or texts for structure.
-      definition: thresholds, budget and gap that the phases follow.
-      runs: the table of the runs drawn, with columns `phase`, `train_time`, `test_time`, `cell` (index into the
-        flattened cells).
+      definition: threshold, budget and gap that times and labels follow.
+      labelling: what runs are called.
+      runs: the table of the runs drawn, with columns `label` (index into the labelling's labels), `train_time` and
+        `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it is not known more
+        precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up to which the run
+        is known), `cell` (index into the flattened cells).
       curves: "step" and the accuracies, (runs, evaluations), in the order of `runs`.
-      counts: (y, x, len(Phase)) runs of each phase.
+      counts: (y, x, labels) runs of each label.
       source: the results it was made of.
+      held: values that other fields were held at.
+      pooled: fields whose values were taken together.
       contour: lines over the cells, or None.
+      bins: into how many cells the values of both axes were gathered, or None.
+      pending, running: cells that wait for runs, and that have runs in training; None where that was not asked.
     """
 
     x: str
@@ -66,59 +70,113 @@ class Diagram:
     x_values: list
     y_values: list
     definition: Definition
+    labelling: Labelling
     runs: pd.DataFrame
     curves: dict[str, np.ndarray]
     counts: np.ndarray
     source: Results
+    held: dict[str, Any]
+    pooled: tuple[str, ...] = ()
     contour: Contour | None = None
+    bins: int | None = None
+    pending: np.ndarray | None = None
+    running: np.ndarray | None = None
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:
         """Runs in each cell."""
         return self.counts.sum(-1)
 
+    @property
+    def sampled(self) -> str:
+        """What differs between the runs of a cell: the sampling unit that intervals are over."""
+        one = lambda name: self.runs[name].nunique() == 1  # noqa: E731
+        if one("split_seed") and self.runs["split_seed"].iloc[0] >= 0:
+            return "one train split, initialisation varies"
+        if one("seed") and not one("split_seed"):
+            return "one initialisation, train split varies"
+        return "one seed" if one("seed") and one("split_seed") else "train split and initialisation vary"
+
     @functools.cached_property
     def majority(self) -> np.ndarray:
-        """The most frequent phase of each cell (of equals the first in `Phase`); -1 where there are no runs."""
+        """The most frequent label of each cell (of equals the first); -1 where there are no runs."""
         return np.where(self.seeds > 0, self.counts.argmax(-1), -1)
 
     @functools.cached_property
     def agreement(self) -> np.ndarray:
-        """Share of a cell's runs that are in its majority phase; NaN where there are no runs."""
+        """Share of a cell's runs that have its majority label; NaN where there are no runs."""
         with np.errstate(invalid="ignore"):
             return self.counts.max(-1) / self.seeds
 
     @functools.cached_property
-    def generalised(self) -> np.ndarray:
-        """Share of a cell's runs that reached the threshold on train and test; NaN where there are no runs."""
+    def margin(self) -> np.ndarray:
+        """How far the majority's share is above the second label's; 0 is a tie, NaN where there are no runs."""
+        second = np.partition(self.counts, -2, axis=-1)[..., -2] if self.counts.shape[-1] > 1 else 0
         with np.errstate(invalid="ignore"):
-            return self._generalised_count() / self.seeds
+            return (self.counts.max(-1) - second) / self.seeds
+
+    @functools.cached_property
+    def event_count(self) -> np.ndarray:
+        """Runs whose label is in the labelling's event (for the four phases: that generalised)."""
+        return self.counts[..., self.labelling.indices(self.labelling.event)].sum(-1)
+
+    @functools.cached_property
+    def probability(self) -> np.ndarray:
+        """P(event): its share of a cell's runs; NaN where there are no runs."""
+        with np.errstate(invalid="ignore"):
+            return self.event_count / self.seeds
+
+    def probability_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Wilson's score interval of `probability` (Wilson 1927), low and high."""
+        return statistics.wilson(self.event_count, self.seeds, confidence)
 
     @functools.cached_property
     def test_accuracy(self) -> np.ndarray:
         """Mean over a cell's runs of the test accuracy at their last evaluation up to the budget; NaN without runs."""
-        last = _within(self.curves, self.definition.budget, "test/accuracy")[1]
-        return _cell_means(last, self.runs["cell"].to_numpy(), self.seeds.shape)
-
-    def generalised_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Wilson's score interval of `generalised` (Wilson 1927), low and high."""
-        low, high = np.full(self.seeds.shape, np.nan), np.full(self.seeds.shape, np.nan)
-        count = self._generalised_count()
-        for cell in np.argwhere(self.seeds > 0):
-            i = tuple(cell)
-            low[i], high[i] = wilson(int(count[i]), int(self.seeds[i]), confidence)
-        return low, high
+        last = phases.within(self.curves, self.definition.budget, "test/accuracy")[1]
+        return cell_means(last, self.runs["cell"].to_numpy(), self.seeds.shape)
 
     @functools.cached_property
+    def _median(self) -> list[np.ndarray]:
+        found = statistics.grouped_median(self.runs["cell"].to_numpy(), self.seeds.size, *self.times())
+        return [values.reshape(self.seeds.shape) for values in found]
+
+    @property
     def median_time(self) -> np.ndarray:
-        """Kaplan–Meier median of the step at which test accuracy reaches the threshold; inf where half never did."""
-        median = np.full(self.seeds.shape, np.nan)
-        limit = self.definition.budget
-        for cell, group in self.runs.groupby("cell", sort=False):
-            reached = group["test_time"].to_numpy() <= limit
-            ended = np.where(reached, group["test_time"], np.minimum(group["steps"], limit))
-            median.ravel()[cell] = censored_median(ended, reached)
-        return median
+        """Kaplan–Meier median of the step at which test accuracy reaches the threshold; inf where half never did.
+
+        Runs that were watched for less than the budget are censored where observation ended; runs that diverged or
+        froze before count as never reaching it. NaN where there are no runs.
+        """
+        return self._median[0]
+
+    def median_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high; inf: not reached."""
+        return self._median[1], self._median[2]
+
+    @functools.cached_property
+    def resolution(self) -> np.ndarray:
+        """Steps between the evaluation that gives `median_time` and the one before: no time is known more precisely."""
+        cells, time = self.runs["cell"].to_numpy(), self.runs["test_time"].to_numpy()
+        width = np.full(self.seeds.size, np.nan)
+        here = np.isfinite(time) & (time == self.median_time.ravel()[cells])
+        np.fmax.at(width, cells[here], (time - self.runs["test_after"].to_numpy())[here])
+        return width.reshape(self.seeds.shape)
+
+    @functools.cached_property
+    def restricted_mean(self) -> np.ndarray:
+        """Mean of min(T, budget) over seeds, T the step at which test accuracy reaches the threshold (Kaplan–Meier)."""
+        cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
+        found = statistics.grouped_restricted_mean(cells, self.seeds.size, *self.times(), budget)
+        return np.asarray(found).reshape(self.seeds.shape)
+
+    def times(self) -> tuple[np.ndarray, np.ndarray]:
+        """When each run reached the threshold on test, or until when it is known not to; and whether it did."""
+        budget, time = self.definition.budget, self.runs["test_time"].to_numpy()
+        reached = time <= budget
+        never = (self.runs["status"] == "diverged").to_numpy()
+        seen = np.minimum(np.where(never, budget, np.maximum(self.runs["until"].to_numpy(), 0)), budget)
+        return np.where(reached, time, seen), reached
 
     @functools.cached_property
     def observed(self) -> np.ndarray:
@@ -129,21 +187,54 @@ class Diagram:
         np.minimum.at(ended, self.runs["cell"].to_numpy()[late], self.runs["steps"].to_numpy()[late])
         return ended.reshape(self.seeds.shape)
 
+    @functools.cached_property
+    def boundary(self) -> Boundary | None:
+        """Where P(event | x, y) = 1/2, fitted on all runs but undecided ones, with its band; see `sweeps.boundary`.
+
+        None where an axis is of texts, or has fewer than three values.
+        """
+        kinds = [scale(values) for values in (self.x_values, self.y_values)]
+        if "categorical" in kinds or min(len(self.x_values), len(self.y_values)) < 3:
+            return None
+        known = ~self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
+        if not known.any():
+            return None
+        event = self.runs["label"].isin(self.labelling.indices(self.labelling.event)).to_numpy()[known]
+        x, y = (self.runs[path].to_numpy(float)[known] for path in (self.x, self.y))
+        return fit(x, y, event, self.runs["seed"].to_numpy()[known], kinds[0], kinds[1])
+
+    def value_map(self, name: str, size: float = 1) -> ValueMap:
+        """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""
+        return ValueMap.of(self.x, self.y, self.x_values, self.y_values, self.runs, name, self.source, size)
+
+    def compare(self, other: "Diagram") -> pd.DataFrame:
+        """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""
+        from sweeps import compare  # compares diagrams
+
+        return compare.compare(self, other)
+
     def cell_table(self) -> pd.DataFrame:
-        """A row per cell: axes, seeds, counts of each phase, majority, agreement, P(generalised), median time."""
-        low, high = self.generalised_interval()
+        """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval."""
+        p_low, p_high = self.probability_interval()
+        time_low, time_high = self.median_interval()
+        names = [name.replace(" ", "_") for name in self.labelling.names]
         yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
         columns: dict[str, Any] = {
             self.x: np.array(self.x_values, object)[xx.ravel()],
             self.y: np.array(self.y_values, object)[yy.ravel()],
             "seeds": self.seeds.ravel(),
-            **{phase.name.lower(): self.counts[..., phase].ravel() for phase in Phase},
-            "majority": [Phase(m).name.lower() if m >= 0 else "" for m in self.majority.ravel()],
+            **{name: self.counts[..., index].ravel() for index, name in enumerate(names)},
+            "majority": [names[m] if m >= 0 else "" for m in self.majority.ravel()],
             "agreement": self.agreement.ravel(),
-            "p_generalised": self.generalised.ravel(),
-            "p_low": low.ravel(),
-            "p_high": high.ravel(),
+            "margin": self.margin.ravel(),
+            "p": self.probability.ravel(),
+            "p_low": p_low.ravel(),
+            "p_high": p_high.ravel(),
             "median_test_time": self.median_time.ravel(),
+            "median_low": time_low.ravel(),
+            "median_high": time_high.ravel(),
+            "resolution": self.resolution.ravel(),
+            "restricted_mean": self.restricted_mean.ravel(),
             "observed_to": self.observed.ravel(),
             "test_accuracy": self.test_accuracy.ravel(),
         }
@@ -151,15 +242,25 @@ class Diagram:
             columns[f"largest {self.contour.probe}"] = self.contour.values.ravel()
         return pd.DataFrame(columns)
 
+    def to_xarray(self) -> xr.Dataset:
+        """`cell_table` as a dataset over the two axes, which are its dimensions (their last words) and coordinates."""
+        names = [path.rpartition(".")[2] for path in (self.y, self.x)]
+        names = [self.y, self.x] if names[0] == names[1] else names
+        table = self.cell_table().drop(columns=[self.x, self.y])
+        data = {name: (names, table[name].to_numpy().reshape(self.seeds.shape)) for name in table}
+        coordinates = dict(zip(names, (self.y_values, self.x_values)))
+        held = {path: value for path, value in self.held.items() if value is not None}
+        return xr.Dataset(data, coordinates, {"definition": str(self.definition), **held})
+
     def to_csv(self, path: str | Path) -> None:
         """Writes `cell_table`; a median that was not reached is written as `inf`."""
         self.cell_table().to_csv(path, index=False)
 
-    def plot(self, path: str | Path) -> None:
-        """Writes the figure as PNG, SVG or PDF, by the path's ending."""
+    def plot(self, path: str | Path, columns: int = 2) -> None:
+        """Writes the figure over one or two columns as PNG, SVG or PDF, by the path's ending; its caption as `.txt`."""
         from sweeps.report.figure import draw  # matplotlib is slow to import
 
-        draw(self, path)
+        draw(self, path, columns)
 
     def page(self, path: str | Path) -> None:
         """Writes the interactive page: one HTML file that needs no network."""
@@ -167,117 +268,11 @@ class Diagram:
 
         write_page(self, path)
 
-    def _generalised_count(self) -> np.ndarray:
-        return self.counts[..., Phase.COMPREHENSION] + self.counts[..., Phase.GROKKING]
 
-
-def make_diagram(
-    results: Results,
-    x: str,
-    y: str,
-    definition: Definition,
-    where: dict[str, Any],
-    contour: str | None = None,
-    levels: tuple[float, ...] = LEVELS,
-) -> Diagram:
-    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
-    runs = results.runs
-    results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
-    if not len(runs):
-        raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
-    fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
-    x, y = (f"{path}.type" if f"{path}.type" in fields else path for path in (x, y))  # a whole component as an axis
-    for path in (x, y, *where):
-        if path not in fields:
-            raise unknown(path, fields)
-    if x == y:
-        raise FieldError("y", y, "must be another axis than x")
-    keep = np.ones(len(runs), bool)
-    for path, value in where.items():
-        keep &= _held(runs[path], value)
-        if not keep.any():
-            raise FieldError(path, value, f"no run has it; there are {_listed(runs[path], 60)}")
-    extra = [contour] if contour else []
-    curves = {name: values[keep] for name, values in results.curves(*ACCURACIES, *extra).items()}
-    runs = runs[keep].reset_index(drop=True)
-    for path in fields:
-        if path in (x, y, *SEEDS) or runs[path].nunique(dropna=False) == 1:
-            continue
-        by_type = [axis for axis in (x, y) if axis.endswith(".type") and path.startswith(axis.removesuffix("type"))]
-        if not by_type or runs.groupby(by_type)[path].nunique(dropna=False).max() > 1:
-            why = f"differs between runs: hold it at one value with where ({path}=…)"
-            raise FieldError(path, _listed(runs[path]), why)
-
-    train, test = (
-        phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
-    )
-    untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
-    observed = np.where(untested, -1, runs["steps"].to_numpy())
-    label = phases.phases(train, test, observed, (runs["status"] == "diverged").to_numpy(), definition)
-    (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
-    counts = np.zeros((len(y_values), len(x_values), len(Phase)), int)
-    np.add.at(counts, (rows, columns, label), 1)
-    cells = rows * len(x_values) + columns
-    runs = runs.assign(phase=label, train_time=train, test_time=test, cell=cells)
-    lines = None
-    if contour:
-        for level in levels:
-            if isinstance(level, bool) or not isinstance(level, (int, float)) or not np.isfinite(level):
-                raise FieldError("levels", level, "must be numbers")
-        largest = _within(curves, definition.budget, contour)[0]
-        lines = Contour(contour, tuple(sorted(levels)), _cell_means(largest, cells, counts.shape[:2]))
-    return Diagram(x, y, x_values, y_values, definition, runs, curves, counts, results, lines)
-
-
-def _within(curves: dict[str, np.ndarray], budget: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The largest and the last value of each run's curve up to the budget."""
-    seen = (curves["step"] <= budget) & np.isfinite(curves[name])
-    largest = np.max(curves[name], axis=1, where=seen, initial=-np.inf)
-    last = curves[name].shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
-    ever = seen.any(axis=1)
-    at_last = np.take_along_axis(curves[name], last[:, None], 1)[:, 0]
-    return np.where(ever, largest, np.nan), np.where(ever, at_last, np.nan)
-
-
-def _cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Mean over each cell's runs, (y, x); runs without a value are left out."""
     known = np.isfinite(of_runs)
     count = np.bincount(cells[known], minlength=shape[0] * shape[1])
     total = np.bincount(cells[known], of_runs[known], minlength=shape[0] * shape[1])
     with np.errstate(invalid="ignore"):
         return (total / count).reshape(shape)
-
-
-def _held(column: pd.Series, value: Any) -> np.ndarray:
-    """Which runs have a value; a number that nobody has exactly stands for the only one within a percent of it."""
-    if value is None:
-        return column.isna().to_numpy()
-    if isinstance(value, tuple):
-        value = json.dumps(value)
-    exact = (column == value).to_numpy()
-    if exact.any() or isinstance(value, (str, bool)) or not pd.api.types.is_numeric_dtype(column):
-        return exact
-    near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
-    return (column == near[0]).to_numpy() if len(near) == 1 else exact
-
-
-def _places(column: pd.Series) -> tuple[list, np.ndarray]:
-    """The values of an axis, ascending (None as a text after the others), and where each run stands among them."""
-    values = sorted(column.dropna().unique())
-    places = pd.Index(values).get_indexer(column)
-    names = [v.item() if hasattr(v, "item") else v for v in values]
-    if column.isna().any():
-        names = [*map(value_name, names), "None"]
-        places = np.where(column.isna(), len(values), places)
-    return names, places
-
-
-def _listed(values: pd.Series, most: int = 6) -> str:
-    found = sorted(values.dropna().unique())
-    texts = [value_name(v) for v in found] + ["None"] * bool(values.isna().any())
-    return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")
-
-
-def value_name(value: Any) -> str:
-    """A value on an axis of texts."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -30,7 +30,10 @@ from sweeps.workdir import check_same, environment, finish_launch, locked, write
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
+KEPT = 64  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
+
+_PROGRAMS: dict[str, Program] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +209,7 @@ class _Engine:
         width, intervals = self.options.width, 16
         if width is None:
             width, intervals = self.profile.choose(group.template, self.devices)
-        program, name = Program(group.template, width), program_name(group.template, width)
+        program, name = _program(group.template, width)
         saved = [s for s in self.saved if s.program == name]
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
@@ -280,7 +283,7 @@ class _Engine:
         work.returned.extend(work.resumed.items())
         work.saved.clear()
         work.resumed.clear()
-        work.program, work.name = Program(work.template, width), program_name(work.template, width)
+        work.program, work.name = _program(work.template, width)
         if self.options.width is None:
             self.profile.narrow(work.template, self.devices[0], width)
         self.progress.note(f"{2 * width} lanes of a block do not fit into memory: going on with {width}")
@@ -313,6 +316,16 @@ class _Engine:
             self.progress.finished(result.steps, result.experiment.training.steps)
         self.useful += block.useful_steps - useful
         self.computed += block.computed_steps - computed
+
+
+def _program(template: Experiment, width: int) -> tuple[Program, str]:
+    """The program that trains such runs, and its name; one that this process has made before is not traced again."""
+    name = program_name(template, width)
+    if name not in _PROGRAMS:
+        if len(_PROGRAMS) >= KEPT:
+            _PROGRAMS.pop(next(iter(_PROGRAMS)))
+        _PROGRAMS[name] = Program(template, width)
+    return _PROGRAMS[name], name
 
 
 def program_name(experiment: Experiment, width: int) -> str:

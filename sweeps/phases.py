@@ -96,6 +96,25 @@ def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: in
     return np.where(holds.any(axis=1), at, np.inf)
 
 
+def before(steps: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The last evaluation before each run's time, (runs,); -1 where it is the first one, NaN where time is inf.
+
+    A threshold that is first seen at step t was reached after `before` and by t: no time is known more precisely.
+    """
+    earlier = np.max(steps, axis=1, where=steps < times[:, None], initial=-1)
+    return np.where(np.isfinite(times), earlier, np.nan)
+
+
+def within(curves: dict[str, np.ndarray], budget: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The largest and the last value of each run's curve up to the budget; NaN where there is none."""
+    seen = (curves["step"] <= budget) & np.isfinite(curves[name])
+    largest = np.max(curves[name], axis=1, where=seen, initial=-np.inf)
+    last = curves[name].shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
+    ever = seen.any(axis=1)
+    at_last = np.take_along_axis(curves[name], last[:, None], 1)[:, 0]
+    return np.where(ever, largest, np.nan), np.where(ever, at_last, np.nan)
+
+
 def phases(
     train: np.ndarray, test: np.ndarray, observed: np.ndarray, diverged: np.ndarray, d: Definition
 ) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What a sweep has found so far: a table of runs, their curves, and the pictures that are queries over them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.component import unknown
 from sweeps import phases, store
+from sweeps.labels import Labelling, find
 from sweeps.workdir import read_specification
 
 HIDDEN = ("experiment", "provenance", "checksum")
@@ -86,7 +88,11 @@ class Results:
         budget=None,
         gap=None,
         sustained=None,
+        labels: str | Labelling = "four_phases",
         where: dict[str, Any] | None = None,
+        pool: Sequence[str] = (),
+        unfinished: bool = False,
+        bins: int | None = None,
         contour: str | None = None,
         levels: tuple[float, ...] | None = None,
     ) -> Any:
@@ -95,7 +101,12 @@ class Results:
         Args:
           x, y: dotted paths of the axes.
           threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out.
+          labels: what runs are called: a name in `sweeps.labels.LABELLINGS`, or a `Labelling`.
           where: values that other fields are held at.
+          pool: fields over whose values cells are taken together, as if they were seeds.
+          unfinished: also show the cells of the sweep that have no runs yet, and mark those that wait or train.
+          bins: gather the values of both axes into so many cells, from their least to their greatest, for runs that
+            stand on no grid.
           contour: a probe; lines are drawn around the cells where its largest value, averaged over seeds, reaches
             `levels`.
           levels: of the contour; .1 and .5 when left out.
@@ -103,10 +114,43 @@ class Results:
         Raises:
           FieldError: a path is unknown, or fields other than x, y and the seeds differ between runs.
         """
-        from sweeps import diagram  # diagrams are made of results
+        from sweeps import gather  # diagrams are made of results
 
-        definition = self.definition(threshold, budget, gap, sustained)
-        return diagram.make_diagram(self, x, y, definition, where or {}, contour, levels or diagram.LEVELS)
+        definition, labelling = self.definition(threshold, budget, gap, sustained), find(labels)
+        lines = contour, levels or gather.LEVELS
+        drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins)
+        return gather.with_unfinished(drawn) if unfinished else drawn
+
+    def value_map(
+        self,
+        x: str,
+        y: str,
+        name: str,
+        *,
+        where: dict[str, Any] | None = None,
+        pool: Sequence[str] = (),
+        size: float = 1,
+    ) -> Any:
+        """A number of the runs over two fields (a `sweeps.ValueMap`): its statistics over the seeds of each cell.
+
+        Args:
+          x, y: dotted paths of the axes.
+          name: a column of `runs`, e.g. "final/weight_norm" or "steps".
+          where, pool: as in `phase_diagram`.
+          size: of the system, n in the susceptibility n (⟨m²⟩ - ⟨m⟩²).
+
+        Raises:
+          FieldError: a name is unknown, or other fields differ between runs.
+        """
+        from sweeps import gather
+
+        return gather.make_value_map(self, x, y, name, where or {}, pool, size)
+
+    def facets(self, by: str, x: str, y: str, *, where: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """A phase diagram for each value of the field `by`, as a dict by "field = value"; see `phase_diagram`."""
+        from sweeps import gather
+
+        return gather.make_facets(self, by, x, y, where or {}, **options)
 
     def to_xarray(self) -> xr.Dataset:
         """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`."""

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from sweeps.report.figure import save
+from sweeps.report.drawing import save
+from sweeps.report.style import log_ticks
 
 LOOKS = {
     "ours": ("#14568c", "o"),
@@ -39,6 +41,10 @@ def _figure(case: str, measured: dict[str, Any]) -> Figure:
             above = [max(points[n]) - m for m, n in zip(middle, lanes)]
             look = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1, "capsize": 2}
             axes.errorbar(lanes, middle, [below, above], label=name, **look)
+    for axis in (axes.xaxis, axes.yaxis):
+        ticks = log_ticks(*axis.get_view_interval(), 8)
+        axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
+        axis.set_minor_locator(NullLocator())
     axes.grid(which="major", color="#dddddd", linewidth=0.5)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

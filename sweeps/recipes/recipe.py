@@ -8,6 +8,7 @@ from typing import Any
 from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS, unknown
 from sweeps.claims import Claim
+from sweeps.labels import Labelling, find
 from sweeps.spec import Sweep
 
 
@@ -20,6 +21,7 @@ class Drawing:
       x, y: dotted paths of the axes.
       panels: for each panel, by its title, the values that other fields are held at.
       contour: a probe whose contour is drawn over the cells, see `Results.phase_diagram`.
+      labels: what runs are called, see there.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Drawing:
     y: str
     panels: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"": {}})
     contour: str | None = None
+    labels: str | Labelling = "four_phases"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Recipe:
             for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:
                     raise unknown(path, known)
+            find(drawing.labels)
             if drawing.x == drawing.y:
                 raise FieldError(f"drawings.{drawing.name}.y", drawing.y, "must be another axis than x")
 

@@ -1,30 +1,12 @@
-"""What the figure and the page share: colours, names, and how values are laid out along an axis."""
+"""What the figure and the page share: colours, and how names and values are printed."""
 
 from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 
-from sweeps.phases import Phase
+from sweeps import scales
 
-# Okabe–Ito hues, moved apart in lightness so that the phases also differ in grey.
-COLOURS = {
-    Phase.COMPREHENSION: "#14568c",
-    Phase.GROKKING: "#f2ca52",
-    Phase.MEMORISATION: "#cf5a1c",
-    Phase.CONFUSION: "#aeb8c2",
-    Phase.TEST_FIRST: "#c07fb0",
-    Phase.DIVERGED: "#1b1b1e",
-    Phase.UNDECIDED: "#eae7df",
-}
-# The same hues, dark enough for a thin line on white.
-INKS = COLOURS | {
-    Phase.GROKKING: "#b8860b",
-    Phase.MEMORISATION: "#b8450c",
-    Phase.CONFUSION: "#66727e",
-    Phase.TEST_FIRST: "#9a4f88",
-    Phase.UNDECIDED: "#8d8672",
-}
-NAMES = {phase: phase.name.lower().replace("_", " ") for phase in Phase}
 NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
 EMPTY_LINES = "#c9c9c9"
 CHOSEN = "#e6007e"  # neither a phase nor a contour
@@ -65,52 +47,9 @@ def value_text(value: Any, digits: int = 4) -> str:
     return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
-def scale(values: list) -> str:
-    """How an axis runs: "linear", "log", or "categorical" (cells of one size, each under its value).
-
-    Numbers above 0 whose ratios are nearer to constant than their differences are logarithmic. Texts, truth values and
-    a single value are categorical; so are numbers with a 0 that stands beside a logarithmic sweep.
-
-    >>> scale([0.01, 0.1, 1.0]), scale([0.2, 0.4, 0.6]), scale([0.0, 0.01, 0.1, 1.0]), scale(["MLP", "Transformer"])
-    ('log', 'linear', 'categorical', 'categorical')
-    """
-    if len(values) < 2 or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
-        return "categorical"
-    numbers = np.asarray(values, float)
-    if not np.isfinite(numbers).all():
-        return "categorical"
-    gaps = np.diff(numbers)
-    if numbers[0] == 0 and len(numbers) > 2 and scale(values[1:]) == "log":
-        return "categorical"
-    if numbers[0] <= 0:
-        return "linear"
-    if len(numbers) == 2:
-        return "log" if numbers[1] >= 10 * numbers[0] else "linear"
-    ratios = np.diff(np.log(numbers))
-    return "log" if np.std(ratios) / np.mean(ratios) < np.std(gaps) / np.mean(gaps) else "linear"
-
-
-def positions(values: list, kind: str) -> np.ndarray:
-    """Where the values stand on an axis of this `scale`: themselves, or 0, 1, 2 … on a categorical one."""
-    return np.arange(len(values), dtype=float) if kind == "categorical" else np.asarray(values, float)
-
-
-def edges(values: list, kind: str) -> np.ndarray:
-    """The borders of the cells: half way to the neighbours (in the logarithm on a log axis), one more than values.
-
-    >>> edges([1, 2, 3], "linear").tolist(), edges(["a", "b"], "categorical").tolist()
-    ([0.5, 1.5, 2.5, 3.5], [-0.5, 0.5, 1.5])
-    """
-    at = positions(values, kind)
-    at = np.log(at) if kind == "log" else at
-    steps = np.diff(at) if len(at) > 1 else np.ones(1)
-    borders = np.concatenate([[at[0] - steps[0] / 2], at[:-1] + np.diff(at) / 2, [at[-1] + steps[-1] / 2]])
-    return np.exp(borders) if kind == "log" else borders
-
-
 def all_edges(diagram: Any) -> list[np.ndarray]:
     """The borders of a diagram's cells along x and along y."""
-    return [edges(values, scale(values)) for values in (diagram.x_values, diagram.y_values)]
+    return [scales.edges(values, scales.scale(values)) for values in (diagram.x_values, diagram.y_values)]
 
 
 def ticks(values: list, most: int) -> list[tuple[float, str]]:
@@ -119,11 +58,11 @@ def ticks(values: list, most: int) -> list[tuple[float, str]]:
     >>> ticks([0.01, 0.1, 1.0, 10.0, 100.0], 6), ticks(["MLP", "CNN"], 6)
     ([(0.01, '0.01'), (0.1, '0.1'), (1.0, '1'), (10.0, '10'), (100.0, '100')], [(0.0, 'MLP'), (1.0, 'CNN')])
     """
-    kind = scale(values)
-    at = positions(values, kind).tolist()
+    kind = scales.scale(values)
+    at = scales.positions(values, kind).tolist()
     if kind == "categorical" or len(values) < most:
         return [(at[i], value_text(values[i], 3)) for i in range(0, len(at), -(-len(at) // 12))]
-    borders = edges(values, kind)
+    borders = scales.edges(values, kind)
     return (log_ticks if kind == "log" else _linear_ticks)(borders[0], borders[-1], most)
 
 
@@ -159,22 +98,61 @@ def inner(low: np.ndarray, high: np.ndarray, share: np.ndarray, kind: str) -> tu
     return middle - half, middle + half
 
 
+def map_name(diagram: Any) -> str:
+    """What the map of labels is called."""
+    return "Phase" if diagram.labelling.name == "four_phases" else diagram.labelling.name.replace("_", " ").capitalize()
+
+
+def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles over runs of curves (runs, evaluations), at the steps where more than half of the runs are observed.
+
+    Returns:
+      The steps, ascending, and (levels, steps) values.
+    """
+    at, place = np.unique(steps, return_inverse=True)
+    lined = np.full((len(steps), len(at)), np.nan)
+    lined[np.arange(len(steps))[:, None], place.reshape(steps.shape)] = values
+    seen = np.isfinite(at) & (2 * np.isfinite(lined).sum(0) > len(steps))
+    return at[seen], np.nanquantile(lined[:, seen], levels, axis=0)
+
+
+def boundary_text(diagram: Any) -> str:
+    """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
+    value, low, high = diagram.boundary.area
+    share = f"{value:.2f} [{low:.2f}, {high:.2f}] of the plane"
+    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share}"
+
+
+def boundary_lines(boundary: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The lines of P = 1/2, and the edges of the band in which it lies; each (points, 2) in axis coordinates."""
+    middle, low, high = (
+        list[Any](contour_generator(boundary.x_grid, boundary.y_grid, p).lines(0.5))
+        for p in (boundary.p, boundary.low, boundary.high)
+    )
+    return middle, low + high
+
+
 def runner_up(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For cells (…, phases): the second most frequent phase and its share of the runs, 0 where seeds agree."""
+    """For cells (…, labels): the second most frequent label and its share of the runs, 0 where seeds agree."""
     rest = counts.copy()
     np.put_along_axis(rest, counts.argmax(-1)[..., None], 0, -1)
     return rest.argmax(-1), rest.max(-1) / np.maximum(counts.sum(-1), 1)
 
 
-def example_cells(counts: np.ndarray) -> dict[Phase, int]:
-    """For each phase present the (flat) index of the cell with its largest share of runs, of equals the middle one."""
+def present(diagrams: list) -> list[int]:
+    """Which labels any of these diagrams has runs of."""
+    runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
+    return np.flatnonzero(runs).tolist()
+
+
+def example_cells(counts: np.ndarray) -> dict[int, int]:
+    """For each label present the (flat) index of the cell with its largest share of runs, of equals the middle one."""
     counts = counts.reshape(-1, counts.shape[-1])
     share = counts / np.maximum(counts.sum(-1, keepdims=True), 1)
     found = {}
-    for phase in Phase:
-        if counts[:, phase].any():
-            best = np.flatnonzero(share[:, phase] == share[:, phase].max())
-            found[phase] = int(best[len(best) // 2])
+    for label in np.flatnonzero(counts.any(0)).tolist():
+        best = np.flatnonzero(share[:, label] == share[:, label].max())
+        found[label] = int(best[len(best) // 2])
     return found
 
 

@@ -18,19 +18,32 @@ def benchmark(*arguments):
 
 def test_every_kind_of_figure_is_measured_and_written(tmp_path):
     numbers, picture = tmp_path / "numbers.json", tmp_path / "lanes.svg"
-    short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,wide,jax,matrix"]
-    cases = "--cases=quadratic-31,mixed-lengths"
+    short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,jax,matrix"]
+    cases = "--cases=quadratic-31,planning"
     done = benchmark(cases, *short, "--lanes=2", f"--json={numbers}", f"--picture={picture}")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(numbers.read_text())
     measured = found["cases"]["quadratic-31"]
-    assert measured["peers"].keys() == {"ours", "wide", "jax", "matrix", "ours@2", "wide@2"}
+    assert measured["peers"].keys() == {"ours", "jax", "matrix", "ours@2"}
     assert all(len(p["rates"]) == 2 and min(p["rates"]) > 0 for p in measured["peers"].values())
     assert measured["flops"] == 6 * 528 * 64 * 31  # ⌊.55 · 961⌋ rows, one product after the look-up
-    assert measured["peers"]["wide@2"]["lanes"] == 2
+    assert measured["peers"]["ours@2"]["lanes"] == 4 * jax.local_device_count()
+    assert found["planning"]["runs"] == 100
+    assert picture.read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+def test_every_peer_and_every_whole_sweep(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    short = ["--rounds=1", "--seconds=.05", "--runs=100", "--lanes=2"]
+    done = benchmark("--cases=toy-10,mixed-lengths,flat-cost,same-diagram", *short, f"--json={numbers}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(numbers.read_text())
+    assert {"ours", "wide", "jax", "matrix", "ours@2", "wide@2"} <= found["cases"]["toy-10"]["peers"].keys()
     for row in found["mixed-lengths"]:
         assert 0 < row["lane_steps"] <= row["computed_lane_steps"]
-    assert picture.read_text().startswith("<?xml")
+    (row,) = found["flat-cost"]
+    assert row["lane_steps"] == row["computed_lane_steps"] == 100 * 400
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def test_places_that_cannot_be_written_are_one_line(tmp_path):
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("smoke")
-    done = script("launch_sweep", "--recipe=quickstart", "--scale=smoke", f"--workdir={workdir}")
+    fast = "--width=1", "--devices=1"  # compiles and measures less
+    done = script("launch_sweep", "--recipe=quickstart", "--scale=smoke", f"--workdir={workdir}", *fast)
     assert done.returncode == 0, done.stderr
     return workdir
 
@@ -44,7 +45,13 @@ def test_launch_diagram_replay(smoke, tmp_path):
         f"--out={tmp_path}",
     )
     assert drawn.returncode == 0, drawn.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["diagram.csv", "diagram.png", "diagram.svg", "report.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "diagram.csv",
+        "diagram.png",
+        "diagram.svg",
+        "diagram.txt",
+        "report.html",
+    ]
     again = script("replay", f"--workdir={smoke}", f"--run_id={results.runs['run_id'][0]}")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "the same, bit for bit" in again.stdout
@@ -114,7 +121,8 @@ def test_a_users_file(tmp_path):
     file = tmp_path / "hinge.py"
     file.write_text(OWN)
     workdir = tmp_path / "out"
-    done = script("launch_sweep", f"--sweep={file}", f"--workdir={workdir}", "--set=optimizer.learning_rate=.01,.1")
+    own = ("launch_sweep", f"--sweep={file}", f"--workdir={workdir}", "--width=1", "--devices=1")
+    done = script(*own, "--set=optimizer.learning_rate=.01,.1")
     assert done.returncode == 0, done.stderr
     results = sweeps.Results(workdir)
     assert results.specification["name"] == "hinge"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from jaxgen import FieldError
+from sweeps import phases
 from sweeps.diagram import Contour
 from sweeps.phases import Phase
 from sweeps.statistics import wilson
@@ -27,12 +28,12 @@ def test_cells_count_their_seeds(synthetic_results):
     g, c, k = Phase.GROKKING, Phase.CONFUSION, Phase.COMPREHENSION
     np.testing.assert_array_equal(diagram.majority, [[c, g, k], [c, k, k]])
     np.testing.assert_allclose(diagram.agreement, [[1, 2 / 3, 1], [1, 1, 1]])
-    np.testing.assert_allclose(diagram.generalised, [[0, 2 / 3, 1], [0, 1, 1]])
+    np.testing.assert_allclose(diagram.probability, [[0, 2 / 3, 1], [0, 1, 1]])
     median = diagram.median_time
     assert np.isinf(median[:, 0]).all()
     assert 600 < median[0, 1] <= 700
     assert (median[:, 2] <= 60).all()
-    low, high = diagram.generalised_interval()
+    low, high = diagram.probability_interval()
     assert (low[0, 1], high[0, 1]) == pytest.approx(wilson(2, 3))
 
 
@@ -66,7 +67,41 @@ def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     assert len(lines) == 7
     assert lines[0].startswith(f"{X},{Y},seeds,comprehension,grokking")
     assert lines[1].startswith("0.2,0.01,3,0,0,0,3")
-    assert ",inf,1000," in lines[1]
+    assert ",inf," in lines[1]
+    assert ",1000," in lines[1]
+
+
+def test_cells_as_a_dataset(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
+    data = diagram.to_xarray()
+    assert data["p"].dims == ("weight_decay", "train_fraction")
+    assert float(data["p"].sel(train_fraction=0.5, weight_decay=0.01)) == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(data["median_test_time"], diagram.median_time)
+
+
+def test_no_time_is_told_more_precisely_than_it_was_measured(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
+    np.testing.assert_array_equal(diagram.resolution, [[np.nan, 20, 20], [np.nan, 20, 20]])
+    reached = diagram.runs[np.isfinite(diagram.runs["test_time"])]
+    assert (reached["test_time"] - reached["test_after"] == 20).all()
+    steps = np.array([[0.0, 50.0, 200.0], [0.0, 50.0, np.nan]])
+    np.testing.assert_array_equal(phases.before(steps, np.array([200.0, 0.0])), [50, -1])
+    assert np.isnan(phases.before(steps, np.array([np.inf, np.inf]))).all()
+
+
+def test_times_of_runs_that_ended_early(synthetic_results):
+    """A stopped run is censored where it ended; one that diverged can never reach the threshold."""
+    kinds = ("grokking", "diverged", "undecided")
+    diagram = synthetic_results(AXES, seeds=3, kind=lambda x, y, s: kinds[s]).phase_diagram(X, Y)
+    ended, reached = diagram.times()
+    order = diagram.runs["seed"].to_numpy()
+    assert reached[order == 0].all()
+    assert not reached[order > 0].any()
+    assert (ended[order == 1] == 1000).all()
+    assert (ended[order == 2] == 500).all()
+    assert np.isfinite(diagram.median_time).all()  # one of the two that were watched that long
+    time = diagram.runs["test_time"][order == 0].iloc[0]
+    np.testing.assert_allclose(diagram.restricted_mean, (time + 1000) / 2)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,48 @@
+import doctest
+import time
+import warnings
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics import censored_median, wilson
+from jaxgen import FieldError
+from sweeps import statistics
+from sweeps.statistics import (
+    censored_median,
+    group_statistics,
+    grouped_median,
+    grouped_restricted_mean,
+    holm,
+    kaplan_meier,
+    logrank,
+    mcnemar,
+    wilson,
+)
+
+# Freireich et al. 1963 (Blood 21:699), weeks of remission; + is censored
+TREATED = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35+"
+PLACEBO = "1 1 2 2 3 4 4 5 5 8 8 8 8 11 11 12 12 15 17 22 23"
+# Miller 1997, Survival Analysis: acute myelogenous leukemia, R's `aml`
+MAINTAINED = "9 13 13+ 18 23 28+ 31 34 45+ 48 161+"
+NOT_MAINTAINED = "5 5 8 8 12 16+ 23 27 30 33 43 45"
+
+RUNS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.booleans()), max_size=120)
+
+
+def data(text):
+    return np.array([float(t.rstrip("+")) for t in text.split()]), np.array([t[-1] != "+" for t in text.split()])
+
+
+def as_arrays(runs):
+    groups, steps, reached = np.array(runs, int).reshape(-1, 3).T
+    return groups, steps * 50.0, reached.astype(bool)
+
+
+def test_doctests():
+    assert doctest.testmod(statistics) == (0, 5)
 
 
 def test_wilson_against_published_values():
@@ -16,6 +56,139 @@ def test_wilson_against_published_values():
         assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_wilson_of_arrays_against_scipy(confidence):
+    trials = np.arange(1, 31)[:, None] + np.zeros((1, 31), int)
+    successes = np.minimum(np.arange(31)[None], trials)
+    low, high = wilson(successes, trials, confidence)
+    assert low.shape == high.shape == (30, 31)
+    for index in np.ndindex(low.shape):
+        known = stats.binomtest(successes[index], trials[index]).proportion_ci(confidence, "wilson")
+        assert (low[index], high[index]) == pytest.approx((known.low, known.high), abs=1e-13)
+
+
+def test_wilson_without_trials_and_of_scalars():
+    low, high = wilson(np.array([[0, 3]]), np.array([[0, 3]]))
+    assert np.isnan(low[0, 0])
+    assert np.isnan(high[0, 0])
+    assert high[0, 1] == 1
+    assert all(type(end) is float for end in wilson(8, 10))
+    assert np.isnan(wilson(0, 0)).all()
+    assert wilson(np.zeros(0), np.zeros(0))[0].shape == (0,)
+
+
+def test_survival_against_published_values():
+    """S of any textbook with these data (e.g. Cox and Oakes 1984); medians and intervals as SAS LIFETEST."""
+    treated, placebo = kaplan_meier(*data(TREATED)), kaplan_meier(*data(PLACEBO))
+    at_events = treated.probabilities[treated.events > 0]
+    assert at_events == pytest.approx([0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482], abs=5e-5)
+    assert treated.times[treated.events > 0].tolist() == [6, 7, 10, 13, 16, 22, 23]
+    assert treated.at_risk[treated.events > 0].tolist() == [21, 17, 15, 12, 11, 7, 6]
+    assert (treated.median, treated.interval) == (23, (13, np.inf))
+    assert (placebo.median, placebo.interval) == (8, (4, 11))
+    assert treated.restricted_mean(23)[0] == pytest.approx(17.9092, abs=5e-5)
+    assert placebo.restricted_mean(23) == pytest.approx((8.6667, 1.4114), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "mean", "error", "known"), [(MAINTAINED, 52.6, 19.83, 8), (NOT_MAINTAINED, 22.7, 4.18, 11)]
+)
+def test_restricted_mean_against_published_values(text, mean, error, known):
+    """R's survival, print(survfit(...), rmean=161), whose variance lacks m/(m-1)."""
+    found = kaplan_meier(*data(text)).restricted_mean(161)
+    assert found[0] == pytest.approx(mean, abs=0.05)
+    assert found[1] * np.sqrt((known - 1) / known) == pytest.approx(error, abs=0.005)
+
+
+@given(RUNS, st.sampled_from([0.5, 0.9, 0.95]))
+@settings(deadline=None)
+def test_groups_are_as_scipy_has_them(runs, confidence):
+    groups, ended, reached = as_arrays(runs)
+    found = grouped_median(groups, 6, ended, reached, confidence)
+    means = grouped_restricted_mean(groups, 6, ended, reached, 225)
+    for group in range(6):
+        mine = groups == group
+        if not mine.any():
+            assert np.isnan([*(ends[group] for ends in found), means[group]]).all()
+            continue
+        curve = kaplan_meier(ended[mine], reached[mine], confidence)
+        assert [ends[group] for ends in found] == [curve.median, *curve.interval]
+        assert means[group] == pytest.approx(curve.restricted_mean(225)[0], rel=1e-12, abs=1e-12)
+        survival = stats.ecdf(stats.CensoredData.right_censored(ended[mine], ~reached[mine])).sf
+        grid = np.linspace(0, 225, 226)[:-1]  # S is constant from one multiple of 50 to the next
+        assert means[group] == pytest.approx(survival.evaluate(grid).sum(), rel=1e-12, abs=1e-12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            band = survival.confidence_interval(confidence, method="log-log")
+        inner = (survival.probabilities > 0) & (survival.probabilities < 1)
+        assert curve.low[inner] == pytest.approx(band.low.probabilities[inner], rel=1e-12)
+        assert curve.high[inner] == pytest.approx(band.high.probabilities[inner], rel=1e-12)
+        assert (curve.low <= curve.probabilities).all()
+        assert (curve.probabilities <= curve.high).all()
+
+
+def test_a_half_is_a_half_after_many_fractions():
+    """(23/24)(22/23)…(12/13) is above 1/2 in floating point; the last run is censored: no S is a plain count."""
+    ended, reached = np.arange(1.0, 25), np.arange(24) < 23
+    at_risk = np.arange(24, 12, -1)
+    assert np.cumprod((at_risk - 1) / at_risk)[-1] > 0.5
+    assert kaplan_meier(ended, reached).median == censored_median(ended, reached) == 12
+
+
+@pytest.mark.parametrize(("runs", "high"), [(5, np.inf), (6, 100)])
+def test_all_runs_at_one_evaluation(runs, high):
+    """The interval is the sign test's: below six, all on one side of the median has 2 · 2⁻ⁿ > 5 %."""
+    curve = kaplan_meier(np.full(runs, 100.0), np.ones(runs, bool))
+    assert (curve.median, curve.interval) == (100, (100, high))
+    assert curve.high[0] == pytest.approx(stats.binomtest(0, runs).proportion_ci(0.95, "exact").high)
+    assert curve.restricted_mean(500) == (100, 0)
+
+
+def test_interval_where_the_last_runs_all_end_at_once():
+    curve = kaplan_meier(np.repeat([50.0, 200.0], [1, 9]), np.ones(10, bool))
+    assert curve.high[1] == pytest.approx(curve.high[0] * stats.binomtest(0, 9).proportion_ci(0.95, "exact").high)
+    assert (curve.median, curve.interval) == (200, (50, 200))
+    few = kaplan_meier(np.repeat([50.0, 200.0], [2, 4]), np.ones(6, bool))
+    assert few.interval[1] == np.inf
+
+
+def test_interval_of_the_median_covers_it():
+    rng = np.random.default_rng(0)
+    truth, watched = rng.exponential(1000, (2000, 20)), rng.uniform(1000, 6000, (2000, 20))
+    for grid in (1, 400):
+        reached, ended = truth <= watched, np.minimum(truth, watched)
+        ended = np.where(reached, np.ceil(ended / grid), np.floor(ended / grid)) * grid
+        median = np.ceil(1000 * np.log(2) / grid) * grid
+        _, low, high = grouped_median(np.repeat(np.arange(2000), 20), 2000, ended.ravel(), reached.ravel())
+        assert ((low <= median) & (median <= high)).mean() > 0.94
+        assert np.isfinite(high).mean() > 0.99
+    assert ((low == median) & (median == high)).mean() < 0.9
+
+
+def test_uncensored_restricted_mean_is_the_mean():
+    times = np.random.default_rng(0).integers(1, 40, 31) * 50.0
+    mean, error = kaplan_meier(times, np.ones(31, bool)).restricted_mean(1200)
+    cut = np.minimum(times, 1200)
+    assert (mean, error) == pytest.approx((cut.mean(), stats.sem(cut)), rel=1e-12)
+
+
+def test_nothing_and_next_to_nothing():
+    none = kaplan_meier(np.zeros(0), np.zeros(0, bool))
+    assert np.isnan([none.median, *none.interval, *none.restricted_mean(5)]).all()
+    one = kaplan_meier(np.array([100.0]), np.array([True]))
+    assert (one.median, one.interval, one.restricted_mean(500)[0]) == (100, (100, np.inf), 100)
+    assert np.isnan(one.restricted_mean(500)[1])
+    never = kaplan_meier(np.full(4, 300.0), np.zeros(4, bool))
+    assert (never.median, never.interval, never.restricted_mean(300)) == (np.inf, (np.inf, np.inf), (300, 0))
+    assert never.restricted_mean(500)[0] == 500  # S stays where it was last seen
+    assert one.restricted_mean(0)[0] == 0
+    for found in (*grouped_median([], 2, [], []), grouped_restricted_mean([], 2, [], [], 5)):
+        assert found.shape == (2,)
+        assert np.isnan(found).all()
+    assert grouped_median([], 0, [], [])[0].shape == (0,)
+    assert np.isnan(censored_median(np.zeros(0), np.zeros(0, bool)))
+
+
 def test_censoring_moves_the_median():
     rng = np.random.default_rng(0)
     truth = rng.exponential(1000, 2001)
@@ -26,3 +199,128 @@ def test_censoring_moves_the_median():
     assert censored_median(np.array([5.0, 5.0]), np.array([False, False])) == np.inf
     curve = stats.ecdf(stats.CensoredData.right_censored(ended, ~seen)).sf
     assert curve.evaluate(censored_median(ended, seen)) <= 0.5
+
+
+def test_a_million_runs_are_quick_and_exact():
+    rng = np.random.default_rng(0)
+    groups, ended = rng.integers(10_000, size=1_000_000), rng.integers(1, 200, 1_000_000) * 50.0
+    reached = rng.random(1_000_000) < 0.6
+    groups[groups == 17] = 18
+    start = time.process_time()
+    found = np.stack([*grouped_median(groups, 10_000, ended, reached)])
+    means = grouped_restricted_mean(groups, 10_000, ended, reached, 7000)
+    assert time.process_time() - start < 2
+    assert np.flatnonzero(np.isnan(means)).tolist() == [17]
+    for group in (0, 18, 9_999):
+        curve = kaplan_meier(ended[groups == group], reached[groups == group])
+        assert found[:, group].tolist() == [curve.median, *curve.interval]
+        assert means[group] == pytest.approx(curve.restricted_mean(7000)[0], rel=1e-12)
+
+
+def test_logrank_against_published_values():
+    found = logrank(*data(PLACEBO), *data(TREATED))  # R's survdiff: chi-squared 16.8, p = 4e-05
+    assert found.statistic**2 == pytest.approx(16.79, abs=5e-3)
+    assert found.p == pytest.approx(4.17e-5, rel=1e-3)
+    assert found.statistic > 0  # placebo relapses sooner
+    assert logrank(*data(TREATED), *data(PLACEBO)) == pytest.approx((found.p, -found.statistic))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("100 100", "100 100 100"),
+        ("100+ 100+", "50+"),
+        (" ".join(["50"] * 7 + ["60"] * 42), "20+ 30+"),  # none of b is at risk by then: scipy rounds to p = 0
+    ],
+)
+def test_logrank_of_arms_that_no_step_tells_apart(a, b):
+    assert logrank(*data(a), *data(b)) == (1, 0)
+
+
+def test_logrank_without_runs():
+    assert np.isnan(logrank(*data("1 2"), *data(""))).all()
+
+
+def test_mcnemar():
+    assert mcnemar(21, 28) == pytest.approx(0.39, abs=5e-3)
+    assert mcnemar(0, 0) == 1
+    a, b = np.meshgrid(np.arange(12), np.arange(12))
+    found = mcnemar(a, b)
+    for index in np.ndindex(found.shape):
+        if a[index] + b[index]:
+            assert found[index] == pytest.approx(stats.binomtest(a[index], a[index] + b[index]).pvalue)
+    assert isinstance(mcnemar(3, 4), float)
+
+
+def test_holm():
+    # Holm 1979, as R's p.adjust(c(.01, .02, .03, .04, .05), "holm")
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([[0.04, np.nan], [0.9, 0.001]]) == pytest.approx(np.array([[0.08, np.nan], [0.9, 0.003]]), nan_ok=True)
+    assert holm([0.6, 0.7]).tolist() == [1, 1]
+    assert holm([]).shape == (0,)
+    assert np.isnan(holm([np.nan])).all()
+
+
+@given(st.lists(st.floats(0, 0.3), min_size=1, max_size=20), st.floats(0.001, 0.2))
+def test_holm_rejects_as_its_procedure_does(p_values, alpha):
+    rejected, ordered = set(), np.argsort(p_values, kind="stable")
+    for rank, index in enumerate(ordered):  # step down, and stop at the first that is too large
+        if p_values[index] * (len(p_values) - rank) > alpha:
+            break
+        rejected.add(int(index))
+    assert set(np.flatnonzero(holm(p_values) <= alpha).tolist()) == rejected
+
+
+def test_moments_of_groups():
+    rng = np.random.default_rng(0)
+    values = {0: rng.normal(size=100_000), 1: np.full(7, -0.1), 2: rng.uniform(-1, 1, 100_000), 4: np.zeros(3)}
+    values |= {5: 1e8 + np.arange(5.0), 6: np.array([3.0, np.nan, np.inf, 5.0]), 7: np.array([np.nan])}
+    groups = np.concatenate([np.full(len(v), g) for g, v in values.items()])
+    order = rng.permutation(len(groups))
+    found = group_statistics(groups[order], 8, np.concatenate(list(values.values()))[order], size=np.arange(8) + 10)
+    assert found.count.tolist() == [100_000, 7, 100_000, 0, 3, 5, 2, 0]
+    assert found.left_out.tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
+    assert found.binder[0] == pytest.approx(0, abs=0.02)  # a Gaussian around 0
+    assert found.binder[1] == pytest.approx(2 / 3, abs=1e-15)  # one value
+    assert found.binder[2] == pytest.approx(1 - 3 / 5, abs=0.01)  # uniform: ⟨m⁴⟩ = 1/5, ⟨m²⟩ = 1/3
+    assert np.isnan(found.binder[[3, 4, 7]]).all()
+    assert found.mean[[1, 4, 6]] == pytest.approx([-0.1, 0, 4])
+    assert found.variance[[1, 4, 5, 6]].tolist() == pytest.approx([0, 0, 2, 1])  # 1e16 is not in the way
+    assert np.isnan([found.mean[3], found.variance[3], found.susceptibility[7]]).all()
+    known = [0, 1, 2, 5, 6]
+    assert found.susceptibility[known] == pytest.approx(found.variance[known] * (np.array(known) + 10))
+
+
+def test_moments_of_extreme_numbers():
+    found = group_statistics([0, 0, 1, 1], 2, [1e200, -1e200, 1e-200, 3e-200])
+    assert found.mean.tolist() == pytest.approx([0, 2e-200])
+    assert found.binder == pytest.approx([2 / 3, 1 - (82 / 2) / (3 * (10 / 2) ** 2)])
+    assert found.variance.tolist() == [np.inf, 0]  # beyond floating point
+    empty = group_statistics([], 2, [])
+    assert empty.count.tolist() == [0, 0]
+    assert np.isnan(empty.mean).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("successes", lambda: wilson(4, 3)),
+        ("successes", lambda: wilson([1, np.nan], 3)),
+        ("confidence", lambda: wilson(1, 3, 95)),
+        ("confidence", lambda: kaplan_meier([1.0], [True], 0)),
+        ("ended", lambda: kaplan_meier([1.0, np.inf], [True, False])),
+        ("ended", lambda: logrank([np.nan], [True], [1.0], [True])),
+        ("reached", lambda: censored_median(np.ones(3), np.ones(2, bool))),
+        ("until", lambda: kaplan_meier([1.0], [True]).restricted_mean(-1)),
+        ("until", lambda: grouped_restricted_mean([0], 1, [1.0], [True], np.nan)),
+        ("groups", lambda: grouped_median([0, 2], 2, [1.0, 2.0], [True, True])),
+        ("groups", lambda: group_statistics([-1], 2, [1.0])),
+        ("groups", lambda: group_statistics([0], 2, [1.0, 2.0])),
+        ("only_b", lambda: mcnemar(1, -1)),
+        ("p_values", lambda: holm([0.5, 1.5])),
+    ],
+)
+def test_bad_input_is_refused(field, call):
+    with pytest.raises(FieldError) as error:
+        call()
+    assert error.value.field == field

@@ -6,9 +6,10 @@ import matplotlib
 import numpy as np
 import pytest
 
-import sweeps
 from jaxgen import FieldError
-from sweeps.report import figure, style
+from sweeps import scales
+from sweeps.labels import FOUR_PHASES, LABELLINGS
+from sweeps.report import drawing, figure, style
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
@@ -47,7 +48,7 @@ def test_same_diagram_gives_the_same_bytes_whatever_the_users_style(synthetic_re
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_legend_names_the_phases_that_are_there(synthetic_results, tmp_path):
+def test_legend_names_the_labels_that_are_there(synthetic_results, tmp_path):
     def kind(i, j, seed):
         return ("comprehension", "diverged", "undecided")[i] if j or seed else "confusion"
 
@@ -55,10 +56,9 @@ def test_legend_names_the_phases_that_are_there(synthetic_results, tmp_path):
     diagram.plot(tmp_path / "diagram.svg")
     found = texts(tmp_path / "diagram.svg")
     runs = diagram.counts.sum((0, 1))
-    for phase in sweeps.Phase:
-        entry = f"{style.NAMES[phase]} ({runs[phase]} runs)"
-        assert (entry in found) == (runs[phase] > 0), entry
-    assert "seeds disagree: 2nd phase inside" in found
+    for index, name in enumerate(diagram.labelling.names):
+        assert (f"{name} ({runs[index]} runs)" in found) == (runs[index] > 0), name
+    assert "seeds disagree: 2nd label inside" in found
     assert "not reached by step 1000 or earlier end" in found
     assert "no runs" not in found
 
@@ -102,7 +102,7 @@ def test_not_reached_has_no_colour_of_a_time(synthetic_results):
     times, (low, high) = style.colour_times(diagram)
     np.testing.assert_array_equal(np.isnan(times), np.isinf(diagram.median_time))
     assert (low, high) == (60, 700)
-    with matplotlib.style.context(["default", figure.RC]):
+    with matplotlib.style.context(["default", drawing.STYLE]):
         drawn = figure._figure(diagram).axes[1].collections
     hatched = [c for c in drawn if c.get_hatch()]
     assert [len(c.get_paths()) for c in hatched] == [3]
@@ -122,9 +122,12 @@ def test_colours_differ_in_grey():
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (red, green, blue)]
         return 116 * np.cbrt(np.dot((0.2126, 0.7152, 0.0722), linear)) - 16
 
-    assert np.diff(sorted(lightness(colour) for colour in style.COLOURS.values())).min() > 7
-    assert max(lightness(ink) for ink in style.INKS.values()) < 62
+    assert np.diff(sorted(lightness(label.colour) for label in FOUR_PHASES.labels)).min() > 7
+    for labelling in LABELLINGS.values():
+        assert np.diff(sorted(lightness(label.colour) for label in labelling.labels)).min() > 5
+        assert max(lightness(label.ink) for label in labelling.labels) < 62
 
 
 def test_examples_of_style():
     assert doctest.testmod(style).failed == 0
+    assert doctest.testmod(scales).failed == 0

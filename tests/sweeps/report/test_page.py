@@ -5,9 +5,10 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from sweeps.report import style
+from sweeps import scales
 from sweeps.report.page import write_page
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -55,11 +56,11 @@ def test_data_are_those_of_the_cell_table(synthetic_results, tmp_path):
     diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
     diagram.page(tmp_path / "page.html")
     cells, table = embedded(tmp_path / "page.html")["cells"], diagram.cell_table()
-    for name in ("seeds", "agreement", "p_generalised", "p_low", "p_high", "median_test_time"):
+    for name in ("seeds", "agreement", "p", "p_low", "p_high", "median_test_time"):
         np.testing.assert_array_equal(cells[name], table[name].to_numpy(float), name)
-    assert cells["phases"][0] == "grokking 2"
-    assert cells["phases"][1] == "grokking 1, memorisation 1"
-    assert cells["phases"][8] == "no runs"
+    assert cells["labels"][0] == "grokking 2"
+    assert cells["labels"][1] == "grokking 1, memorisation 1"
+    assert cells["labels"][8] == "no runs"
     assert cells["median_text"][4] == "not reached by step 1000"
 
 
@@ -122,7 +123,9 @@ def test_several_diagrams_are_tabs_with_contours_and_what_stands_above(synthetic
     contour = tabs["<b>100"].contour
     assert contour.levels == (0.2, 0.7)
     for level in contour.levels:
-        lines = contour.lines(level, *(style.edges(GRID[path], style.scale(GRID[path])) for path in (FRACTION, DECAY)))
+        lines = contour.lines(
+            level, *(scales.edges(GRID[path], scales.scale(GRID[path])) for path in (FRACTION, DECAY))
+        )
         shown = embedded(tmp_path / "page.html")[f"contour {level:g}"]
         for end, values in zip(("x0", "y0", "x1", "y1"), lines.reshape(-1, 4).T):
             np.testing.assert_allclose(shown[end], values)
@@ -130,9 +133,9 @@ def test_several_diagrams_are_tabs_with_contours_and_what_stands_above(synthetic
 
 
 def test_long_curves_are_thinned(synthetic_results, tmp_path, monkeypatch):
-    from sweeps.report import page
+    from sweeps.report import page_data
 
-    monkeypatch.setattr(page, "POINTS", 20)
+    monkeypatch.setattr(page_data, "POINTS", 20)
     diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
     diagram.page(tmp_path / "page.html")
     data = embedded(tmp_path / "page.html")["callback"]
@@ -211,3 +214,99 @@ def test_clicking_a_cell_shows_its_runs(synthetic_results, tmp_path, browser_pag
     browser_page.get_by_text("agreement:").filter(visible=True).first.wait_for(timeout=5000)
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def opened(page, path):
+    """Opens a page; the list that collects what the browser complains of."""
+    complaints = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_function("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+    page.wait_for_function("Bokeh.documents[0].get_model_by_name('curves').data.run_id.length > 0")
+    return complaints
+
+
+def test_another_definition_relabels_as_python_does(synthetic_results, tmp_path, browser_page):
+    rises = ("comprehension", "grokking", "memorisation", "confusion", "diverged", "undecided")
+    results = synthetic_results(
+        {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]},
+        seeds=4,
+        kind=lambda i, j, s: None if (i, j) == (1, 1) else rises[(i + 2 * j + s * (i + j)) % 6],
+    )
+    results.phase_diagram(FRACTION, DECAY).page(tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    for definition in (
+        {"threshold": 0.5, "budget": 1000, "gap": 600},
+        {"threshold": 0.5, "budget": 500, "gap": 40},
+        {"threshold": 0.99, "budget": 700, "gap": 0},
+        {"threshold": 1.0, "budget": 1000, "gap": 1000},
+        {"threshold": 0.9, "budget": 680, "gap": 640},
+    ):
+        values = {**definition, "threshold": f"{definition['threshold']:g}"}
+        browser_page.evaluate(f"(d) => {{ for (const n in d) {model}(n).value = d[n] }}", values)
+        browser_page.wait_for_function(f"(t) => {model}('said').text.includes(t)", arg=f"gap {definition['gap']} steps")
+        expected = results.phase_diagram(FRACTION, DECAY, **definition)
+        # what JSON has no word for is sent as text
+        told = f"(c) => Array.from({model}('cells').data[c], (v) => typeof v == 'number' ? `${{v}}` : v)"
+        table = expected.cell_table()
+        for column in ("p", "p_low", "p_high", "agreement", "median_test_time"):
+            shown = [float(v.replace("Infinity", "inf")) for v in browser_page.evaluate(told, column)]
+            np.testing.assert_allclose(
+                shown, table[column].to_numpy(float), atol=1e-12, err_msg=f"{column} {definition}"
+            )
+        colours = [label.colour for label in expected.labelling.labels]
+        majority = expected.majority.ravel()
+        assert browser_page.evaluate(told, "colour") == [colours[m] if m >= 0 else "#ffffff" for m in majority]
+        counts = expected.counts.reshape(-1, expected.counts.shape[-1])
+        names = expected.labelling.names
+        texts = [", ".join(f"{n} {c}" for n, c in zip(names, row) if c) or "no runs" for row in counts]
+        assert browser_page.evaluate(told, "labels") == texts
+        squares = browser_page.evaluate(f"{model}('squares').data.colour.length")
+        assert squares == int(((counts > 0).sum(1) > 1).sum())
+    browser_page.get_by_role("button", name="Stored definition").click()
+    browser_page.wait_for_function(f"{model}('said').text == ''")
+    assert browser_page.evaluate(f"{model}('gap').value") == 600
+    assert complaints == []
+
+
+def test_several_cells_show_their_median_and_the_runs_that_did_not_reach(synthetic_results, tmp_path, browser_page):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    browser_page.evaluate(f"{model}('cells').selected.indices = [0, 1]")
+    here = diagram.runs[diagram.runs["cell"] < 2]
+    browser_page.wait_for_function(f"{model}('curves').data.run_id.length == {len(here)}")
+    marks = browser_page.evaluate(f"Array.from({model}('marks').data.step)")
+    assert len(marks) == int(np.isinf(here["test_time"]).sum()) > 0
+    median = browser_page.evaluate(f"Array.from({model}('middle').data.test)")
+    steps = browser_page.evaluate(f"Array.from({model}('middle').data.step)")
+    test = diagram.curves["test/accuracy"][here.index]
+    at = [int(np.argmax(diagram.curves["step"][here.index[0]] == step)) for step in steps]
+    np.testing.assert_allclose(median, np.median(test[:, at], axis=0), atol=2e-5)
+    assert "2 cells" in browser_page.evaluate(f"{model}('runs').text")
+    assert "scripts/replay.py --workdir=" in browser_page.evaluate(f"{model}('runs').text")
+    assert complaints == []
+
+
+def test_the_runs_can_be_downloaded(synthetic_results, tmp_path, browser_page):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    opened(browser_page, tmp_path / "page.html")
+    with browser_page.expect_download() as download:
+        browser_page.get_by_text("Download the runs (CSV)").click()
+    table = pd.read_csv(download.value.path()).set_index("run_id").loc[diagram.runs["run_id"]]
+    np.testing.assert_array_equal(table["test_time"], diagram.runs["test_time"])
+    np.testing.assert_array_equal(table["label"], [diagram.labelling.names[i] for i in diagram.runs["label"]])
+    np.testing.assert_allclose(table[FRACTION], diagram.runs[FRACTION])
+
+
+def test_a_running_sweep_shows_what_is_still_to_come(synthetic_results, tmp_path):
+    results = synthetic_results(GRID, seeds=1, kind=lambda i, j, s: "grokking" if i < 2 else None)
+    diagram = results.phase_diagram(FRACTION, DECAY, unfinished=True)
+    np.testing.assert_array_equal(diagram.pending, [[False, False, True]] * 3)
+    write_page(diagram, tmp_path / "page.html", refresh=30)
+    assert '<meta http-equiv="refresh" content="30">' in (tmp_path / "page.html").read_text()
+    assert "3 cells wait for runs" in (tmp_path / "page.html").read_text()

@@ -1,0 +1,413 @@
+"""Where the probability of an event crosses one half over two axes: a smooth fit to runs, with its uncertainty.
+
+With (u, v) the axes, in the logarithm where asked, scaled so that the plane is [0, 1]²:
+
+    logit P(u, v) = b₀ + b₁ (u - ½) + b₂ (v - ½) + Σ_k w_k exp(-((u - u_k)² + (v - v_k)²) / 2ℓ²),
+
+with centres (u_k, v_k) on a fixed 8 × 8 grid and Gaussian priors on the weights: a ridge, and a small one on b. The
+length ℓ and the scale s of the priors are those of a small set with the largest evidence in Laplace's approximation
+(MacKay 1992, doi 10.1162/neco.1992.4.5.720); the weights are the posterior's mode, by Newton's method.
+
+Uncertainty is that of a bootstrap over seeds: a replicate draws as many whole seeds as there are, with replacement, and
+fits again. It also draws the centre of the prior from the prior (Osband et al. 2018, arXiv 1806.03335), so that
+replicates differ where there are no runs, such as between the cells of a coarse grid. Below five seeds single runs are
+drawn, as if they were independent. With few units quantiles are taken further out, with n units at Φ(-√(n/(n-1)) t) for
+the quantile t of Student's distribution with n - 1 degrees of freedom (Hesterberg 2015, expanded percentiles, doi
+10.1080/00031305.2015.1089789).
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import contourpy
+import numpy as np
+from scipy import sparse, stats
+from scipy.special import expit
+
+from jaxgen import FieldError
+
+CENTRES = 8  # along each axis
+LENGTHS = (0.15, 0.25, 0.4, 0.7)
+SPREADS = (3.0, 10.0, 30.0, 100.0)  # s: prior standard deviation of Σ_k, in logits, in the middle of the plane
+LINEAR = 3.0  # prior standard deviation of b₀, b₁ and b₂, in units of s
+LEAST_SEEDS = 5
+RESOLUTION = 101  # points along each axis of what is drawn
+BINS = 64  # along each axis, into which runs are gathered where there are more than BINS² points
+PRECISE, ROUGH = 1e-10, 1e-4  # Newton decrements, in units of the log posterior, at which a mode and a replicate end
+SCALES = ("linear", "log")
+
+
+class Estimate(NamedTuple):
+    """A number with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """All numbers from `low` to `high`: one side of a plane.
+
+    Attributes:
+      low, high: its ends.
+      log: whether it runs in the logarithm.
+
+    Raises:
+      FieldError: an end is not finite, `low` is not below `high`, or not above 0 where `log`.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self):
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+                raise FieldError(name, value, "must be a finite number")
+            object.__setattr__(self, name, float(value))
+        if self.log and self.low <= 0:
+            raise FieldError("low", self.low, "must be above 0 on a logarithmic axis")
+        if not self.low < self.high:
+            raise FieldError("high", self.high, f"must be above the lower end, {self.low:g}")
+
+    def to_unit(self, values: Any) -> np.ndarray:
+        """Values as shares of the way from `low` to `high`, as the axis runs."""
+        forth = np.log if self.log else np.asarray
+        return (forth(np.asarray(values, float)) - forth(self.low)) / (forth(self.high) - forth(self.low))
+
+    def from_unit(self, shares: Any) -> np.ndarray:
+        """The inverse of `to_unit`."""
+        if self.log:
+            return self.low * (self.high / self.low) ** np.asarray(shares)
+        return self.low + np.asarray(shares) * (self.high - self.low)
+
+
+@dataclasses.dataclass(frozen=True)
+class Boundary:
+    """A fit of P over a rectangle of two axes, the plane.
+
+    Attributes:
+      x, y: the plane's sides.
+      x_grid, y_grid: (RESOLUTION,) values along them, evenly spaced as they run.
+      p: (y, x) the probability on that grid.
+      low, high: (y, x) its interval, of each point by itself.
+      area: share of the plane where P > ½.
+      length: of the line P = ½, in sides of the plane, both taken as 1.
+      runs, units: how many the fit is of, and how many the bootstrap draws: seeds, or runs where they are few.
+      confidence: of all intervals.
+      radius, spread: ℓ and s that were chosen.
+      weights, replicates: (K,) b and w of the fit, and (replicates, K) of the bootstrap.
+    """
+
+    x: Range
+    y: Range
+    x_grid: np.ndarray
+    y_grid: np.ndarray
+    p: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    area: Estimate
+    length: Estimate
+    runs: int
+    units: int
+    confidence: float
+    radius: float
+    spread: float
+    weights: np.ndarray
+    replicates: np.ndarray
+
+    def probability(self, x: Any, y: Any) -> np.ndarray:
+        """P at axis values (arrays that broadcast); NaN outside the plane: it is never extrapolated."""
+        return expit(self._design(x, y) @ self.weights)
+
+    def replicated(self, x: Any, y: Any) -> np.ndarray:
+        """P of every replicate at axis values, (replicates, …); NaN outside the plane."""
+        return np.moveaxis(expit(self._design(x, y) @ self.replicates.T), -1, 0)
+
+    def contour(self) -> list[np.ndarray]:
+        """The line P = ½ as polylines (points, 2) in axis values; none where P is ½ nowhere."""
+        lines = _lines(_square(self.radius) @ self.weights)
+        return [np.stack([self.x.from_unit(line[:, 0]), self.y.from_unit(line[:, 1])], 1) for line in lines]
+
+    @property
+    def band(self) -> np.ndarray:
+        """(y, x) whether the interval of P holds ½: where the line may lie."""
+        return (self.low < 0.5) & (self.high > 0.5)
+
+    @property
+    def uncertainty(self) -> float:
+        """Share of the plane in the band, or the width of the area's interval where that is larger."""
+        return max(float(_share(self.band)), self.area.high - self.area.low)
+
+    def _design(self, x: Any, y: Any) -> np.ndarray:
+        u, v = np.broadcast_arrays(self.x.to_unit(x), self.y.to_unit(y))
+        inside = (np.minimum(u, v) >= -1e-9) & (np.maximum(u, v) <= 1 + 1e-9)
+        return np.where(inside[..., None], _design(u, v, self.radius), np.nan)
+
+
+def fit(
+    x: Any,
+    y: Any,
+    event: Any,
+    seeds: Any = None,
+    x_scale: str = "linear",
+    y_scale: str = "linear",
+    *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    replicates: int = 400,
+    confidence: float = 0.95,
+    key: int = 0,
+) -> Boundary:
+    """Fits P(event | x, y) to runs; the module says how.
+
+    Where the event happened in all runs, or in none, there is no line, and the area is 1 or 0. Its interval is then a
+    rule of three: with n points spread evenly over the plane, at least m runs at each, and a share a of the plane on
+    the other side of a line, all runs agree with a probability of at most (1 - a (1 - 2⁻ᵐ))ⁿ.
+
+    Args:
+      x, y: (runs,) values on the axes.
+      event: (runs,) whether it happened.
+      seeds: (runs,) of the runs; when None, every run is a unit of its own.
+      x_scale, y_scale: "linear" or "log".
+      x_range, y_range: ends of the plane; those of the values when left out.
+      replicates: of the bootstrap.
+      confidence: of the intervals.
+      key: of the bootstrap's random numbers; equal input gives equal results.
+
+    Raises:
+      FieldError: there are no runs, arrays differ in length, a value is no finite number, not above 0 on a logarithmic
+        axis or outside the range, an axis has no extent, or another argument is not allowed.
+    """
+    happened = np.asarray(event, float)
+    if happened.ndim != 1 or not len(happened):
+        raise FieldError("event", happened.shape, "must be one value per run, of at least one run")
+    if not np.isin(happened, (0, 1)).all():
+        raise FieldError("event", "NaN" if np.isnan(happened).any() else happened.max(), "must be true or false")
+    if not 0 < confidence < 1:
+        raise FieldError("confidence", confidence, "must be in (0, 1)")
+    if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 1:
+        raise FieldError("replicates", replicates, "must be a whole number of at least 1")
+    x_axis, u = _placed("x", x, x_scale, x_range, len(happened))
+    y_axis, v = _placed("y", y, y_scale, y_range, len(happened))
+    points, point = _gathered(u, v)
+    unit, each, units, chance = _units(seeds, point, happened)
+    shape = len(chance), len(points)
+    trials, events = (sparse.csr_array((w, (unit, point)), shape) for w in (each, each * happened))
+    counts, happenings = (np.bincount(point, w, len(points))[None] for w in (np.ones_like(happened), happened))
+    model, weights = _chosen(points, counts, happenings)
+
+    rng = np.random.default_rng(key)
+    drawn = rng.multinomial(units, chance, replicates)
+    centre = rng.standard_normal((replicates, len(model.precision))) / np.sqrt(model.precision)
+    start = np.repeat(weights, replicates, 0)
+    replicated = model.mode(drawn @ trials, drawn @ events, centre, start, ROUGH)
+
+    square, tails = _square(model.radius), _tails(units, confidence)
+    logit, logits = square @ weights[0], np.moveaxis(square @ replicated.T, -1, 0)
+    low, high = expit(np.quantile(logits, tails, axis=0))
+    area = _estimate(_share(logit > 0), np.quantile(_share(logits > 0), tails))
+    if happened.min() == happened.max():
+        beyond = _unseen(len(points), int(counts.min()), confidence)
+        area = _estimate(happened[0], [1 - beyond, area.high] if happened[0] else [area.low, beyond])
+    length = _estimate(_length(logit), np.quantile([_length(one) for one in logits], tails))
+    steps = np.linspace(0, 1, RESOLUTION)
+    return Boundary(
+        x=x_axis,
+        y=y_axis,
+        x_grid=x_axis.from_unit(steps),
+        y_grid=y_axis.from_unit(steps),
+        p=expit(logit),
+        low=low,
+        high=high,
+        area=area,
+        length=length,
+        runs=len(happened),
+        units=units,
+        confidence=confidence,
+        radius=model.radius,
+        spread=model.spread,
+        weights=weights[0],
+        replicates=replicated,
+    )
+
+
+def _placed(name: str, values: Any, scale: str, ends: Any, runs: int) -> tuple[Range, np.ndarray]:
+    """An axis, and where the values stand on it from 0 to 1."""
+    if scale not in SCALES:
+        raise FieldError(f"{name}_scale", scale, f"must be one of {', '.join(SCALES)}: a boundary needs numbers")
+    try:
+        numbers = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise FieldError(name, values, "must be numbers") from None
+    if numbers.shape != (runs,):
+        raise FieldError(name, numbers.shape, f"must be one value for each of the {runs} runs")
+    if not np.isfinite(numbers).all():
+        raise FieldError(name, float(numbers[~np.isfinite(numbers)][0]), "must be finite")
+    low, high = (numbers.min(), numbers.max()) if ends is None else ends
+    try:
+        axis = Range(low, high, scale == "log")
+    except FieldError as error:
+        raise error.within(f"{name}_range") from None
+    if numbers.min() < axis.low or numbers.max() > axis.high:
+        value = float(numbers.min() if numbers.min() < axis.low else numbers.max())
+        raise FieldError(name, value, f"must be in its range, [{axis.low:g}, {axis.high:g}]")
+    return axis, np.clip(axis.to_unit(numbers), 0, 1)
+
+
+def _gathered(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points (points, 2) at which there are runs, and each run's; many are taken together, at their mean."""
+    runs = np.stack([u, v], 1)
+    points, point = np.unique(runs, axis=0, return_inverse=True)
+    if len(points) <= BINS**2:
+        return points, point.ravel()
+    _, point = np.unique(np.floor(runs * (BINS - 1e-6)), axis=0, return_inverse=True)
+    point = point.ravel()
+    return np.stack([np.bincount(point, w) / np.bincount(point) for w in runs.T], 1), point
+
+
+def _units(seeds: Any, point: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+    """What the bootstrap draws: seeds, or runs where these are too few. Runs at a point that agree are of one kind.
+
+    Returns:
+      For each run the kind of unit that it is of and its share in one such unit, both (runs,); how many units a
+      replicate draws; the chance of each kind, (kinds,).
+    """
+    if seeds is not None:
+        if np.shape(seeds) != point.shape:
+            raise FieldError("seeds", np.shape(seeds), f"must be one for each of the {len(point)} runs")
+        found, unit = np.unique(seeds, return_inverse=True)
+        if len(found) >= LEAST_SEEDS:
+            return unit.ravel(), np.ones(len(point)), len(found), np.full(len(found), 1 / len(found))
+    _, unit, count = np.unique(2 * point + happened, return_inverse=True, return_counts=True)
+    return unit.ravel(), 1 / count[unit.ravel()], len(point), count / len(point)
+
+
+def _estimate(value: Any, ends: Any) -> Estimate:
+    """The value lies in its interval: a percentile interval alone need not hold it."""
+    return Estimate(float(value), float(min(value, ends[0])), float(max(value, ends[1])))
+
+
+def _tails(units: int, confidence: float) -> list[float]:
+    """Shares of replicates at which an interval ends, from the number of units that were drawn."""
+    if units < 2:
+        return [0.0, 1.0]
+    low = float(stats.norm.cdf((units / (units - 1)) ** 0.5 * stats.t.ppf((1 - confidence) / 2, units - 1)))
+    return [low, 1 - low]
+
+
+def _unseen(points: int, least: int, confidence: float) -> float:
+    """The largest share of the plane beyond a line that runs which all agree do not rule out; see `fit`."""
+    return min(1.0, (1 - ((1 - confidence) / 2) ** (1 / points)) / (1 - 0.5**least))
+
+
+def _length(logit: np.ndarray) -> float:
+    return float(sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in _lines(logit)))
+
+
+def _lines(logit: np.ndarray) -> list[np.ndarray]:
+    """Where a grid of logits over the unit square is 0."""
+    steps = np.linspace(0, 1, RESOLUTION)
+    return list[Any](contourpy.contour_generator(steps, steps, logit).lines(0.0))
+
+
+def _share(inside: np.ndarray) -> np.ndarray:
+    """Share of the square by the trapezoid rule, of grids (…, y, x) of truth values."""
+    weights = np.full(inside.shape[-1], 1.0)
+    weights[[0, -1]] = 0.5
+    return inside @ weights @ weights / weights.sum() ** 2
+
+
+@functools.lru_cache(maxsize=len(LENGTHS))
+def _square(radius: float) -> np.ndarray:
+    steps = np.linspace(0, 1, RESOLUTION)
+    return _design(*np.meshgrid(steps, steps), radius)
+
+
+def _design(u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
+    """The functions that b and w weigh, (…, K)."""
+    at = np.linspace(0, 1, CENTRES)
+    along_u, along_v = (np.exp(-0.5 * ((t[..., None] - at) / radius) ** 2) for t in (u, v))
+    radial = (along_v[..., :, None] * along_u[..., None, :]).reshape(*u.shape, CENTRES**2)
+    return np.concatenate([np.stack([np.ones_like(u), u - 0.5, v - 0.5], -1), radial], -1)
+
+
+class _Model:
+    """The penalised likelihood over given points, for one ℓ and s."""
+
+    def __init__(self, design: np.ndarray, products: np.ndarray, radius: float, spread: float):
+        self.design, self.products, self.radius, self.spread = design, products, radius, spread
+        squares = np.sum(_design(np.array(0.5), np.array(0.5), radius)[3:] ** 2)
+        self.precision = np.full(design.shape[1], squares / spread**2)
+        self.precision[:3] = (LINEAR * spread) ** -2
+
+    def mode(
+        self, trials: np.ndarray, events: np.ndarray, centre: np.ndarray, start: np.ndarray, tolerance: float
+    ) -> np.ndarray:
+        """Weights (R, K) of largest posterior, of R problems at once, by Newton's method with halved steps.
+
+        Args:
+          trials, events: (R, points) counts.
+          centre: (R, K) of the prior.
+          start: (R, K).
+          tolerance: largest Newton decrement, twice what the log posterior could still gain.
+        """
+
+        def loss(weights):
+            eta = weights @ self.design.T
+            prior = 0.5 * (self.precision * (weights - centre) ** 2).sum(1)
+            return (trials * np.logaddexp(0, eta) - events * eta).sum(1) + prior
+
+        weights, at = start, loss(start)
+        for _ in range(200):
+            p = expit(weights @ self.design.T)
+            gradient = (trials * p - events) @ self.design + self.precision * (weights - centre)
+            step = np.linalg.solve(self._hessian(trials * p * (1 - p)), gradient[..., None])[..., 0]
+            decrement = (gradient * step).sum(1)
+            if decrement.max() < tolerance:
+                break
+            size = np.ones(len(weights))
+            for _ in range(30):
+                there = loss(weights - size[:, None] * step)
+                worse = there > at - 1e-4 * size * decrement + 1e-12 * np.abs(at)
+                if not worse.any():
+                    break
+                size[worse] /= 2
+            weights, at = weights - size[:, None] * step, there
+        return weights
+
+    def evidence(self, trials: np.ndarray, events: np.ndarray, weights: np.ndarray) -> float:
+        """Laplace's approximation of the log evidence of one problem at its mode, up to a constant."""
+        eta = weights @ self.design.T
+        p = expit(eta)
+        _, curvature = np.linalg.slogdet(self._hessian(trials * p * (1 - p)))
+        likelihood = (events * eta - trials * np.logaddexp(0, eta)).sum()
+        prior = 0.5 * (np.log(self.precision) - self.precision * weights**2).sum()
+        return float(likelihood + prior - 0.5 * curvature[0])
+
+    def _hessian(self, weight: np.ndarray) -> np.ndarray:
+        size = len(self.precision)
+        hessian = np.empty((len(weight), size, size))
+        i, j = np.triu_indices(size)
+        hessian[:, i, j] = hessian[:, j, i] = weight @ self.products
+        hessian[:, range(size), range(size)] += self.precision
+        return hessian
+
+
+def _chosen(points: np.ndarray, trials: np.ndarray, events: np.ndarray) -> tuple[_Model, np.ndarray]:
+    """The model of largest evidence, and its mode (1, K)."""
+    found: list[tuple[float, _Model, np.ndarray]] = []
+    for radius in LENGTHS:
+        design = _design(points[:, 0], points[:, 1], radius)
+        i, j = np.triu_indices(design.shape[1])
+        products = design[:, i] * design[:, j]
+        weights = zero = np.zeros((1, design.shape[1]))
+        for spread in SPREADS:
+            model = _Model(design, products, radius, spread)
+            weights = model.mode(trials, events, zero, weights, PRECISE)
+            found.append((model.evidence(trials, events, weights), model, weights))
+    _, model, weights = max(found, key=lambda one: one[0])
+    return model, weights

@@ -1,0 +1,292 @@
+"""Laws fitted to runs: where success begins, powers, and how well curves fall on one another."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse, special
+
+from jaxgen import FieldError
+from sweeps.statistics import refuse
+
+RIDGE = 1e-3  # keeps the slope finite where some x separates failure from success
+LEAST_UNITS = 3  # fewer seeds say too little of how seeds differ
+ELEMENTS = 2**22  # of the largest array: resamples are fitted in parts
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticalValue:
+    """Where P(success | x) = 1/2, with P = 1 / (1 + exp(-slope (x - value))), or that in ln x.
+
+    Attributes:
+      value: -inf: below all observed x, inf: above (where all succeed, or none does, success is taken to grow with x);
+        NaN where the fitted P is 1/2 everywhere.
+      low, high: ends of its interval.
+      slope: of the log-odds, per unit of x or of ln x; NaN where all succeed or none does.
+      resampled: what the bootstrap draws, "seeds" or "runs".
+    """
+
+    value: float
+    low: float
+    high: float
+    slope: float
+    resampled: str
+
+
+def critical_value(
+    x: np.ndarray,
+    success: np.ndarray,
+    seeds: np.ndarray | None = None,
+    log: bool = False,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    key: int = 0,
+) -> CriticalValue:
+    """The x at which half of the runs succeed, by logistic regression, with a percentile bootstrap interval.
+
+    Minimises Σ [log(1 + exp η) - success · η] + ρ b² / 2 over η = a + b u, with u = (x - mean) / standard deviation
+    and ρ = 0.001; the value is where η = 0. The bootstrap draws whole seeds (Efron 1979), so that runs of one seed at
+    several x count as dependent.
+
+    Where all runs up to some x fail and all from the next x on succeed, or the reverse, any value between the two is
+    as good: such a resample enters the interval with both. One without a value (a single x) enters with ±inf, and with
+    fewer than three seeds or runs to draw, the interval is [-inf, inf].
+
+    Args:
+      x: (runs,) the control parameter.
+      success: (runs,) whether each run succeeded.
+      seeds: (runs,) the seed of each run; None: runs are drawn one by one.
+      log: the fit is in ln x.
+      confidence: of the interval.
+      resamples: how many are drawn.
+      key: of the random numbers.
+
+    Raises:
+      FieldError: there are fewer than two different x, one is not finite (with `log`: not above 0), shapes differ,
+        `success` is not true or false, or `confidence` or `resamples` is out of range.
+    """
+    x, success, units, unit = _points(x, "success", success, "seeds", seeds)
+    refuse("success", success, (success != 0) & (success != 1), "must be true or false")
+    z = _logs(x, log)
+    values, place = np.unique(z, return_inverse=True)
+    u = (values - z.mean()) / z.std()
+    runs, won = (sparse.csr_array((n, (place, unit)), (len(u), units)) for n in (np.ones(len(x)), success))
+    whole = _half(u, runs.sum(axis=1)[None], won.sum(axis=1)[None], np.zeros((2, 1)), 1.0)
+    rising = -1.0 if whole.slope[0] < 0 else 1.0
+    lows, highs = [], []
+    for weights in _resamples(units, len(u), resamples, key):
+        part = _half(u, (runs @ weights.T).T, (won @ weights.T).T, whole.parameters, rising)
+        lows.append(np.where(np.isnan(part.low), -np.inf, part.low))
+        highs.append(np.where(np.isnan(part.high), np.inf, part.high))
+    found = np.array([whole.value[0], *_interval(np.concatenate(lows), np.concatenate(highs), units, confidence)])
+    inside = np.interp(found, u, values)  # an end at an observed x is that x, to the last digit
+    value, low, high = np.where(np.isfinite(found), np.exp(inside) if log else inside, found).tolist()
+    return CriticalValue(value, low, high, float(whole.slope[0] / z.std()), "runs" if seeds is None else "seeds")
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLaw:
+    """y = prefactor · x^exponent.
+
+    Attributes:
+      exponent, prefactor: of the fit.
+      low, high: ends of the exponent's interval.
+      r2: share of the variance of ln y that the fit explains; NaN where y is constant.
+    """
+
+    exponent: float
+    low: float
+    high: float
+    prefactor: float
+    r2: float
+
+
+def power_law(
+    x: np.ndarray,
+    y: np.ndarray,
+    seeds: np.ndarray | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    key: int = 0,
+) -> PowerLaw:
+    """The power of x that y follows, by least squares of ln y on ln x, with a percentile bootstrap interval.
+
+    The bootstrap is that of `critical_value`. Times that were not reached (inf) have no place in this fit: left out,
+    they bend it. Fit medians per x (`kaplan_meier`), or only x at which all runs reached it.
+
+    Args:
+      x, y: (points,) above 0 and finite.
+      seeds: (points,) the seed of each point; None: points are drawn one by one.
+      confidence: of the interval.
+      resamples: how many are drawn.
+      key: of the random numbers.
+
+    Raises:
+      FieldError: there are fewer than two different x, an x or y is not above 0 or not finite, shapes differ, or
+        `confidence` or `resamples` is out of range.
+    """
+    x, y, units, unit = _points(x, "y", y, "seeds", seeds)
+    refuse("y", y, y == np.inf, "is a time that was not reached: fit medians, or only x at which all runs reached it")
+    refuse("y", y, ~(y > 0), "must be above 0")
+    log_x, log_y = _logs(x, True), np.log(y)
+    u, v = log_x - log_x.mean(), log_y - log_y.mean()
+    terms = np.stack([np.ones(len(u)), u, v, u * u, u * v], axis=1)
+    sums = np.stack([np.bincount(unit, term, minlength=units) for term in terms.T], axis=1)
+    drawn = [_slope(weights @ sums) for weights in _resamples(units, units, resamples, key)]
+    slopes = np.concatenate(drawn)
+    unknown = np.isnan(slopes)
+    low, high = _interval(np.where(unknown, -np.inf, slopes), np.where(unknown, np.inf, slopes), units, confidence)
+    exponent = (u @ v) / (u @ u)
+    r2 = 1 - ((v - exponent * u) ** 2).sum() / (v @ v) if np.ptp(y) else np.nan
+    prefactor = np.exp(log_y.mean() - exponent * log_x.mean())
+    return PowerLaw(float(exponent), low, high, float(prefactor), float(r2))
+
+
+def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
+    """How far several curves y(x) are from being one: 0 where they fall on one another, about 1 where y is noise.
+
+    Each curve in turn is interpolated linearly, and the points of the others within its range are compared with it
+    (Bhattacharjee and Seno 2001, doi 10.1088/0305-4470/34/33/302). score = mean of rᵢ² / (1 + aᵢ² + bᵢ²) over the
+    variance of all y, with rᵢ = yᵢ - aᵢ y₁ - bᵢ y₂, a and b the weights of the interpolation: their squares take off
+    what noise in y₁ and y₂ adds (Gasser, Sroka and Jennen-Steinmetz 1986, doi 10.1093/biomet/73.3.625). n points of
+    one curve at one x are averaged, and their squared weight is divided by n.
+
+    Above 1 curves are further apart than noise would be. What does not overlap is not compared: a scaling is no good
+    for pulling curves apart. Take the logarithm of a y that spans decades; of x, it changes little.
+
+    Args:
+      x: (points,) the proposed scaling variable.
+      y: (points,) what should depend on it alone.
+      curve: (points,) which curve each point is of: two or more.
+
+    Returns:
+      The score; NaN where no curves overlap, or y is constant.
+
+    Raises:
+      FieldError: shapes differ, a value is not finite, or there are fewer than two curves.
+    """
+    x, y, curves, which = _points(x, "y", y, "curve", curve)
+    refuse("y", y, ~np.isfinite(y), "must be finite")
+    if curves < 2:
+        raise FieldError("curve", curves, "must tell two curves or more apart")
+    squares = []
+    for base in range(curves):
+        at, place, n = np.unique(x[which == base], return_inverse=True, return_counts=True)
+        mean = np.bincount(place, y[which == base]) / n
+        inside = (which != base) & (x >= at[0]) & (x <= at[-1])
+        right = np.searchsorted(at, x[inside])
+        left = np.maximum(right - 1, 0)
+        gap = at[right] - at[left]
+        b = np.divide(x[inside] - at[left], gap, out=np.zeros(len(gap)), where=gap > 0)
+        residual = y[inside] - (1 - b) * mean[left] - b * mean[right]
+        squares.append(residual**2 / (1 + (1 - b) ** 2 / n[left] + b**2 / n[right]))
+    compared = np.concatenate(squares)
+    return float(compared.mean() / y.var(ddof=1)) if len(compared) and np.ptp(y) else np.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class _Half:
+    """Fits of resamples: parameters (2, R) of η = a + b u, and (R,) where η = 0, with the ends it may lie between."""
+
+    parameters: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    slope: np.ndarray
+
+
+def _half(u: np.ndarray, trials: np.ndarray, successes: np.ndarray, start: np.ndarray, rising: float) -> _Half:
+    """Where half succeed, of (R, X) trials and successes at u (X,); `rising` says where it is if all or none do."""
+    decided = (successes == trials).all(axis=1) | (successes == 0).all(axis=1)
+    a, b = _logistic(u, trials, successes, start, decided)
+    sure = successes.sum(axis=1) * 2 - trials.sum(axis=1)  # the sign of a where the fit is flat
+    flat = decided | (np.abs(b) < 1e-9)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(flat, np.where(sure == 0, np.nan, -rising * np.sign(sure) * np.inf), -a / b)
+    value = np.where(value > u[-1], np.inf, np.where(value < u[0], -np.inf, value))
+    low, high = value.copy(), value.copy()
+    first, last = {}, {}
+    for name, there in (("failure", trials > successes), ("success", successes > 0)):
+        first[name] = np.where(there, u, np.inf).min(axis=1)
+        last[name] = np.where(there, u, -np.inf).max(axis=1)
+    for one, other in (("failure", "success"), ("success", "failure")):
+        apart = (last[one] < first[other]) & ~decided
+        low, high = np.where(apart, last[one], low), np.where(apart, first[other], high)
+    return _Half(np.stack([a, b]), np.clip(value, low, high), low, high, np.where(decided, np.nan, b))
+
+
+def _logistic(
+    u: np.ndarray, trials: np.ndarray, successes: np.ndarray, start: np.ndarray, decided: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's method on all resamples at once.
+
+    No log-odds changes by more than 1 in a step: then each step lowers the loss, as the third derivative of
+    log(1 + exp η) is at most its second (Bach 2010, doi 10.1214/09-EJS521).
+    """
+    powers = np.stack([np.ones(len(u)), u, u**2], axis=1)
+    a, b = np.repeat(start, len(trials), axis=1)
+    b[decided] = 0
+    for _ in range(500):
+        p = special.expit(a[:, None] + np.multiply.outer(b, u))
+        expected = trials * p
+        slope_a, slope_b = ((successes - expected) @ powers[:, :2]).T - np.stack([np.zeros(len(b)), RIDGE * b])
+        aa, ab, bb = ((expected - expected * p) @ powers).T + np.array([[1e-12], [0], [RIDGE]])
+        det = aa * bb - ab**2
+        step_a, step_b = (bb * slope_a - ab * slope_b) / det, (aa * slope_b - ab * slope_a) / det
+        largest = np.maximum(np.abs(step_a + step_b * u[0]), np.abs(step_a + step_b * u[-1]))
+        part = np.where(decided, 0, 1 / np.maximum(largest, 1))
+        a, b = a + part * step_a, b + part * step_b
+        if (part * largest < 1e-9).all():
+            break
+    return a, b
+
+
+def _slope(sums: np.ndarray) -> np.ndarray:
+    """Least-squares slopes of (R, 5) sums of 1, u, v, u², uv; NaN where u is constant."""
+    n, u, v, uu, uv = sums.T
+    spread = n * uu - u**2
+    known = spread > 1e-9 * n * uu
+    return np.divide(n * uv - u * v, spread, out=np.full(len(n), np.nan), where=known)
+
+
+def _points(x: Any, name: str, y: Any, unit_name: str, units: Any) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+    """Checked x and y, how many units there are, and which each point is of; without units each is one."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    units = np.arange(x.size) if units is None else np.asarray(units)
+    for other, values in ((name, y), (unit_name, units)):
+        if x.ndim != 1 or values.shape != x.shape:
+            raise FieldError(other, values.shape, f"must have one value per x: {x.shape}")
+    refuse("x", x, ~np.isfinite(x), "must be finite")
+    names, unit = np.unique(units, return_inverse=True)
+    return x, y, len(names), unit
+
+
+def _logs(x: np.ndarray, log: bool) -> np.ndarray:
+    """ln x, or x itself; two different values at least."""
+    refuse("x", x, log & (x <= 0), "must be above 0 to have a logarithm")
+    z = np.log(x) if log else x
+    if not len(x) or z.std() == 0:
+        raise FieldError("x", x[:1].tolist(), "must have two different values or more")
+    return z
+
+
+def _resamples(units: int, places: int, resamples: int, key: int) -> Iterator[np.ndarray]:
+    """How often each unit is drawn, (a part of the resamples, units)."""
+    refuse("resamples", resamples, resamples < 1, "must be 1 or above")
+    rng = np.random.default_rng(key)
+    part = max(1, ELEMENTS // max(units, places))
+    for done in range(0, resamples, part):
+        rows = min(part, resamples - done)
+        drawn = rng.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(float)
+
+
+def _interval(lows: np.ndarray, highs: np.ndarray, units: int, confidence: float) -> tuple[float, float]:
+    """Percentile interval; outermost of the order statistics around each end, as infinities cannot be interpolated."""
+    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    if units < LEAST_UNITS:
+        return -np.inf, np.inf
+    last = len(lows) - 1
+    low, high = np.floor((1 - confidence) / 2 * last), np.ceil((1 + confidence) / 2 * last)
+    return float(np.sort(lows)[int(low)]), float(np.sort(highs)[int(high)])

@@ -1,0 +1,247 @@
+"""Gathers stored runs into the cells of a diagram."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxgen import FieldError
+from jaxgen.component import unknown
+from sweeps import checkpoint, phases
+from sweeps.boundary import Range
+from sweeps.diagram import Contour, Diagram, cell_means
+from sweeps.labels import ACCURACIES, Labelling, Observed
+from sweeps.phases import Definition
+from sweeps.results import Results
+from sweeps.scales import scale, value_name
+from sweeps.values import ValueMap
+
+SEEDS = ("seed", "split_seed")
+LEVELS = (0.1, 0.5)
+
+
+def make_diagram(
+    results: Results,
+    x: str,
+    y: str,
+    definition: Definition,
+    labelling: Labelling,
+    where: dict[str, Any],
+    pool: Sequence[str] = (),
+    contour: str | None = None,
+    levels: tuple[float, ...] = LEVELS,
+    bins: int | None = None,
+) -> Diagram:
+    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
+    runs = results.runs
+    results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
+    x, y, runs, keep = place(results, runs, x, y, where, pool)
+    wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
+    curves = results.curves(*wanted)
+    if not keep.all():
+        curves = {name: values[keep] for name, values in curves.items()}
+    observed = observe(runs, curves, definition)
+    label = labelling(observed)
+    (x_values, columns), (y_values, rows) = (
+        _places(runs[path]) if bins is None else _binned(path, runs[path], bins) for path in (x, y)
+    )
+    cells = rows * len(x_values) + columns
+    shape = len(y_values), len(x_values), len(labelling.labels)
+    counts = np.bincount(cells * shape[2] + label, minlength=math.prod(shape)).reshape(shape)
+    train, test = observed.train_time, observed.test_time
+    runs = runs.assign(
+        label=label,
+        train_time=train,
+        test_time=test,
+        test_after=phases.before(curves["step"], test),
+        delay=np.where(np.isfinite(train), test, np.nan) - np.where(np.isfinite(train), train, 0),
+        until=observed.until,
+        cell=cells,
+    )
+    lines = None
+    if contour:
+        for level in levels:
+            if isinstance(level, bool) or not isinstance(level, (int, float)) or not np.isfinite(level):
+                raise FieldError("levels", level, "must be numbers")
+        largest = phases.within(curves, definition.budget, contour)[0]
+        lines = Contour(contour, tuple(sorted(levels)), cell_means(largest, cells, counts.shape[:2]))
+    placed = x, y, x_values, y_values
+    return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
+
+
+def with_unfinished(diagram: Diagram) -> Diagram:
+    """The diagram with all cells of its sweep's axes; those that wait for runs or have runs in training are marked."""
+    held = diagram.source.specification
+    axes = {path: values for path, values in held.get("axes", {}).items() if isinstance(values, list)}
+    x_values, y_values = (
+        union(
+            [
+                values,
+                [v for v in axes.get(path, []) if isinstance(v, (int, float)) == isinstance(values[0], (int, float))],
+            ]
+        )
+        for path, values in ((diagram.x, diagram.x_values), (diagram.y, diagram.y_values))
+    )
+    whole = spread(diagram, x_values, y_values)
+    others = [path for path in axes if path not in (diagram.x, diagram.y, *diagram.held)]
+    product = math.prod(map(len, axes.values())) == held.get("runs")
+    expected = math.prod(len(axes[path]) for path in others) if product else 1
+    running = np.zeros(whole.seeds.shape, bool)
+    for lane in checkpoint.running(diagram.source.workdir / "inflight"):
+        fields = lane.get("fields", {})
+        at = [
+            values.index(fields[p]) if fields.get(p) in values else -1
+            for p, values in ((whole.y, y_values), (whole.x, x_values))
+        ]
+        if min(at) >= 0 and all(fields.get(path) == value for path, value in diagram.held.items()):
+            running[tuple(at)] = True
+    return dataclasses.replace(whole, pending=(whole.seeds < expected) & ~running, running=running)
+
+
+def spread(d: Diagram, x_values: list, y_values: list) -> Diagram:
+    """The diagram over these values of its axes, among which its own are; other cells have no runs."""
+    columns, rows = (
+        np.array([values.index(v if v in values else value_name(v)) for v in own])
+        for values, own in ((x_values, d.x_values), (y_values, d.y_values))
+    )
+    place, shape = np.ix_(rows, columns), (len(y_values), len(x_values))
+    counts = np.zeros((*shape, d.counts.shape[-1]), int)
+    counts[place] = d.counts
+    row, column = np.divmod(d.runs["cell"].to_numpy(), len(d.x_values))
+    runs = d.runs.assign(cell=rows[row] * shape[1] + columns[column])
+    contour = d.contour
+    if contour is not None:
+        values = np.full(shape, np.nan)
+        values[place] = contour.values
+        contour = dataclasses.replace(contour, values=values)
+    return dataclasses.replace(d, x_values=x_values, y_values=y_values, runs=runs, counts=counts, contour=contour)
+
+
+def union(axes: list[list]) -> list:
+    """All values, ascending; as texts, words last, where any of them is one."""
+    values = {v for axis in axes for v in axis}
+    if not any(isinstance(v, str) for v in values):
+        return sorted(values)
+
+    def order(text: str) -> tuple:
+        try:
+            return 0, float(text), text
+        except ValueError:
+            return 1, 0.0, text
+
+    return sorted(set(map(value_name, values)), key=order)
+
+
+def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> Observed:
+    """What a labelling sees of these runs."""
+    train, test = (
+        phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
+    )
+    untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
+    diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
+    until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])
+    return Observed(definition, runs, curves, train, test, np.where(untested, -1, until), diverged, frozen)
+
+
+def place(
+    results: Results, runs: pd.DataFrame, x: str, y: str, where: dict[str, Any], pool: Sequence[str]
+) -> tuple[str, str, pd.DataFrame, np.ndarray]:
+    """The full paths of the axes, the runs that are held at `where`, and which of all runs these are.
+
+    Raises:
+      FieldError: there are no runs, a path is unknown, or fields other than x, y, the seeds and `pool` differ.
+    """
+    if not len(runs):
+        raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
+    fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
+    x, y = (f"{path}.type" if f"{path}.type" in fields else path for path in (x, y))  # a whole component as an axis
+    for path in (x, y, *where, *pool):
+        if path not in fields:
+            raise unknown(path, fields)
+    if x == y:
+        raise FieldError("y", y, "must be another axis than x")
+    keep = np.ones(len(runs), bool)
+    for path, value in where.items():
+        keep &= _held(runs[path], value)
+        if not keep.any():
+            raise FieldError(path, value, f"no run has it; there are {_listed(runs[path], 60)}")
+    runs = runs[keep].reset_index(drop=True)
+    for path in fields:
+        if path in (x, y, *SEEDS, *pool) or runs[path].nunique(dropna=False) == 1:
+            continue
+        by_type = [axis for axis in (x, y, *pool) if axis.endswith(".type") and path.startswith(axis[:-4])]
+        if not by_type or runs.groupby(by_type)[path].nunique(dropna=False).max() > 1:
+            why = f"differs between runs: hold it at one value with where ({path}=…), or name it in pool"
+            raise FieldError(path, _listed(runs[path]), why)
+    return x, y, runs, keep
+
+
+def make_value_map(
+    results: Results, x: str, y: str, name: str, where: dict[str, Any], pool: Sequence[str], size: float
+) -> ValueMap:
+    """Cells over two fields with a number of their runs; see `Results.value_map`. Reads no curves."""
+    x, y, runs, _ = place(results, results.runs, x, y, where, pool)
+    (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
+    return ValueMap.of(x, y, x_values, y_values, runs.assign(cell=rows * len(x_values) + columns), name, results, size)
+
+
+def make_facets(results: Results, by: str, x: str, y: str, where: dict[str, Any], **options: Any) -> dict[str, Diagram]:
+    """A diagram for each value of the field `by`, by its text."""
+    runs = results.runs
+    if by not in runs:
+        raise unknown(by, [c for c in map(str, runs.columns) if "/" not in c])
+    if by in (x, y, *where):
+        raise FieldError("by", by, "must be another field than the axes and what is held")
+    values, _ = _places(runs[by])
+    values = [None if v == "None" else v for v in values]
+    return {
+        f"{by.rpartition('.')[2]} = {value_name(v)}": results.phase_diagram(x, y, where={**where, by: v}, **options)
+        for v in values
+    }
+
+
+def _held(column: pd.Series, value: Any) -> np.ndarray:
+    """Which runs have a value; a number that nobody has exactly stands for the only one within a percent of it."""
+    if value is None:
+        return column.isna().to_numpy()
+    if isinstance(value, tuple):
+        value = json.dumps(value)
+    exact = (column == value).to_numpy()
+    if exact.any() or isinstance(value, (str, bool)) or not pd.api.types.is_numeric_dtype(column):
+        return exact
+    near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
+    return (column == near[0]).to_numpy() if len(near) == 1 else exact
+
+
+def _places(column: pd.Series) -> tuple[list, np.ndarray]:
+    """The values of an axis, ascending (None as a text after the others), and where each run stands among them."""
+    values = sorted(column.dropna().unique())
+    places = pd.Index(values).get_indexer(column)
+    names = [v.item() if hasattr(v, "item") else v for v in values]
+    if column.isna().any():
+        names = [*map(value_name, names), "None"]
+        places = np.where(column.isna(), len(values), places)
+    return names, places
+
+
+def _binned(path: str, column: pd.Series, bins: int) -> tuple[list, np.ndarray]:
+    """The middles of so many equal parts of an axis, as it runs, and in which of them each run is."""
+    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 1000:
+        raise FieldError("bins", bins, "must be a whole number in [2, 1000]")
+    values, _ = _places(column)
+    kind = scale(values)
+    if kind == "categorical":
+        raise FieldError(path, _listed(column), "has no order to gather values by: leave bins out")
+    side = Range(values[0], values[-1], kind == "log")
+    places = np.clip((side.to_unit(column.to_numpy(float)) * bins).astype(int), 0, bins - 1)
+    return side.from_unit((np.arange(bins) + 0.5) / bins).tolist(), places
+
+
+def _listed(values: pd.Series, most: int = 6) -> str:
+    found = sorted(values.dropna().unique())
+    texts = [value_name(v) for v in found] + ["None"] * bool(values.isna().any())
+    return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")

@@ -1,0 +1,48 @@
+"""The caption of a phase diagram as text: what it is of, how sure it is, and how to make it again."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeps.report import style
+
+
+def write_caption(diagram: Any, path: str | Path) -> None:
+    """Writes `caption` beside a figure, with the ending .txt."""
+    Path(path).with_suffix(".txt").write_text(caption(diagram) + "\n", encoding="utf-8")
+
+
+def caption(diagram: Any) -> str:
+    """What is drawn, seeds, definition, intervals, censored runs, versions, and the command that trains a run again."""
+    held = diagram.source.specification
+    fields = {**held.get("fields", {}), **{k: style.value_text(v) for k, v in diagram.held.items()}}
+    fixed = ", ".join(f"{path} = {value}" for path, value in fields.items() if path in diagram.held)
+    low, high = diagram.probability_interval()
+    late = ~np.isfinite(diagram.runs["test_time"].to_numpy()) | (diagram.runs["test_time"] > diagram.definition.budget)
+    totals = diagram.counts.sum((0, 1))
+    names = [f"{diagram.labelling.names[i]} {totals[i]}" for i in style.present([diagram])]
+    lines = [
+        f"{held.get('name') or 'Phase diagram'}: {held.get('description') or ''}".rstrip(": "),
+        f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({len(diagram.x_values)} values) and "
+        f"{style.label(diagram.y)} ({len(diagram.y_values)}), {style.seeds_text(diagram.seeds)} ({diagram.sampled})"
+        + (f"; held: {fixed}" if fixed else "")
+        + (f"; values gathered into {diagram.bins} × {diagram.bins} cells" if diagram.bins else "")
+        + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
+        + ".",
+        f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",
+        f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
+        "average.",
+        f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
+        f"{int(late.sum())} of {len(late)} runs did not reach the threshold and are censored.",
+    ]
+    if diagram.boundary is not None:
+        lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap.")
+    launch = (held.get("launches") or [{}])[-1]
+    versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
+    run_id = diagram.runs["run_id"].iloc[0]
+    lines += [
+        f"Trained with {versions or 'unknown versions'}.",
+        f"Any run again, e.g.: python scripts/replay.py --workdir={diagram.source.workdir} --run_id={run_id}",
+    ]
+    return "\n".join(" ".join(line.split()) for line in lines)

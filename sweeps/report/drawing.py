@@ -1,0 +1,230 @@
+"""The parts that figures for print are made of."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
+
+from jaxgen import FieldError
+from sweeps import scales
+from sweeps.report import style
+
+STYLE = "sweeps.report.paper"
+ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+WIDTH, NARROW, MARGIN, GAP, LINE = 7.0, 3.4, 0.16, 0.2, 0.14  # inches; LINE is one of small print
+
+
+def save(make: Callable[[], Figure], path: str | Path) -> None:
+    """Makes a figure in the style of all and writes it; FieldError where the path's ending is unknown."""
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise FieldError("path", str(path), "must end in .png, .svg or .pdf")
+    with matplotlib.style.context(["default", STYLE]):
+        make().savefig(path, metadata=ENDINGS[path.suffix.lower()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where maps of the same two axes stand side by side, in inches.
+
+    Attributes:
+      x_ticks, y_ticks: positions with their texts.
+      left: of the first map.
+      width, height: of each map.
+      tilt: whether the texts below the maps are turned, for want of room.
+      below: what those texts and the name of the axis need.
+    """
+
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    left: float
+    width: float
+    height: float
+    tilt: bool
+    below: float
+
+    @property
+    def room(self) -> float:
+        """From the left end of the first map to the right margin."""
+        return WIDTH - self.left - MARGIN
+
+    @classmethod
+    def over(cls, diagram: Any, columns: int, widest: float = WIDTH) -> "Grid":
+        """The layout of so many maps of a diagram's axes, each at most so wide."""
+        x_ticks, y_ticks = (
+            [(at, clip(text, 0.85)) for at, text in style.ticks(values, most)]
+            for values, most in ((diagram.x_values, 5), (diagram.y_values, 6))
+        )
+        left = MARGIN + 0.27 + max(inches(text) for _, text in y_ticks)
+        width = min((WIDTH - left - MARGIN - GAP * (columns - 1)) / columns, widest)
+        longest = max(inches(text) for _, text in x_ticks)
+        tilt = (longest + 0.08) * len(x_ticks) > width
+        height = min(width, max(0.5, 0.3 * len(diagram.y_values)))
+        return cls(x_ticks, y_ticks, left, width, height, tilt, 0.3 + (0.03 + longest if tilt else 0.12))
+
+
+def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
+    """Scales, limits, ticks and names of a map's axes, and crosses through its cells without runs."""
+    x_edges, y_edges = style.all_edges(diagram)
+    for axis, values, borders, ticks in (
+        (axes.xaxis, diagram.x_values, x_edges, grid.x_ticks),
+        (axes.yaxis, diagram.y_values, y_edges, grid.y_ticks),
+    ):
+        set_scale, set_limits = (
+            (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
+        )
+        set_scale("log" if scales.scale(values) == "log" else "linear")
+        set_limits(borders[0], borders[-1])
+        axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
+        axis.set_minor_locator(NullLocator())
+    if grid.tilt:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set_xlabel(clip(style.label(diagram.x), 1.7), labelpad=2)
+    if first:
+        axes.set_ylabel(clip(style.label(diagram.y), 1.7), labelpad=3)
+    else:
+        axes.tick_params(labelleft=False)
+    empty = np.argwhere(diagram.seeds == 0)
+    corners = [[(x_edges[i], y_edges[j]), (x_edges[i + 1], y_edges[j + 1])] for j, i in empty]
+    corners += [[(x_edges[i], y_edges[j + 1]), (x_edges[i + 1], y_edges[j])] for j, i in empty]
+    axes.add_collection(LineCollection(corners, colors=style.EMPTY_LINES, linewidths=0.4, zorder=0.5), autolim=False)
+
+
+def boundary_lines(axes: Any, diagram: Any) -> None:
+    """Draws a diagram's fitted boundary and the edges of its band, white below black to be seen on every colour."""
+    lines, band = style.boundary_lines(diagram.boundary)
+    for drawn, width, dashes in ((band, 0.7, (0, (1, 1))), (lines, 1.3, "solid")):
+        axes.add_collection(LineCollection(drawn, colors="#ffffff", linewidths=1.7 * width, zorder=2.9), autolim=False)
+        look: dict[str, Any] = {"linewidths": width, "linestyles": dashes, "zorder": 3}
+        axes.add_collection(LineCollection(drawn, colors="#000000", **look), autolim=False)
+
+
+def paint_labels(axes: Any, diagram: Any, present: list[int]) -> None:
+    """Paints each cell's most frequent label, and within it the second one where seeds disagree."""
+    second, share = style.runner_up(diagram.counts)
+    colours = {index: diagram.labelling.labels[index].colour for index in present}
+    for index, colour in colours.items():
+        paint(axes, diagram, diagram.majority == index, facecolors=colour)
+    for index, colour in colours.items():
+        mixed = (second == index) & (share > 0)
+        paint(axes, diagram, mixed, np.sqrt(share), facecolors=colour, linewidths=0)
+
+
+def label_key(key: Any, present: list[int], diagrams: list) -> int:
+    """Explains the colours with the runs of each label, and inner squares where there are any; the next free line."""
+    runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
+    for row, index in enumerate(present):
+        label = diagrams[0].labelling.labels[index]
+        text = clip(f"{label.name} ({runs[index]} {'run' if runs[index] == 1 else 'runs'})", 2)
+        key_entry(key, row, text, facecolor=label.colour, edgecolor="#777777")
+    row = len(present)
+    if any((style.runner_up(diagram.counts)[1] > 0).any() for diagram in diagrams):
+        key_entry(key, row, "seeds disagree: 2nd label inside", facecolor="#777777", edgecolor="#777777")
+        key.add_patch(Rectangle((0.035, -LINE * row - 0.07), 0.07, 0.045, facecolor="#dddddd"))
+        row += 1
+    return row
+
+
+def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: Any = None, **look: Any) -> None:
+    """Paints the cells of a mask; `size` < 1 paints their middle only."""
+    rows, columns = np.nonzero(which)
+    if not len(rows):
+        return
+    size = np.broadcast_to(size, which.shape)[which]
+    (left, right), (low, high) = (
+        style.inner(borders[at], borders[at + 1], size, scales.scale(values))
+        for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+    )
+    corners = np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2)
+    if array is not None:
+        look["array"] = array[which]
+    few = which.size <= 900
+    look = {"edgecolors": "white" if few else "face", "linewidths": 0.4 if few else 0.1} | look
+    axes.add_collection(PolyCollection(list(corners), **look), autolim=False)
+
+
+def key_entry(axes: Any, row: int, text: str, **look: Any) -> None:
+    """A coloured patch and its meaning on line `row` of a key whose axes are in inches."""
+    axes.add_patch(Rectangle((0, -LINE * row - 0.095), 0.14, 0.09, linewidth=0.4, **look))
+    axes.text(0.2, -LINE * row - 0.05, text, size=7, va="center")
+
+
+def contour_lines(axes: Any, diagram: Any) -> None:
+    """Draws a diagram's contour, the lower levels dashed and thin, the highest solid."""
+    if diagram.contour is None:
+        return
+    for number, level in enumerate(diagram.contour.levels):
+        lines = diagram.contour.lines(level, *style.all_edges(diagram))
+        axes.add_collection(LineCollection(lines, **_contour_look(diagram, number)), autolim=False)
+
+
+def contour_key(key: Any, row: int, diagram: Any) -> int:
+    """Explains the contour from line `row` of a key on; returns the next free line."""
+    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
+        key.plot([0, 0.14], [-LINE * row - 0.05] * 2, **_contour_look(diagram, number, "linewidth", "linestyle"))
+        key.text(0.2, -LINE * row - 0.05, f"{diagram.contour.probe} reaches {level:g}", size=7, va="center")
+        row += 1
+    return row
+
+
+def _contour_look(diagram: Any, number: int, width: str = "linewidths", dashes: str = "linestyles") -> dict[str, Any]:
+    last = number == len(diagram.contour.levels) - 1
+    return {"color": "#000000", width: 1.6 if last else 1.0, dashes: "solid" if last else (0, (3, 1.5)), "zorder": 3}
+
+
+def colour_bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:
+    """A horizontal colour scale as wide as a key, with its meaning below."""
+    bar = key.inset_axes((0, -0.095, key.get_xlim()[1], 0.09), transform=key.transData)
+    shades = bar.figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
+    shades.outline.set_linewidth(0.4)
+    shades.minorticks_off()
+    set_x_ticks(bar, ticks)
+    bar.tick_params(pad=1.5)
+    bar.set_xlabel(text, size=7, labelpad=1)
+
+
+def set_x_ticks(axes: Any, ticks: list[tuple[float, str]]) -> None:
+    """Names the ticks; texts at an end stay within it, off the neighbour's."""
+    axes.set_xticks([at for at, _ in ticks], labels=[text for _, text in ticks])
+    low, high = axes.get_xlim()
+    for (at, _), text in zip(ticks, axes.get_xticklabels()):
+        logarithmic = axes.get_xscale() == "log"
+        place = np.log(at / low) / np.log(high / low) if logarithmic else (at - low) / (high - low)
+        text.set_horizontalalignment("left" if place < 0.03 else "right" if place > 0.97 else "center")
+
+
+def clip(text: str, room: float) -> str:
+    """The text as it can be printed, cut so that it fits into `room` inches of small print."""
+    text = printable(text)
+    if inches(text) <= room:
+        return text
+    while text and inches(text + "…") > room:
+        text = text[:-1]
+    return text + "…"
+
+
+def inches(text: str) -> float:
+    """How wide a text is in small print."""
+    font = _font()
+    font.set_size(7, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64 / 72
+
+
+def printable(text: str) -> str:
+    """The text on one line, with □ for what the font cannot print (which matplotlib would warn of)."""
+    known = _font().get_charmap()
+    return "".join(c if ord(c) in known else "□" for c in " ".join(str(text).split()))
+
+
+def _font() -> Any:
+    return get_font(findfont(FontProperties(family="DejaVu Sans")))

@@ -1,0 +1,168 @@
+// Runs in the browser: labels every run by the definition that is chosen, gathers cells, shows the chosen cells' runs.
+// The same rules as sweeps/phases.py and sweeps/statistics.py; arguments are those that page.py passes.
+const never = 0xffffffff, few = 400
+const runs = label.length, count = start.length - 1
+const wanted = threshold
+  ? {at: thresholds.indexOf(Number(threshold.value)), budget: Math.round(budget.value), gap: Math.round(gap.value)}
+  : {at: stored.at, budget: stored.budget, gap: stored.gap}
+const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never ? Infinity : t }
+
+function label_of(r) {
+  if (!threshold) return label[r]
+  const train = time(train_times, r), test = time(test_times, r)
+  const has_train = train <= wanted.budget, has_test = test <= wanted.budget
+  if (has_train && has_test) return test - train < wanted.gap ? 0 : 1
+  if (until[r] < wanted.budget) return diverged[r] ? 5 : 6
+  return has_train ? 2 : has_test ? 4 : 3
+}
+
+function wilson(k, n) {
+  const z = 1.959963984540054, p = k / n, d = 1 + z * z / n
+  const middle = (p + z * z / (2 * n)) / d, half = z * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
+  return [k == 0 ? 0 : middle - half, k == n ? 1 : middle + half]
+}
+
+function median(ended, reached) {  // Kaplan–Meier
+  const order = ended.map((_, i) => i).sort((a, b) => ended[a] - ended[b])
+  let survival = 1
+  for (let i = 0; i < order.length;) {
+    const now = ended[order[i]], at_risk = order.length - i
+    let deaths = 0
+    for (; i < order.length && ended[order[i]] == now; i++) deaths += reached[order[i]]
+    survival *= 1 - deaths / at_risk
+    if (deaths && survival <= 0.5 + 1e-9) return now
+  }
+  return Infinity
+}
+
+function inner(low, high, share, log) {
+  if (log) return inner(Math.log(low), Math.log(high), share, false).map(Math.exp)
+  const middle = (low + high) / 2, half = (high - low) / 2 * share
+  return [middle - half, middle + half]
+}
+
+function relabel() {
+  const found = {p: [], p_low: [], p_high: [], agreement: [], median_test_time: [], time: [], hatch: [], colour: [],
+                 labels: [], agreement_text: [], p_text: [], median_text: []}
+  const squares = {left: [], right: [], bottom: [], top: [], colour: []}
+  const totals = names.map(() => 0)
+  for (let cell = 0; cell < count; cell++) {
+    const counts = names.map(() => 0), ended = [], reached = [], n = start[cell + 1] - start[cell]
+    let seen_to = wanted.budget
+    for (let r = start[cell]; r < start[cell + 1]; r++) {
+      label[r] = label_of(r)
+      counts[label[r]]++; totals[label[r]]++
+      const test = time(test_times, r), has = test <= wanted.budget
+      const known = diverged[r] ? wanted.budget : Math.min(Math.max(until[r], 0), wanted.budget)
+      ended.push(has ? test : known); reached.push(has)
+      if (!has) seen_to = Math.min(seen_to, last[r])
+    }
+    const best = counts.indexOf(Math.max(...counts)), rest = counts.map((c, i) => i == best ? -1 : c)
+    const second = rest.indexOf(Math.max(...rest)), hits = event.reduce((sum, i) => sum + counts[i], 0)
+    const [low, high] = n ? wilson(hits, n) : [NaN, NaN], middle = n ? median(ended, reached) : NaN
+    found.p.push(n ? hits / n : NaN); found.p_low.push(low); found.p_high.push(high)
+    found.agreement.push(n ? counts[best] / n : NaN)
+    found.median_test_time.push(middle)
+    found.time.push(isFinite(middle) ? Math.max(middle, mapper.low) : NaN)
+    found.hatch.push(middle == Infinity ? "right_diagonal_line" : "blank")
+    found.colour.push(n ? colours[best] : "#ffffff")
+    found.labels.push(names.map((name, i) => [counts[i], `${name} ${counts[i]}`]).filter((c) => c[0]).map((c) => c[1])
+      .join(", ") || "no runs")
+    found.agreement_text.push(n ? `${Math.round(100 * counts[best] / n)}%` : "–")
+    found.p_text.push(n ? `${(hits / n).toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]` : "–")
+    found.median_text.push(!n ? "–" : middle == Infinity ? `not reached by step ${seen_to}` : `${middle}`)
+    if (n && rest[second] > 0) {
+      const share = Math.sqrt(rest[second] / n), data = cells.data
+      const [left, right] = inner(data.left[cell], data.right[cell], share, logs[0])
+      const [bottom, top] = inner(data.bottom[cell], data.top[cell], share, logs[1])
+      squares.left.push(left); squares.right.push(right); squares.bottom.push(bottom); squares.top.push(top)
+      squares.colour.push(colours[second])
+    }
+  }
+  cells.data = {...cells.data, ...found}
+  squares_source.data = squares
+  line.location = thresholds[wanted.at]
+  const same = wanted.at == stored.at && wanted.budget == stored.budget && wanted.gap == stored.gap
+  for (const drawn of boundary) drawn.visible = same
+  const list = names.map((name, i) => totals[i] ? `${name} ${totals[i]}` : "").filter(Boolean).join(", ")
+  said.text = same ? "" : `Now shown: accuracy ≥ ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
+    `${wanted.gap} steps: ${list}.` + (boundary.length ? " The fitted boundary is of the stored definition." : "")
+}
+
+function show() {
+  const chosen = cells.selected.indices
+  if (chosen.length == 0) return
+  const shown = {steps: [], train: [], test: [], ink: [], run_id: [], seed: [], label: []}
+  const ends = {step: [], test: [], ink: []}, at_step = new Map()
+  const where = cells.data.heading
+  const copy = "navigator.clipboard ? navigator.clipboard.writeText(this.title) : prompt('', this.title)"
+  let rows = "", listed = 0, all = 0
+  for (const cell of chosen) {
+    for (let r = start[cell]; r < start[cell + 1]; r++) {
+      if (++all > few) continue
+      const xs = [], train_ys = [], test_ys = []
+      for (let k = 0; k < points; k++) {
+        const step = steps[grid[r] * points + k], at = r * points + k
+        if (step == 0 || step == xs[xs.length - 1]) continue  // 0 has no place on a log axis
+        const value = test[at] == missing ? NaN : test[at] / levels
+        xs.push(step)
+        train_ys.push(train[at] == missing ? NaN : train[at] / levels)
+        test_ys.push(value)
+        if (!at_step.has(step)) at_step.set(step, [])
+        if (!isNaN(value)) at_step.get(step).push(value)
+      }
+      const ink = inks[label[r]]
+      shown.steps.push(xs); shown.train.push(train_ys); shown.test.push(test_ys)
+      shown.ink.push(ink); shown.run_id.push(run_id[r])
+      shown.seed.push(seed[r]); shown.label.push(names[label[r]])
+      if (time(test_times, r) == Infinity && xs.length) {
+        ends.step.push(xs[xs.length - 1]); ends.test.push(test_ys[test_ys.length - 1]); ends.ink.push(ink)
+      }
+      listed++
+      const say = (t) => isFinite(t) ? t : `not reached by step ${last[r]}`
+      const command = `python scripts/replay.py --workdir=${workdir} --run_id=${run_id[r]}`
+      const entries = [`<code>${run_id[r]}</code>`]
+      if (chosen.length > 1) entries.push(`${cells.data.x[cell]}, ${cells.data.y[cell]}`)
+      entries.push(seed[r], statuses[status[r]], escaped[label[r]])
+      entries.push(say(time(train_times, r)), say(time(test_times, r)))
+      entries.push(`<button title="${command}" onclick="${copy}">copy</button>`)
+      rows += "<tr>" + entries.map((e) => `<td>${e}</td>`).join("") + "</tr>"
+    }
+  }
+  curves.data = shown
+  marks.data = ends
+  const enough = [...at_step].filter(([_, values]) => values.length * 2 > listed).sort((a, b) => a[0] - b[0])
+  const half = (values) => { const v = values.sort((a, b) => a - b), m = v.length >> 1; return v.length % 2 ? v[m] : (v[m - 1] + v[m]) / 2 }
+  middle.data = {step: enough.map((e) => e[0]), test: enough.map((e) => half(e[1]))}
+  const head = ["run", ...(chosen.length > 1 ? ["cell"] : []), "seed", "status", "label", "train at", "test at", "replay"]
+  const list = rows ? `<table><tr>${head.map((h) => `<th>${h}</th>`).join("")}</tr>${rows}</table>` : "<p>No runs.</p>"
+  const title = chosen.length == 1 ? where[chosen[0]] : `${chosen.length} cells`
+  const cut = all > few ? `<p>The first ${few} of ${all} runs are shown.</p>` : ""
+  table.text = `<h2>${title}</h2>${cut}` + list
+}
+
+function download() {
+  const quote = (v) => { const t = v === Infinity ? "inf" : `${v}`; return /[",\n]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
+  const plain = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
+  const lines = [[...axes, "run_id", "seed", "status", "label", "train_time", "test_time", "threshold", "budget", "gap"]]
+  for (let cell = 0; cell < count; cell++)
+    for (let r = start[cell]; r < start[cell + 1]; r++)
+      lines.push([cells.data.x[cell], cells.data.y[cell], plain(run_id[r]), seed[r], plain(statuses[status[r]]),
+                  names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
+                  wanted.gap])
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(new Blob([lines.map((l) => l.map(quote).join(",")).join("\n") + "\n"], {type: "text/csv"}))
+  link.download = "runs.csv"
+  link.click()
+}
+
+const from = cb_obj.origin || cb_obj
+if (from.name == "download") download()
+else if (from.name == "reset") {
+  threshold.value = `${thresholds[stored.at]}`
+  budget.value = stored.budget
+  gap.value = stored.gap
+} else {
+  if (["threshold", "budget", "gap"].includes(from.name)) relabel()
+  show()
+}

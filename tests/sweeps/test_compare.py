@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxgen import FieldError
+from sweeps.gather import spread, union
+
+X, Y, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
+AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0], MASK: ["all", "matrices"]}
+
+
+def arms(x, y, mask, seed):
+    """In cell (1, 0) one arm generalises on seeds 0-7 and the other on seed 7 alone; elsewhere they agree."""
+    if (x, y) == (1, 0):
+        return "grokking" if (seed < 8 if mask == 0 else seed == 7) else "memorisation"
+    return "comprehension" if x == 2 else "memorisation"
+
+
+def test_arms_are_compared_on_the_seeds_of_both(synthetic_results):
+    results = synthetic_results(AXES, seeds=10, kind=arms)
+    one, other = results.facets(MASK, X, Y).values()
+    table = one.compare(other).set_index([X, Y])
+    row = table.loc[(0.5, 0.01)]
+    assert (row["pairs"], row["only_one"], row["only_other"]) == (10, 7, 0)
+    assert row["p_difference"] == pytest.approx(0.7)
+    assert row["mcnemar_p"] == pytest.approx(stats.binomtest(0, 7).pvalue)
+    assert row["mcnemar_p_holm"] == pytest.approx(min(1, 6 * row["mcnemar_p"]))
+    times = [d.runs[d.runs["cell"] == 1] for d in (one, other)]
+    samples = [
+        stats.CensoredData.right_censored(np.minimum(t["test_time"], 1000), np.isinf(t["test_time"])) for t in times
+    ]
+    assert row["logrank_p"] == pytest.approx(stats.logrank(*samples).pvalue)
+    assert np.isnan(row["time_ratio"])  # one arm's median is not reached
+    agreed = table.drop(index=(0.5, 0.01))
+    assert (agreed["mcnemar_p"] == 1).all()
+    assert (agreed["p_difference"] == 0).all()
+    assert (table.loc[0.8, "time_ratio"] == 1).all()
+
+
+def test_only_shared_seeds_and_cells_count(synthetic_results):
+    kind = lambda x, y, mask, seed: None if mask == 1 and (x == 0 or seed < 3) else "grokking"  # noqa: E731
+    one, other = synthetic_results(AXES, seeds=5, kind=kind).facets(MASK, X, Y).values()
+    table = one.compare(other)
+    assert set(table[X]) == {0.5, 0.8}
+    assert (table["pairs"] == 2).all()
+    aligned = spread(other, one.x_values, one.y_values)
+    assert (one.compare(aligned).set_index([X, Y]).loc[0.2, "pairs"] == 0).all()
+
+
+def test_different_diagrams_are_not_compared(synthetic_results):
+    results = synthetic_results(AXES, seeds=2)
+    one, _ = results.facets(MASK, X, Y).values()
+    with pytest.raises(FieldError, match="definition"):
+        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, gap=10))
+    with pytest.raises(FieldError, match="labelling"):
+        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, labels="retention"))
+    pooled = results.phase_diagram(X, Y, pool=[MASK])
+    with pytest.raises(FieldError, match="pairs need each seed once"):
+        pooled.compare(pooled)
+
+
+def test_facets_and_pools_are_told_apart(synthetic_results):
+    results = synthetic_results(AXES, seeds=2, kind=arms)
+    facets = results.facets(MASK, X, Y)
+    assert list(facets) == ["decay_mask = all", "decay_mask = matrices"]
+    pooled = results.phase_diagram(X, Y, pool=[MASK])
+    np.testing.assert_array_equal(pooled.counts, sum(d.counts for d in facets.values()))
+    with pytest.raises(FieldError, match=r"decay_mask.*name it in pool"):
+        results.phase_diagram(X, Y)
+    with pytest.raises(FieldError, match="another field"):
+        results.facets(X, X, Y)
+
+
+def test_statistics_of_any_number_of_the_runs(synthetic_results, tmp_path):
+    diagram = synthetic_results({X: AXES[X], Y: AXES[Y]}, seeds=4, kind=lambda x, y, s: None if x == 1 else "grokking")
+    diagram = spread(diagram.phase_diagram(X, Y), AXES[X], AXES[Y])
+    value_map = diagram.value_map("final/test/accuracy")
+    found = value_map.statistics
+    here = diagram.runs[diagram.runs["cell"] == 2]["final/test/accuracy"].to_numpy()
+    assert found.mean[0, 2] == pytest.approx(here.mean())
+    assert found.variance[0, 2] == pytest.approx(here.var(), abs=1e-12)
+    assert np.isnan(found.mean[0, 1])
+    plain = diagram.source.value_map(X, Y, "final/test/accuracy")
+    np.testing.assert_array_equal(plain.statistics.mean, found.mean[:, [0, 2]])
+    assert list(value_map.cell_table()["count"]) == [4, 0, 4] * 2
+    value_map.plot(tmp_path / "v.svg", "mean")
+    assert (tmp_path / "v.svg").stat().st_size > 1000
+    with pytest.raises(FieldError, match="did you mean final/test/accuracy"):
+        diagram.value_map("final/tset/accuracy")
+    with pytest.raises(FieldError, match="did you mean variance"):
+        diagram.value_map("steps").plot(tmp_path / "v.svg", "varaince")
+
+
+def test_what_seeds_vary_is_said(synthetic_results):
+    axes = {X: AXES[X], Y: AXES[Y]}
+    assert synthetic_results(axes, seeds=3).phase_diagram(X, Y).sampled == "train split and initialisation vary"
+
+
+def test_what_a_fixed_split_varies_is_said(synthetic_results):
+    axes = {X: AXES[X], Y: AXES[Y], "split_seed": [0]}
+    assert synthetic_results(axes, seeds=3).phase_diagram(X, Y).sampled == "one train split, initialisation varies"
+
+
+def test_union_of_axes():
+    assert union([[1, 3], [2, 3]]) == [1, 2, 3]
+    assert union([[0.5], ["None"]]) == ["0.5", "None"]
