@@ -13,7 +13,6 @@ report.html, the page to explore. With --facet: panels of every value of a third
 comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def main() -> None:
 
 def draw(results: sweeps.Results, out: Path) -> None:
     """Writes all files of the results as they are now."""
-    options = chosen()
+    options = chosen(results)
     x, y = axes(results, options["where"])
     refresh = WATCH.value
     if FACET.value:
@@ -101,7 +100,7 @@ def draw(results: sweeps.Results, out: Path) -> None:
     print(f"figure: {out / 'diagram.png'}\npage:   {out / 'report.html'}")
 
 
-def chosen() -> dict:
+def chosen(results: sweeps.Results) -> dict:
     """The options of `Results.phase_diagram` that the flags ask for."""
     where = {}
     for text in WHERE.value:
@@ -123,16 +122,11 @@ def chosen() -> dict:
         "where": where,
         "pool": POOL.value,
         "unfinished": WATCH.value is not None,
-        "bins": BINS.value or (16 if (Path(WORKDIR.value) / "refine.json").exists() and not on_grid() else None),
+        "bins": BINS.value
+        or (16 if any(isinstance(side, sweeps.Range) for side in results.refined.values()) else None),
         "contour": CONTOUR.value,
         "levels": tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value else None,
     }
-
-
-def on_grid() -> bool:
-    """Whether a refined sweep was held to the values of its axes."""
-    held = json.loads((Path(WORKDIR.value) / "refine.json").read_text())
-    return all(isinstance(side, list) for side in held["axes"].values())
 
 
 def axes(results: sweeps.Results, where: dict) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def make_diagram(
     observed = observe(runs, curves, definition)
     label = labelling(observed)
     (x_values, columns), (y_values, rows) = (
-        _places(runs[path]) if bins is None else _binned(path, runs[path], bins) for path in (x, y)
+        _places(runs[path]) if bins is None else _binned(path, runs[path], bins, results) for path in (x, y)
     )
     cells = rows * len(x_values) + columns
     shape = len(y_values), len(x_values), len(labelling.labels)
@@ -228,15 +228,20 @@ def _places(column: pd.Series) -> tuple[list, np.ndarray]:
     return names, places
 
 
-def _binned(path: str, column: pd.Series, bins: int) -> tuple[list, np.ndarray]:
-    """The middles of so many equal parts of an axis, as it runs, and in which of them each run is."""
+def _binned(path: str, column: pd.Series, bins: int, results: Results) -> tuple[list, np.ndarray]:
+    """The middles of so many equal parts of an axis, as it runs, and in which of them each run is.
+
+    A refined sweep says itself from where to where its axes go; else it is from the least to the greatest value.
+    """
     if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 1000:
         raise FieldError("bins", bins, "must be a whole number in [2, 1000]")
-    values, _ = _places(column)
-    kind = scale(values)
-    if kind == "categorical":
-        raise FieldError(path, _listed(column), "has no order to gather values by: leave bins out")
-    side = Range(values[0], values[-1], kind == "log")
+    side = results.refined.get(path)
+    if not isinstance(side, Range):
+        values, _ = _places(column)
+        kind = scale(values)
+        if kind == "categorical":
+            raise FieldError(path, _listed(column), "has no order to gather values by: leave bins out")
+        side = Range(values[0], values[-1], kind == "log")
     places = np.clip((side.to_unit(column.to_numpy(float)) * bins).astype(int), 0, bins - 1)
     return side.from_unit((np.arange(bins) + 0.5) / bins).tolist(), places
 

@@ -1,5 +1,6 @@
 """What a sweep has found so far: a table of runs, their curves, and the pictures that are queries over them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.component import unknown
 from sweeps import phases, store
+from sweeps.boundary import Range
 from sweeps.labels import Labelling, find
 from sweeps.workdir import read_specification
 
@@ -35,6 +37,17 @@ class Results:
     def specification(self) -> dict[str, Any]:
         """The sweep's own record: name, base experiment, axes, definitions, launches."""
         return read_specification(self.workdir) or {}
+
+    @property
+    def refined(self) -> dict[str, Any]:
+        """The axes of a refined sweep (`sweeps.refine`): a `Range`, or the values that were allowed; else nothing."""
+        try:
+            axes = json.loads((self.workdir / "refine.json").read_text())["axes"]
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise FieldError("workdir", str(self.workdir), f"its refine.json cannot be read: {error}") from None
+        return {path: Range(**side) if isinstance(side, dict) else side for path, side in axes.items()}
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import sweeps
@@ -132,6 +133,19 @@ def test_a_users_file(tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     run_id = results.runs["run_id"][0]
     assert script("replay", f"--workdir={workdir}", f"--run_id={run_id}", f"--sweep={file}").returncode == 0
+    line = ("launch_sweep", f"--sweep={file}", f"--workdir={tmp_path / 'line'}", "--width=1", "--devices=1")
+    axes = "--set=optimizer.learning_rate=.01,.1", "--refine=loss.margin,optimizer.learning_rate", "--budget=70"
+    foreseen = script(*line, *axes, "--dry_run")
+    assert "70 runs, 0 stored, 70 to train" in foreseen.stdout, foreseen.stderr
+    refined = script(*line, *axes)
+    assert refined.returncode == 0, refined.stderr
+    runs = sweeps.Results(tmp_path / "line").runs
+    assert len(runs) == 70
+    assert runs["loss.margin"].between(0.5, 1).all()
+    assert runs["loss.margin"].nunique() > 50
+    assert script("phase_diagram", f"--workdir={tmp_path / 'line'}").returncode == 0
+    cells = pd.read_csv(tmp_path / "line" / "diagram.csv")
+    assert (len(cells), cells["seeds"].sum()) == (16 * 16, 70)
     unknown = script("replay", f"--workdir={workdir}", f"--run_id={run_id}")
     assert unknown.returncode == 2
     assert "import the file that defines it" in unknown.stderr

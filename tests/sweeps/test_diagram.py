@@ -60,6 +60,29 @@ def test_empty_cells_and_unfinished_runs(synthetic_results):
     np.testing.assert_array_equal(diagram.observed[0], [1000, 500, 500])
 
 
+def test_seeds_that_tie_are_shown_as_a_tie(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=2, kind=lambda x, y, s: "grokking" if s else "memorisation").phase_diagram(
+        X, Y
+    )
+    assert (diagram.majority == Phase.GROKKING).all()  # the first of equals
+    assert (diagram.agreement == 0.5).all()
+    assert (diagram.margin == 0).all()
+
+
+def test_runs_off_a_grid_are_gathered_into_cells(synthetic_results):
+    axes = {X: [0.2, 0.3, 0.5, 0.7, 0.8], Y: [0.01, 0.1, 1.0, 10.0]}
+    results = synthetic_results(axes, seeds=1, kind=lambda x, y, s: "comprehension" if x > 2 else "confusion")
+    diagram = results.phase_diagram(X, Y, bins=3)
+    np.testing.assert_allclose(diagram.x_values, [0.3, 0.5, 0.7])
+    np.testing.assert_allclose(np.log10(diagram.y_values), [-1.5, -0.5, 0.5])
+    np.testing.assert_array_equal(diagram.seeds, [[2, 1, 2], [2, 1, 2], [4, 2, 4]])
+    np.testing.assert_array_equal(diagram.probability, [[0, 0, 1]] * 3)
+    whole = results.phase_diagram(X, Y).boundary
+    np.testing.assert_array_equal(diagram.boundary.weights, whole.weights)  # the fit is of the runs, not of the cells
+    with pytest.raises(FieldError, match="bins = 1"):
+        results.phase_diagram(X, Y, bins=1)
+
+
 def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
     diagram.to_csv(tmp_path / "d.csv")

@@ -123,12 +123,15 @@ def test_bits_do_not_depend_on_devices_width_queue_or_neighbours(toy, tmp_path):
 
 def test_one_program_is_traced_per_signature_and_capacity(toy, tmp_path, monkeypatch):
     programs = []
+    monkeypatch.setattr(engine, "_PROGRAMS", {})
     init = kernel.Program.__init__
     monkeypatch.setattr(kernel.Program, "__init__", lambda self, *a: (init(self, *a), programs.append(self))[0])
     sweeps.run(toy, GRID, tmp_path, **FAST)
     compiled = [p for p in programs if p._compiled]
     assert [p.traces for p in compiled] == [1, 1]
     assert all(len(p._compiled) == 2 for p in compiled)
+    sweeps.run(toy, sweeps.product(sweeps.fixed("optimizer.eps", 1e-7), GRID), tmp_path / "more", **FAST)
+    assert [p.traces for p in programs if p._compiled] == [1, 1]  # the process keeps its programs
 
 
 def test_a_run_is_replayed_to_the_same_bits(toy, tmp_path):
