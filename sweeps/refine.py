@@ -161,7 +161,7 @@ def propose(
 
     Returns:
       Points (x, y, seed), none twice and none among the runs so far; fewer than `batch` only where no others are left.
-      A point is given the seed with the fewest runs of those that it has not had.
+      A point is given a seed that it has not had, of those with the fewest runs.
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise FieldError("batch", batch, "must be a whole number of at least 1")
@@ -184,10 +184,13 @@ def propose(
             left,
             batch,
         )
+    rng = np.random.default_rng((key, len(ran), 1))
     uses, found = collections.Counter(np.asarray(seeds, int).tolist()), []
     for one, other in points[chosen].tolist():
-        free = [seed for seed in range(plane.seeds) if seed not in had[one, other]]
-        seed = min(free, key=lambda seed: (uses[seed], seed))
+        free = [seed for seed in rng.permutation(plane.seeds).tolist() if seed not in had[one, other]]
+        seed = min(
+            free, key=uses.__getitem__
+        )  # at random, or it would go with the place: Sobol points follow a pattern
         had[one, other].add(seed)
         uses[seed] += 1
         found.append((one, other, seed))
@@ -279,7 +282,7 @@ def refine(
       **options: see `sweeps.Options`; `max_hours` is for all rounds together.
 
     Returns:
-      The results of all rounds.
+      The results of all rounds; where they were stopped, of fewer runs than `run_ids` names.
 
     Raises:
       FieldError: an argument is not allowed, an axis is structure, so that each value would be a compiled program, or
@@ -312,6 +315,8 @@ def refine(
         if not points:
             return results
         _begin(path, settings, rounds, points)
+        if hours is not None and time.monotonic() - begun >= 3600 * hours:
+            return Results(path, {base.override(point).run_id for point in _sweep(axes, rounds)})
 
 
 def _begin(path: Path, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:

@@ -69,6 +69,7 @@ def test_the_evidence_is_that_of_numerical_integration():
     )  # Laplace: the posterior is near normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_area_is_covered_and_the_line_is_near(shape):
     repeats, truth = 20, true_area(shape)
@@ -97,6 +98,7 @@ def test_length_of_a_straight_line_and_the_band():
     assert np.mean(inside) > 0.95
 
 
+@pytest.mark.slow
 def test_seeds_are_the_sampling_unit():
     truth, wide, narrow, covered = true_area("curved"), [], [], []
     for key in range(12):
@@ -107,6 +109,9 @@ def test_seeds_are_the_sampling_unit():
         covered.append(by_seed.low <= truth <= by_seed.high)
     assert np.mean(wide) > 1.8 * np.mean(narrow)
     assert np.mean(covered) >= 0.75
+
+
+def test_few_seeds_are_no_units():
     few = draw("curved", 0, seeds=4)
     assert boundary.fit(*few, replicates=9).units == 12 * 12 * 4
     assert boundary.fit(*draw("curved", 0, seeds=5), replicates=9).units == 5

@@ -3,6 +3,7 @@ import re
 from html import unescape
 
 import matplotlib
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -131,3 +132,40 @@ def test_colours_differ_in_grey():
 def test_examples_of_style():
     assert doctest.testmod(style).failed == 0
     assert doctest.testmod(scales).failed == 0
+
+
+def test_the_caption_says_how_sure_the_figure_is_and_how_to_make_it_again(synthetic_results, tmp_path):
+    def kind(i, j, seed):
+        return "memorisation" if i == 0 else "comprehension" if i == 1 else "grokking"
+
+    diagram = synthetic_results(GRID, seeds=3, kind=kind).phase_diagram(FRACTION, DECAY)
+    diagram.plot(tmp_path / "diagram.png")
+    said = (tmp_path / "diagram.txt").read_text()
+    assert "27 runs over train fraction (3 values) and weight decay (3), 3 seeds per cell" in said
+    assert str(diagram.definition) in said
+    assert "comprehension 9, grokking 9, memorisation 9" in said
+    assert "9 of 27 runs did not reach the threshold and are censored" in said
+    low, high = diagram.probability_interval()
+    assert f"± {np.mean(high - low) / 2:.2f} on average" in said
+    assert f"inside: {diagram.boundary.area.value:.2f} [" in said
+    assert f"replay.py --workdir={tmp_path / 'sweep'} --run_id={diagram.runs['run_id'][0]}" in said
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_a_figure_of_one_column(synthetic_results, tmp_path, ending):
+    diagram = synthetic_results(GRID, seeds=2).phase_diagram(FRACTION, DECAY)
+    diagram.plot(tmp_path / f"d{ending}", columns=1)
+    if ending == ".png":
+        assert matplotlib.image.imread(tmp_path / "d.png").shape[1] == 680  # 3.4 inches
+    with pytest.raises(FieldError, match="columns = 3"):
+        diagram.plot(tmp_path / "d.png", columns=3)
+
+
+def test_curves_are_summed_up_where_more_than_half_of_the_runs_are_seen():
+    steps = np.array([[0.0, 10, 20], [0.0, 10, np.nan], [0.0, 20, np.nan]])
+    values = np.array([[0.0, 0.4, 0.8], [0.2, 0.6, np.nan], [0.4, 1.0, np.nan]])
+    at, (middle,) = style.quantiles(steps, values, (0.5,))
+    np.testing.assert_array_equal(at, [0, 10, 20])
+    np.testing.assert_allclose(middle, [0.2, 0.5, 0.9])
+    at, _ = style.quantiles(steps, np.where(steps == 20, np.nan, values), (0.5,))
+    np.testing.assert_array_equal(at, [0, 10])
