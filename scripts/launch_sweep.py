@@ -15,10 +15,13 @@ logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the input is not allowed.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 import sweeps
 from jaxgen import FieldError
+from jaxgen.component import unknown
 from sweeps import command, engine, grammar, refine, spec
 from sweeps.scales import scale
 
@@ -29,7 +32,7 @@ SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
 SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
 REFINE = flags.DEFINE_list("refine", [], "Two fields to sample between the ends of their axes, where it tells most.")
-BUDGET = flags.DEFINE_integer("budget", 512, "How many runs --refine trains in all.", lower_bound=1)
+BUDGET = flags.DEFINE_integer("budget", None, "How many runs --refine trains in all; 512 when left out.", lower_bound=1)
 GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
 ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
 KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
@@ -54,6 +57,13 @@ def main() -> None:
         points = spec.replaced(points, axis)
     if REFINE.value:
         return refine_line(recipe, points)
+    for flag in (BUDGET, GOAL):
+        if flag.value is not None:
+            raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
+    if ON_GRID.value:
+        raise FieldError("on_grid", True, "goes with --refine=X,Y only")
+    if (Path(WORKDIR.value) / "refine.json").exists():
+        raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         return command.show_plan(
             *engine.foresee(recipe.base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value)
@@ -73,15 +83,25 @@ def main() -> None:
 
 def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     """Trains in rounds along the line, instead of the sweep's own points."""
-    seeds = "seed", "split_seed"
+    if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
+        raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
+    for path in REFINE.value:
+        if path not in recipe.base.paths():
+            raise unknown(path, recipe.base.paths())
+        if path not in recipe.base.leaf_paths():
+            raise FieldError("refine", path, "is structure: each value would be a compiled program")
+    budget, seeds = BUDGET.value or 512, ("seed", "split_seed")
     for path, values in points.axes.items():
         if path not in (*REFINE.value, *seeds) and len(values) > 1:
             raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
     base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
     sides = {path: side(path, points) for path in REFINE.value}
     if DRY_RUN.value:
-        plane = refine.Plane(*sides.values())
-        spread = refine.propose([], [], [], [], plane, BUDGET.value, key=KEY.value)
+        asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
+        plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
+        begun = [point for one in rounds for point in one]
+        left = max(budget - len(begun), 0)
+        spread = begun + (refine.propose([], [], [], [], plane, left, key=KEY.value) if left else [])
         paths = (*REFINE.value, "seed")
         runs = spec.chain(*(sweeps.product(*map(sweeps.fixed, paths, point)) for point in spread))
         return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, name=recipe.name))
@@ -89,7 +109,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         base,
         sides,
         WORKDIR.value,
-        budget=BUDGET.value,
+        budget=budget,
         goal=GOAL.value,
         key=KEY.value,
         name=recipe.name,

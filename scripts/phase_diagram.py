@@ -22,6 +22,8 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from sweeps import command, grammar, labels
+from sweeps.files import write_text
+from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
 
@@ -75,11 +77,22 @@ def draw(results: sweeps.Results, out: Path) -> None:
     options = chosen(results)
     x, y = axes(results, options["where"])
     refresh = WATCH.value
+    if STATISTIC.present and not VALUES.value:
+        raise FieldError("statistic", STATISTIC.value, "is of --values: give them too")
     if FACET.value:
+        for flag in (VALUES, COLUMNS):
+            if flag.present:
+                raise FieldError(flag.name, flag.value, "cannot be drawn with --facet: hold the field with --where")
         tabs = results.facets(FACET.value, x, y, **options)
-        if len(tabs) <= MOST:
-            for ending in ("png", "svg"):
+        for ending in ("png", "svg"):
+            if len(tabs) <= MOST:
                 draw_panels(tabs, out / f"diagram.{ending}")
+            else:
+                (out / f"diagram.{ending}").unlink(missing_ok=True)
+        captions = [f"{name}\n{caption(diagram)}\n" for name, diagram in tabs.items()]
+        write_text(out / "diagram.txt", "\n".join(captions))
+        if len(tabs) > MOST:
+            print(f"{len(tabs)} facets: a figure has at most {MOST}, so only the page and the table are written")
         cells = pd.concat([d.cell_table().assign(facet=name) for name, d in tabs.items()])
         cells.to_csv(out / "diagram.csv", index=False)
         write_page(tabs, out / "report.html", refresh=refresh)
@@ -97,7 +110,9 @@ def draw(results: sweeps.Results, out: Path) -> None:
             diagram.value_map(VALUES.value).plot(out / "values.png", STATISTIC.value)
             print(f"values: {out / 'values.png'}")
         tell(diagram)
-    print(f"figure: {out / 'diagram.png'}\npage:   {out / 'report.html'}")
+    if (out / "diagram.png").exists():
+        print(f"figure: {out / 'diagram.png'}")
+    print(f"page:   {out / 'report.html'}")
 
 
 def chosen(results: sweeps.Results) -> dict:
@@ -110,7 +125,7 @@ def chosen(results: sweeps.Results) -> dict:
         where[path] = values[0]
     labelling = LABELS.value
     if labelling.endswith(".py"):
-        labelling = getattr(command.load_file(labelling), "labelling", None)
+        labelling = getattr(command.load_file(labelling, "labels"), "labelling", None)
         if not isinstance(labelling, labels.Labelling):
             raise FieldError("labels", LABELS.value, "must define labelling = sweeps.Labelling(…)")
     return {

@@ -1,5 +1,6 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
+from sweeps import boundary, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Effect, Evidence, Verdict, judge
 from sweeps.diagram import Diagram
@@ -31,15 +32,20 @@ __all__ = [
     "Sweep",
     "ValueMap",
     "Verdict",
+    "boundary",
     "chain",
+    "fits",
     "fixed",
     "judge",
+    "labels",
     "linspace",
     "logspace",
     "product",
+    "refine",
     "register",
     "run",
     "seeds",
+    "statistics",
     "sweep",
     "zip",
 ]

@@ -125,7 +125,7 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def load_file(file: str) -> ModuleType:
+def load_file(file: str, flag: str = "sweep") -> ModuleType:
     """Runs a Python file that defines components or a recipe, and returns it as a module.
 
     Raises:
@@ -133,7 +133,7 @@ def load_file(file: str) -> ModuleType:
     """
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
-        raise FieldError("sweep", file, "must be a Python file")
+        raise FieldError(flag, file, "must be a Python file")
     name = f"sweep_file_{path.stem}"
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = ModuleType(name)

@@ -121,14 +121,19 @@ class Diagram:
         return self.counts[..., self.labelling.indices(self.labelling.event)].sum(-1)
 
     @functools.cached_property
+    def decided(self) -> np.ndarray:
+        """Runs of each cell whose label says whether the event happened: all but the labelling's undecided ones."""
+        return self.seeds - self.counts[..., self.labelling.indices(self.labelling.undecided)].sum(-1)
+
+    @functools.cached_property
     def probability(self) -> np.ndarray:
-        """P(event): its share of a cell's runs; NaN where there are no runs."""
+        """P(event): its share of a cell's decided runs; NaN where there are none."""
         with np.errstate(invalid="ignore"):
-            return self.event_count / self.seeds
+            return self.event_count / self.decided
 
     def probability_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's score interval of `probability` (Wilson 1927), low and high."""
-        return statistics.wilson(self.event_count, self.seeds, confidence)
+        return statistics.wilson(self.event_count, self.decided, confidence)
 
     @functools.cached_property
     def test_accuracy(self) -> np.ndarray:
@@ -227,6 +232,7 @@ class Diagram:
             "majority": [names[m] if m >= 0 else "" for m in self.majority.ravel()],
             "agreement": self.agreement.ravel(),
             "margin": self.margin.ravel(),
+            "decided": self.decided.ravel(),
             "p": self.probability.ravel(),
             "p_low": p_low.ravel(),
             "p_high": p_high.ravel(),

@@ -30,7 +30,7 @@ from sweeps.workdir import check_same, environment, finish_launch, locked, write
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
-KEPT = 64  # programs that a process keeps for its next sweep
+KEPT = 32  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 _PROGRAMS: dict[str, Program] = {}

@@ -29,7 +29,7 @@ from sweeps.labels import ACCURACIES, Labelling, find
 from sweeps.results import Results
 from sweeps.scales import scale
 from sweeps.spec import Sweep
-from sweeps.workdir import check_same
+from sweeps.workdir import check_same, read_specification
 
 SCHEMA = 1
 CANDIDATES = 11  # log₂ of how many points are looked at
@@ -288,15 +288,9 @@ def refine(
       FieldError: an argument is not allowed, an axis is structure, so that each value would be a compiled program, or
         the workdir holds rounds over other axes, or of another key.
     """
-    plane, labelling, path, begun = _plane(base, axes, seeds), find(labels), Path(workdir), time.monotonic()
-    for what, value, least in (("budget", budget, 1), ("batch", batch, 1), ("key", key, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise FieldError(what, value, f"must be a whole number of at least {least}")
-    if goal is not None and not (isinstance(goal, (int, float)) and 0 <= goal <= 1):
-        raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
+    path, labelling, begun = Path(workdir), find(labels), time.monotonic()
+    plane, settings, rounds = checked(base, axes, path, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
     hours = Options(**options).max_hours
-    settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
-    rounds = _stored(path / "refine.json", settings)
     check_same(path, name, base, _sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
     if not rounds:
         _begin(path, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
@@ -317,6 +311,31 @@ def refine(
         _begin(path, settings, rounds, points)
         if hours is not None and time.monotonic() - begun >= 3600 * hours:
             return Results(path, {base.override(point).run_id for point in _sweep(axes, rounds)})
+
+
+def checked(
+    base: Experiment,
+    axes: Mapping[str, Side],
+    path: Path,
+    *,
+    budget: int,
+    batch: int = 64,
+    goal: float | None = None,
+    seeds: int = 16,
+    key: int = 0,
+) -> tuple[Plane, dict[str, Any], list[list[Point]]]:
+    """What `refine` may sample, what its workdir must hold, and the rounds that were begun there; raises as it does."""
+    plane = _plane(base, axes, seeds)
+    for what, value, least in (("budget", budget, 1), ("batch", batch, 1), ("key", key, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise FieldError(what, value, f"must be a whole number of at least {least}")
+    if goal is not None and not (isinstance(goal, (int, float)) and 0 <= goal <= 1):
+        raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
+    settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
+    rounds = _stored(path / "refine.json", settings)
+    if not rounds and read_specification(path) is not None:
+        raise FieldError("workdir", str(path), "holds a sweep that was not refined: use another directory")
+    return plane, settings, rounds
 
 
 def _begin(path: Path, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:

@@ -65,7 +65,7 @@ LOOKS = {
     "refined": ("#14568c", "o", "refined, fit"),
 }
 
-REPEATS = flags.DEFINE_integer("repeats", 40, "Repeats with other outcomes, keys and seeds.", lower_bound=0)
+REPEATS = flags.DEFINE_integer("repeats", 24, "Repeats with other outcomes, keys and seeds.", lower_bound=0)
 WORLDS = flags.DEFINE_list("worlds", ["known", "trained"], "Which worlds.")
 MOST = flags.DEFINE_integer("most", 3500, "Dense grids have at most so many runs.", lower_bound=400)
 JSON = flags.DEFINE_string("json", None, "Also write the numbers to this file.")

@@ -124,7 +124,7 @@ def label_key(key: Any, present: list[int], diagrams: list) -> int:
     runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
     for row, index in enumerate(present):
         label = diagrams[0].labelling.labels[index]
-        text = clip(f"{label.name} ({runs[index]} {'run' if runs[index] == 1 else 'runs'})", 2)
+        text = f"{clip(label.name, 1.2)} ({runs[index]} {'run' if runs[index] == 1 else 'runs'})"
         key_entry(key, row, text, facecolor=label.colour, edgecolor="#777777")
     row = len(present)
     if any((style.runner_up(diagram.counts)[1] > 0).any() for diagram in diagrams):

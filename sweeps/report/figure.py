@@ -141,7 +141,9 @@ def _single_map(diagram: Any, grid: drawing.Grid, keys: float, footer: list[str]
 def _footer(diagram: Any, room: float) -> list[str]:
     count = len(diagram.runs)
     parts = [str(diagram.source.specification.get("name") or ""), f"{count} run{'s' if count > 1 else ''}"]
-    return _lines([*parts, style.seeds_text(diagram.seeds), f"definition: {diagram.definition}"], room)
+    definition = f"definition: {diagram.definition}"
+    whole = [definition] if drawing.inches(definition) <= room else definition.split(", ")
+    return _lines([*parts, style.seeds_text(diagram.seeds), *whole], room)
 
 
 def _lines(parts: list[str], room: float) -> list[str]:
@@ -181,7 +183,7 @@ def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: 
             )
         row += 1
     row = drawing.contour_key(key, row, diagram)
-    if diagram.boundary is not None:
+    if diagram.boundary is not None and diagram.contour is None:  # whose lines would be taken for one another
         drawing.boundary_lines(axes, diagram)
         key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", linewidth=1.2)
         key.text(

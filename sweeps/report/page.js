@@ -59,8 +59,9 @@ function relabel() {
     }
     const best = counts.indexOf(Math.max(...counts)), rest = counts.map((c, i) => i == best ? -1 : c)
     const second = rest.indexOf(Math.max(...rest)), hits = event.reduce((sum, i) => sum + counts[i], 0)
-    const [low, high] = n ? wilson(hits, n) : [NaN, NaN], middle = n ? median(ended, reached) : NaN
-    found.p.push(n ? hits / n : NaN); found.p_low.push(low); found.p_high.push(high)
+    const decided = n - undecided.reduce((sum, i) => sum + counts[i], 0)
+    const [low, high] = decided ? wilson(hits, decided) : [NaN, NaN], middle = n ? median(ended, reached) : NaN
+    found.p.push(decided ? hits / decided : NaN); found.p_low.push(low); found.p_high.push(high)
     found.agreement.push(n ? counts[best] / n : NaN)
     found.median_test_time.push(middle)
     found.time.push(isFinite(middle) ? Math.max(middle, mapper.low) : NaN)
@@ -69,7 +70,7 @@ function relabel() {
     found.labels.push(names.map((name, i) => [counts[i], `${name} ${counts[i]}`]).filter((c) => c[0]).map((c) => c[1])
       .join(", ") || "no runs")
     found.agreement_text.push(n ? `${Math.round(100 * counts[best] / n)}%` : "–")
-    found.p_text.push(n ? `${(hits / n).toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]` : "–")
+    found.p_text.push(decided ? `${(hits / decided).toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]` : "–")
     found.median_text.push(!n ? "–" : middle == Infinity ? `not reached by step ${seen_to}` : `${middle}`)
     if (n && rest[second] > 0) {
       const share = Math.sqrt(rest[second] / n), data = cells.data
@@ -86,7 +87,7 @@ function relabel() {
   for (const drawn of boundary) drawn.visible = same
   const list = names.map((name, i) => totals[i] ? `${name} ${totals[i]}` : "").filter(Boolean).join(", ")
   said.text = same ? "" : `Now shown: accuracy ≥ ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
-    `${wanted.gap} steps: ${list}.` + (boundary.length ? " The fitted boundary is of the stored definition." : "")
+    `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`
 }
 
 function show() {
@@ -144,11 +145,12 @@ function show() {
 function download() {
   const quote = (v) => { const t = v === Infinity ? "inf" : `${v}`; return /[",\n]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
   const plain = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
-  const lines = [[...axes, "run_id", "seed", "status", "label", "train_time", "test_time", "threshold", "budget", "gap"]]
+  const lines = [[...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
+                  "budget", "gap"]]
   for (let cell = 0; cell < count; cell++)
     for (let r = start[cell]; r < start[cell + 1]; r++)
-      lines.push([cells.data.x[cell], cells.data.y[cell], plain(run_id[r]), seed[r], plain(statuses[status[r]]),
-                  names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
+      lines.push([cells.data.x_value[cell], cells.data.y_value[cell], plain(run_id[r]), ...seeds[r],
+                  plain(statuses[status[r]]), last[r], names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
                   wanted.gap])
   const link = document.createElement("a")
   link.href = URL.createObjectURL(new Blob([lines.map((l) => l.map(quote).join(",")).join("\n") + "\n"], {type: "text/csv"}))

@@ -140,7 +140,7 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
     times, span = style.colour_times(diagram)
     shades, rate_shades = (list(interp_palette(tuple(c), 128)) for c in (style.TIME_SHADES, style.RATE_SHADES))
     late = LogColorMapper(palette=shades, low=span[0], high=span[1], nan_color=style.NOT_REACHED)
-    rate = LinearColorMapper(palette=rate_shades, low=0, high=1)
+    rate = LinearColorMapper(palette=rate_shades, low=0, high=1, nan_color=style.NOT_REACHED)
     phase_map = _map(diagram, cells, style.map_name(diagram), fill_color="colour")
     sides = {side: side for side in ("left", "right", "bottom", "top")}
     phase_map.quad(**sides, source=sources["squares_source"], fill_color="colour", line_color=None)
@@ -160,7 +160,11 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
         other.x_range, other.y_range = phase_map.x_range, phase_map.y_range
     for drawn in (phase_map, test_map):
         _draw_contour(drawn, diagram)
-    boundary = [glyph for drawn in (phase_map, rate_map) for glyph in _draw_boundary(drawn, diagram)]
+    boundary = [
+        glyph
+        for drawn in (phase_map, rate_map)[diagram.contour is not None :]
+        for glyph in _draw_boundary(drawn, diagram)
+    ]
     return [phase_map, time_map, rate_map, test_map], late, boundary
 
 

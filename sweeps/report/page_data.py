@@ -104,6 +104,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         "time": style.colour_times(diagram)[0].ravel(),
         "hatch": ["right_diagonal_line" if np.isinf(t) else "blank" for t in median],
         "colour": [shades[m + 1] for m in diagram.majority.ravel()],
+        **{f"{side}_value": [str(v) for v in cells[path]] for side, path in (("x", diagram.x), ("y", diagram.y))},
         "heading": [escape(text) for text in headings],
         **({"contour_text": _rounded(diagram.contour.values)} if diagram.contour else {}),
         "test_text": _rounded(diagram.test_accuracy),
@@ -111,7 +112,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         "agreement_text": [f"{a:.0%}" if s else "–" for a, s in zip(cells["agreement"], filled)],
         "p_text": [
             f"{p:.2f} [{low:.2f}, {high:.2f}]" if s else "–"
-            for p, low, high, s in zip(cells["p"], cells["p_low"], cells["p_high"], filled)
+            for p, low, high, s in zip(cells["p"], cells["p_low"], cells["p_high"], cells["decided"])
         ],
         "median_text": [
             ("–" if not s else f"not reached by step {o}" if np.isinf(t) else f"{t:g}")
@@ -173,6 +174,8 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap},
         "logs": [scales.scale(values) == "log" for values in (diagram.x_values, diagram.y_values)],
         "event": labelling.indices(labelling.event),
+        "undecided": labelling.indices(labelling.undecided),
+        "seeds": runs[["seed", "split_seed"]].to_numpy().tolist(),
         "colours": [label.colour for label in labelling.labels],
         "until": runs["until"].to_numpy(np.int32),
         "diverged": (runs["status"] == "diverged").to_numpy(np.uint8),

@@ -75,6 +75,16 @@ def test_a_frozen_run_is_known_to_the_budget_and_a_stopped_one_is_not():
     assert name(observed([0, 1], [np.nan, np.nan], "frozen", 300)) == "undecided"  # without test rows
 
 
+def test_undecided_runs_say_nothing_of_the_event(synthetic_results):
+    kinds = (("undecided", "undecided"), ("undecided", "grokking"), ("memorisation", "grokking"))
+    diagram = synthetic_results(AXES, kind=lambda i, j, s: kinds[i][s]).phase_diagram(X, Y)
+    np.testing.assert_array_equal(diagram.decided, [[0, 1, 2]] * 2)
+    np.testing.assert_array_equal(diagram.probability, [[np.nan, 1, 0.5]] * 2)
+    low, high = diagram.probability_interval()
+    np.testing.assert_array_equal(np.isnan(low), [[True, False, False]] * 2)
+    assert (high[:, 1] == 1).all()
+
+
 def test_endings(synthetic_results):
     kinds = ("diverged", "undecided", "grokking")
     diagram = synthetic_results(AXES, kind=lambda i, j, s: kinds[i]).phase_diagram(X, Y, labels="endings")

@@ -300,7 +300,9 @@ def test_the_runs_can_be_downloaded(synthetic_results, tmp_path, browser_page):
     table = pd.read_csv(download.value.path()).set_index("run_id").loc[diagram.runs["run_id"]]
     np.testing.assert_array_equal(table["test_time"], diagram.runs["test_time"])
     np.testing.assert_array_equal(table["label"], [diagram.labelling.names[i] for i in diagram.runs["label"]])
-    np.testing.assert_allclose(table[FRACTION], diagram.runs[FRACTION])
+    np.testing.assert_array_equal(
+        table[[FRACTION, "seed", "split_seed", "steps"]], diagram.runs[[FRACTION, "seed", "split_seed", "steps"]]
+    )
 
 
 def test_a_running_sweep_shows_what_is_still_to_come(synthetic_results, tmp_path):
