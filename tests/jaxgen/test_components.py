@@ -33,7 +33,6 @@ ROWS = {
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
-    "transformer-dropout": {"model": models.Transformer(width=8, heads=2, mlp_width=8, dropout=0.3)},
     "cross-entropy": {"loss": losses.CrossEntropy()},
     "cross-entropy-16": {"loss": losses.CrossEntropy(dtype="float16")},
     "cross-entropy-64": {"loss": losses.CrossEntropy(dtype="float64")},
