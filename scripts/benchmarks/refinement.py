@@ -1,5 +1,6 @@
 """Measures how many runs a boundary takes: dense grids, Sobol points and rounds of refinement.
 
+  export OPENBLAS_NUM_THREADS=1  # matrices are small
   python scripts/benchmarks/refinement.py --json=refinement.json --picture=docs/refinement.png
   python scripts/benchmarks/refinement.py --repeats=3 --worlds=trained
   python scripts/benchmarks/refinement.py --train=out/refinement --repeats=0
