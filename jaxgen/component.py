@@ -4,18 +4,12 @@ A component is a frozen dataclass (`flax.struct.dataclass`) or a flax linen modu
 number that may differ from lane to lane of one compiled program, or *structure*, which decides the program.
 """
 
-import ast
 import dataclasses
 import difflib
 import functools
-import hashlib
 import importlib
-import inspect
 import math
 import re
-import sys
-import sysconfig
-import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -24,6 +18,9 @@ from typing import Any
 import flax.linen as nn
 import flax.struct
 import numpy as np
+
+from jaxgen import identity
+from jaxgen.errors import FieldError
 
 KINDS = {
     "task": "jaxgen.tasks",
@@ -41,18 +38,6 @@ REQUIRED = {
     "optimizer": ("transform",),
     "training": ("steps", "evaluate_every", "stop_splits", "probes"),
 }
-
-
-class FieldError(ValueError):
-    """A field holds a value that is not allowed: names the field, the value and what is allowed."""
-
-    def __init__(self, field: str, value: Any, allowed: str):
-        self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field} = {value!r}: {allowed}")
-
-    def within(self, prefix: str) -> "FieldError":
-        """The same error for a field of a part called `prefix`."""
-        return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
 
 
 def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "", added: bool = False) -> Any:
@@ -178,82 +163,37 @@ def unknown(name: str, known: list[str]) -> FieldError:
     return error
 
 
-@functools.cache
 def type_name(cls: Any) -> str:
     """The name a class has in files and hashes.
 
-    Ours are called by their name. Anyone else's carry a fingerprint of their source (comments and layout left out), so
+    Ours are called by their name. Anyone else's carry a fingerprint of what they are made of (`jaxgen.identity`), so
     that runs of an edited component are new runs.
     """
-    return cls.__qualname__ if _is_ours(cls) else f"{cls.__qualname__}#{_fingerprint(cls)}"
+    if cls not in _NAMES:
+        own = identity.is_ours(cls)
+        _NAMES[cls] = cls.__qualname__ if own else f"{cls.__qualname__}#{identity.fingerprint(cls)}"
+    return _NAMES[cls]
 
 
+def look_again() -> None:
+    """Forgets the names of classes: what they use may have changed since, as in a notebook."""
+    _NAMES.clear()
+
+
+_NAMES: dict[type, str] = {}
 _SEEN: dict[str, type] = {}
 
 
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.split(".")[0] == "jaxgen"
-
-
-def _fingerprint(cls: type) -> str:
-    """Of the class's source, its bases', and of what they use: functions, classes and constants of the user's files."""
-    texts: dict[str, str] = {}
-    _collect(cls, texts)
-    return hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:8]
-
-
-def _collect(thing: Any, texts: dict[str, str]) -> None:
-    name = thing.__qualname__
-    if name in texts:
-        return
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError):
-        raise FieldError(
-            name, name, "has no source that can be read: define it in a file, so that edits are noticed"
-        ) from None
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    texts[name] = ast.unparse(tree)
-    known = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
-    for used in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & known.keys()):
-        value = known[used]
-        if _is_literal(value):
-            texts[f"{name}.{used}"] = f"{used} = {value!r}"
-        elif isinstance(value, (type, types.FunctionType)) and _is_users(value):
-            _collect(value, texts)
-    for base in thing.__mro__[1:] if isinstance(thing, type) else ():
-        if _is_users(base):
-            _collect(base, texts)
-
-
-def _is_literal(value: Any) -> bool:
-    """Whether a constant is plain data all through: the text of anything else may hold its address."""
-    if isinstance(value, tuple):
-        return all(map(_is_literal, value))
-    return isinstance(value, (int, float, str))
-
-
-def _is_users(thing: Any) -> bool:
-    """Whether a class or function is neither ours nor installed."""
-    if thing.__module__.split(".")[0] in ("jaxgen", "sweeps", "builtins"):
-        return False
-    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
-    installed = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return file is None or not any(file.startswith(folder) for folder in installed)
-
-
 def _find_class(name: str, kind: str) -> type:
-    if name in _SEEN:
+    if name in _SEEN and type_name(_SEEN[name]) == name:
         return _SEEN[name]
     module = importlib.import_module(KINDS[kind])
     ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
     if name in ours:
         return getattr(module, name)
     if "#" in name:
-        same = [seen for seen in _SEEN if seen.split("#")[0] == name.split("#")[0] and "#" in seen]
-        why = f"its source has changed (now {same[0]})" if same else "import the file that defines it first"
+        same = [type_name(seen) for seen in reversed(_SEEN.values()) if seen.__qualname__ == name.split("#")[0]]
+        why = f"what it is made of has changed (now {same[0]})" if same else "import the file that defines it first"
         raise FieldError(f"{kind}.type", name, why)
     raise unknown(f"{kind}.type.{name}", [f"{kind}.type.{n}" for n in ours])
 

@@ -128,6 +128,8 @@ def _mebibytes(size: int) -> str:
 def load_file(file: str, flag: str = "sweep") -> ModuleType:
     """Runs a Python file that defines components or a recipe, and returns it as a module.
 
+    It can import the modules beside it, as it could if it were run by Python.
+
     Raises:
       FieldError: there is no such file, or it is no Python file.
     """
@@ -138,6 +140,9 @@ def load_file(file: str, flag: str = "sweep") -> ModuleType:
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = ModuleType(name)
     module.__file__ = str(path)
+    module.__loader__ = loader
     sys.modules[name] = module
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, folder)
     loader.exec_module(module)
     return module

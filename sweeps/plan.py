@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxgen import Experiment, FieldError, Task, training
+from jaxgen.component import look_again
 from jaxgen.kernel import capacity
 from sweeps.profile import Profile, is_long, step_flops
 from sweeps.spec import Sweep
@@ -88,6 +89,7 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     """
     if not isinstance(sweep, Sweep) or not len(sweep):
         raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, … and have at least one point")
+    look_again()
     _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
     run_ids: set[str] = set()

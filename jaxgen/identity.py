@@ -1,0 +1,371 @@
+"""What a user's component is: a fingerprint of its source and of everything that its source reaches.
+
+From a class, what is followed are the objects themselves, as they are at run time: its methods and bases; the globals,
+closed-over values and defaults that they use, in this file and in others (`helper.f`, `from package import module`);
+functions under `jax.jit`, `functools.partial`, `lru_cache`, `jax.custom_jvp`; lists, dicts, arrays, instances. Of a
+function or class, the source counts without comments, docstrings and layout; of a value, the value. What is installed
+counts by its name alone. What cannot be followed is refused.
+"""
+
+import ast
+import builtins
+import copyreg
+import dataclasses
+import dis
+import functools
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.metadata
+import io
+import os
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from jaxgen import source
+from jaxgen.errors import FieldError
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
+UNSEEN: tuple = (eval, exec, globals, open, io.open, __import__, importlib.import_module, os.getenv, os.environ)
+UNSEEN += (np.load, np.loadtxt, np.genfromtxt, np.fromfile)
+VALUES = (tuple, frozenset, types.MappingProxyType)
+CONTAINERS = (list, dict, set)
+HEAP_TYPE = 1 << 9  # made by a class statement, not in C
+GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class is part of this project."""
+    return cls.__module__.split(".")[0] in source.OURS
+
+
+def fingerprint(cls: type) -> str:
+    """8 hex digits of all that a class is made of; the same in every process, whatever the files are called.
+
+    Raises:
+      FieldError: something that it uses has no source, or cannot be followed; says what, by which way, and why.
+    """
+    reader = _Reader()
+    try:
+        reader.follow(cls, cls.__qualname__)
+    except RecursionError:
+        why = "uses values that are nested too deeply to be followed"
+        raise FieldError(cls.__qualname__, cls.__qualname__, why) from None
+    return reader.digest()[:8]
+
+
+class _Reader:
+    """Walks from object to object and hashes what it meets. `way` says how it came there, for errors."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._met: dict[int, int] = {}
+        self._alive: list[Any] = []  # so that no address is used twice
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def say(self, *words: Any) -> None:
+        for word in words:
+            text = word if isinstance(word, bytes) else str(word).encode()
+            self._hash.update(b"%d:" % len(text) + text)
+
+    def follow(self, thing: Any, way: str) -> None:
+        """Hashes a value and whatever it reaches."""
+        if any(thing is one for one in UNSEEN):
+            why = "reads what its source does not show: read it into a constant of the file, whose value then counts"
+            raise FieldError(way, _short(thing), why)
+        if isinstance(thing, PLAIN) and type(thing) in PLAIN:
+            self.say(type(thing).__name__, repr(thing))
+        elif isinstance(thing, types.ModuleType):
+            self._module(thing, way)
+        elif _is_public(thing):
+            self._installed(thing.__module__, _name(thing))
+        elif type(thing) in VALUES:
+            self._container(thing, way)
+        elif isinstance(thing, (np.ndarray, np.generic, jax.Array)):
+            self._array(thing, way)
+        elif id(thing) in self._met:
+            self.say("again", self._met[id(thing)])
+        else:
+            self._met[id(thing)] = len(self._met)
+            self._alive.append(thing)
+            self._new(thing, way)
+
+    def _installed(self, module: str, name: str) -> None:
+        self.say("installed", module, name, _version(module.split(".")[0]))
+
+    def _new(self, thing: Any, way: str) -> None:
+        if isinstance(thing, type):
+            self._class(thing, way)
+        elif isinstance(thing, types.FunctionType):
+            self._function(thing, way)
+        elif isinstance(thing, types.MethodType):
+            self.say("method")
+            self.follow(thing.__func__, way)
+            self.follow(thing.__self__, way)
+        elif type(thing) in CONTAINERS:
+            self._container(thing, way)
+        elif isinstance(thing, functools.partial):
+            self.say("partial")
+            self.follow((thing.func, thing.args, thing.keywords), way)
+        elif isinstance(thing, (staticmethod, classmethod)):
+            self.follow(thing.__func__, way)
+        elif isinstance(thing, property):
+            self.follow((thing.fget, thing.fset), way)
+        elif isinstance(thing, types.BuiltinFunctionType) and not isinstance(thing.__self__, types.ModuleType | None):
+            self.say("builtin method", thing.__name__)
+            self.follow(thing.__self__, way)
+        elif isinstance(thing, (types.GenericAlias, types.UnionType)) or type(thing).__module__ == "typing":
+            self.say("type", repr(thing))
+        elif hasattr(thing, "__wrapped__") and source.is_installed(type(thing).__module__):
+            self.say("wrapper", type(thing).__qualname__)
+            self.follow(thing.__wrapped__, way)
+            self.follow({k: v for k, v in _state(thing).items() if not k.startswith("_")}, way)
+        else:
+            self._instance(thing, way)
+
+    def _container(self, thing: Any, way: str) -> None:
+        self.say(type(thing).__name__, len(thing))
+        if isinstance(thing, (dict, types.MappingProxyType)):
+            for key, value in thing.items():
+                self.follow(key, way)
+                self.follow(value, f"{way}[{_short(key)}]")
+        elif isinstance(thing, (set, frozenset)):
+            self.say(*sorted(_digest_of(item, way) for item in thing))
+        else:
+            for index, item in enumerate(thing):
+                self.follow(item, f"{way}[{index}]")
+
+    def _array(self, thing: Any, way: str) -> None:
+        if isinstance(thing, jax.Array) and jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key):
+            self.say("key", thing.dtype)
+            thing = jax.random.key_data(thing)
+        if isinstance(thing, jax.core.Tracer):
+            raise FieldError(way, "a traced array", "cannot be followed: it has no value yet")
+        array = np.asarray(thing)
+        self.say("array", array.dtype.str, array.shape)
+        if array.dtype.hasobject:
+            self.follow(array.tolist(), way)
+        else:
+            self.say(array.tobytes())
+
+    def _function(self, function: types.FunctionType, way: str) -> None:
+        code = function.__code__
+        if source.is_users(function):
+            node = source.of_function(function, way)
+            self.say("function", source.text_of(node))
+            for name, value in _globals_read(function):
+                self._named(name, value, node, way)
+            for module in _imported(node, function.__globals__, way):
+                self.follow(module, f"{way} → {module.__name__}")
+        else:
+            node = None
+            self._installed(function.__globals__.get("__name__") or "", code.co_qualname)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            self.say("closure", name)
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not assigned yet
+                continue
+            self._named(name, value, node, way)
+        if node is not None:
+            self.follow((function.__defaults__, function.__kwdefaults__), f"{way} (defaults)")
+        self.follow(vars(function).get("__wrapped__"), way)
+
+    def _named(self, name: str, value: Any, node: ast.AST | None, way: str) -> None:
+        """A value that source calls by a name; of a module, only what is used of it."""
+        self.say(name)
+        if node is None or not isinstance(value, types.ModuleType):
+            return self.follow(value, f"{way} → {name}")
+        for chain in sorted(_chains(node, name)):
+            self.say(*chain)
+            found, way_there = value, name
+            for attribute in chain:
+                if not isinstance(found, types.ModuleType) or not hasattr(found, attribute):
+                    break
+                found, way_there = getattr(found, attribute), f"{way_there}.{attribute}"
+            self.follow(found, f"{way} → {way_there}")
+
+    def _class(self, cls: type, way: str) -> None:
+        if source.is_installed(cls.__module__) and not (cls.__module__ == "builtins" and cls.__flags__ & HEAP_TYPE):
+            return self._installed(cls.__module__, cls.__qualname__)
+        self.follow(type(cls), way)
+        stored: set[str] = set()
+        if cls.__bases__ == (tuple,) and hasattr(cls, "_fields"):  # perhaps made by namedtuple(), without a statement
+            self.say("named tuple", cls.__qualname__, *cls._fields)
+            self.follow(getattr(cls, "_field_defaults", None), way)
+        else:
+            node = source.of_class(cls, way)
+            self.say("class", source.text_of(node))
+            stored = {n.id for part in node.body for n in _shallow(part) if isinstance(n, ast.Name)}
+        for name, value in sorted(vars(cls).items()):
+            inner = source.inner_function(value)
+            if inner is not None and source.is_users(inner):
+                self.say(name)
+                self.follow(inner, f"{way}.{name}")
+            elif name in stored and not isinstance(value, types.MemberDescriptorType):
+                self.say(name)
+                self.follow(value, f"{way}.{name}")
+        if dataclasses.is_dataclass(cls):
+            for field in dataclasses.fields(cls):
+                for value in (field.default, field.default_factory):
+                    if field.name in stored and value is not dataclasses.MISSING:
+                        self.say(field.name)
+                        self.follow(value, f"{way}.{field.name}")
+        for base in cls.__mro__[1:]:
+            self.follow(base, f"{way} → {base.__qualname__}")
+
+    def _module(self, module: types.ModuleType, way: str) -> None:
+        """A module that is handed on as a whole: its source, and all that its names stand for."""
+        if source.is_foreign(module.__name__):
+            return self._installed(module.__name__, "")
+        if id(module) in self._met:
+            return self.say("again", self._met[id(module)])
+        self._met[id(module)] = len(self._met)
+        self.say("module", source.text_of(source.of_module(module, way)))
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__"):
+                self.say(name)
+                self.follow(value, f"{way}.{name}")
+
+    def _instance(self, thing: Any, way: str) -> None:
+        self.say("instance")
+        self.follow(type(thing), way)
+        if isinstance(thing, nn.Module):
+            fields = [f.name for f in dataclasses.fields(thing) if f.name not in ("parent", "name")]
+            return self.follow({name: getattr(thing, name, None) for name in fields}, way)
+        state = _state(thing)
+        try:
+            reduced = copyreg.dispatch_table.get(type(thing), lambda thing: thing.__reduce_ex__(4))(thing)
+        except Exception as error:  # whatever a class says about it
+            if not state:
+                why = f"cannot be followed, so that changes of it would not be noticed ({error}): use plain values"
+                raise FieldError(way, _short(thing), why) from None
+            reduced = "", (), None
+        if isinstance(reduced, str):
+            self.say(reduced)
+        else:
+            for part in reduced[:5]:
+                self.follow(list(part) if isinstance(part, Iterator) else _without_names(part), way)
+        if not source.is_installed(type(thing).__module__):
+            self.follow(state, way)  # its own way of being copied may leave something out
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of an installed package, but for those that a run's provenance names and Python itself."""
+    if package in (*source.OURS, *sys.stdlib_module_names, "jax", "jaxlib", "numpy", "flax", "optax"):
+        return ""
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return ", ".join(sorted(f"{name} {importlib.metadata.version(name)}" for name in set(names)))
+
+
+def _is_public(thing: Any) -> bool:
+    """Whether it is what an installed module calls by that name: then its name says all."""
+    module, name = getattr(thing, "__module__", None), _name(thing)
+    if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
+        module = thing.__self__.__name__
+    if not isinstance(module, str) or not isinstance(name, str) or not source.is_installed(module):
+        return False
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def _name(thing: Any) -> Any:
+    return getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+
+
+def _state(thing: Any) -> dict[str, Any]:
+    """The attributes of an instance, but those that `functools.wraps` copies."""
+    slots = [s for c in type(thing).__mro__ for s in _slots(c) if hasattr(thing, s)]
+    return _without_names({**getattr(thing, "__dict__", {}), **{s: getattr(thing, s) for s in slots}})
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = vars(cls).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(s for s in slots if s not in ("__dict__", "__weakref__"))
+
+
+def _without_names(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    return {k: v for k, v in state.items() if not (isinstance(k, str) and k.startswith("__"))}
+
+
+def _digest_of(thing: Any, way: str) -> str:
+    reader = _Reader()
+    reader.follow(thing, way)
+    return reader.digest()
+
+
+def _short(thing: Any) -> str:
+    return _name(thing) if isinstance(_name(thing), str) else repr(thing)[:60]
+
+
+def _globals_read(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """The names that a function and those inside it read from its module, or from Python, with their values."""
+    names, codes = set(), [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        names |= {i.argval for i in dis.get_instructions(code) if i.opname in GLOBAL_READS}
+    space, found = function.__globals__, []
+    for name in sorted(names):
+        if name in space:
+            found.append((name, space[name]))
+        elif hasattr(builtins, name):
+            found.append((name, getattr(builtins, name)))
+    return found
+
+
+def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
+    """What is used of a module called `name`: chains of attributes; an empty one where it is handed on as a whole."""
+    chains: set[tuple[str, ...]] = set()
+
+    def visit(node: ast.AST, after: tuple[str, ...]) -> None:
+        if isinstance(node, ast.Attribute):
+            return visit(node.value, (node.attr, *after))
+        if isinstance(node, ast.Name) and node.id == name:
+            chains.add(after)
+        for child in ast.iter_child_nodes(node):
+            visit(child, ())
+
+    visit(node, ())
+    return chains
+
+
+def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[types.ModuleType]:
+    """The user's modules that a function imports when it is called."""
+    for part in ast.walk(node):
+        names = []
+        if isinstance(part, ast.Import):
+            names = [alias.name for alias in part.names]
+        elif isinstance(part, ast.ImportFrom):
+            names = ["." * part.level + (part.module or "")]
+        for name in names:
+            try:
+                module = importlib.import_module(name, space.get("__package__"))
+            except Exception as error:
+                raise FieldError(way, name, f"is imported inside a function, and cannot be: {error}") from None
+            if not source.is_foreign(module.__name__):
+                yield module
+
+
+def _shallow(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement's parts, without the bodies of functions and classes in it."""
+    yield node
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+        for child in ast.iter_child_nodes(node):
+            yield from _shallow(child)
+
+
+__all__ = ["fingerprint", "is_ours"]
