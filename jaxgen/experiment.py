@@ -52,13 +52,15 @@ class Experiment:
 
     def _check(self, names: Iterable[str]) -> None:
         for name in names:
-            value = getattr(self, name)
-            if name in SEEDS:
-                value = component.coerced(value, int, name, True)
-                component.check_allowed(value, SEEDS[name], name)
-            else:
-                value = component.checked(value, name)
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, checked_part(name, getattr(self, name)))
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Checks what no part can check alone; the parts are those of `checked_part`.
+
+        Raises:
+          FieldError: two parts do not go together.
+        """
         if self.training.stop_frozen and not getattr(self.optimizer, "can_rest", False):
             why = "this optimizer's steps depend on more than its state: nothing can be proved"
             raise FieldError("training.stop_frozen", True, why)
@@ -79,7 +81,7 @@ class Experiment:
     @property
     def run_id(self) -> str:
         """20 hex digits that identify the run: sha256 of the canonical JSON of all fields and the schema version."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+        return run_id_of(self.to_json())
 
     def override(self, values: Mapping[str, Any]) -> "Experiment":
         """A copy with the fields at dotted paths replaced, e.g. `{"optimizer.weight_decay": 0.1, "seed": 3}`.
@@ -87,26 +89,28 @@ class Experiment:
         Raises:
           FieldError: a path does not exist, or a value is not allowed.
         """
-        parts = dict(vars(self))
-        changed = {path.partition(".")[0] for path in values}
-        deep: dict[str, dict[str, Any]] = {}
+        changes: dict[str, dict[str, Any]] = {}
         for path, value in values.items():
             head, _, tail = path.partition(".")
-            if head not in parts or (tail and head not in component.KINDS):
-                raise component.unknown(path, self.paths())
-            if tail:
-                deep.setdefault(head, {})[tail] = value
-            else:
-                parts[head] = value
-        for head, changes in deep.items():
-            known = [f.name for f in component.fields(type(parts[head]))]
-            for tail in changes:
-                if tail not in known:
-                    raise component.unknown(f"{head}.{tail}", self.paths())
-            parts[head] = component.rebuild(parts[head], changes)
-        experiment = _assembled(parts)
-        experiment._check(changed)  # the other parts were checked when this experiment was made
+            changes.setdefault(head, {})[tail] = value
+        experiment = assembled(vars(self) | {head: self.changed_part(head, new) for head, new in changes.items()})
+        experiment.check_together()
         return experiment
+
+    def changed_part(self, head: str, changes: Mapping[str, Any]) -> Any:
+        """The part called `head` with some of its fields replaced; a change of "" replaces the whole part, and first.
+
+        Raises:
+          FieldError: there is no such part or field, or a value is not allowed.
+        """
+        if head not in vars(self) or (head in SEEDS and changes.keys() != {""}):
+            raise component.unknown(next(f"{head}.{tail}".rstrip(".") for tail in changes), self.paths())
+        part = changes.get("", getattr(self, head))
+        fields = {tail: value for tail, value in changes.items() if tail}
+        known = {f.name for f in component.fields(type(part))} if fields else set()
+        for tail in fields.keys() - known:
+            raise component.unknown(f"{head}.{tail}", self.paths())
+        return checked_part(head, component.rebuild(part, fields) if fields else part)
 
     def paths(self) -> list[str]:
         """Every field that can be set or swept, as dotted paths; whole parts (`loss`) are among them."""
@@ -138,7 +142,7 @@ class Experiment:
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, shortest decimal form of every float. Lossless."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _canonical(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Experiment":
@@ -179,16 +183,44 @@ class Experiment:
 
     def structure_json(self) -> str:
         """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""
-        return _structure_json(*(self._structure_parts()))
+        return _structure_json(*(part_structure(getattr(self, name)) for name in component.KINDS))
 
     @property
     def structure_id(self) -> str:
         """12 hex digits of the signature: sha256 of `structure_json`."""
         return hashlib.sha256(self.structure_json().encode()).hexdigest()[:12]
 
-    def _structure_parts(self) -> tuple:
-        parts = (getattr(self, n) for n in component.KINDS)
-        return tuple((type(p), _static_values(p), _absent_leaves(p)) for p in parts)
+
+def checked_part(name: str, value: Any) -> Any:
+    """A part of an experiment, or a seed, with every value in its canonical type.
+
+    Raises:
+      FieldError: a value is not allowed.
+    """
+    if name not in SEEDS:
+        return component.checked(value, name)
+    value = component.coerced(value, int, name, True)
+    component.check_allowed(value, SEEDS[name], name)
+    return value
+
+
+def part_json(name: str, part: Any) -> str:
+    """What `Experiment.to_json` says of one part or seed."""
+    return _canonical(part if name in SEEDS else component.to_dict(part, canonical=True))
+
+
+def run_id_of(text: str) -> str:
+    """The run_id of an experiment's canonical JSON."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def part_structure(part: Any) -> tuple:
+    """What of a part decides the program, hashable: its class, that class's name, its structure, its absent leaves."""
+    return type(part), component.type_name(type(part)), _static_values(part), _absent_leaves(part)
 
 
 def _static_values(part: Any) -> tuple:
@@ -214,8 +246,8 @@ def _field_names(cls: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 @functools.lru_cache(maxsize=1024)
 def _structure_json(*parts: tuple) -> str:
     data = {}
-    for name, (cls, values, absent) in zip(component.KINDS, parts):
-        data[name] = {"type": component.type_name(cls), **{k: component.plain(v) for k, v in values}}
+    for name, (cls, type_name, values, absent) in zip(component.KINDS, parts):
+        data[name] = {"type": type_name, **{k: component.plain(v) for k, v in values}}
         data[name] |= {f.name: None for f in component.fields(cls) if component.is_leaf(cls, f)}
         data[name] |= dict.fromkeys(absent, "none")
     return json.dumps({"schema": SCHEMA, **data}, sort_keys=True, separators=(",", ":"))
@@ -239,10 +271,11 @@ def _unflatten(structure, children) -> Experiment:
     parts = {f.name: child for f, child in zip(dataclasses.fields(Experiment), children)}
     if static is not None:
         parts["model"] = dict(zip(component.KINDS, classes))["model"](**dict(static), **parts["model"])
-    return _assembled(parts)  # leaves may be tracers: nothing to check
+    return assembled(parts)  # leaves may be tracers: nothing to check
 
 
-def _assembled(parts: Mapping[str, Any]) -> Experiment:
+def assembled(parts: Mapping[str, Any]) -> Experiment:
+    """An experiment of parts that need no check."""
     experiment = object.__new__(Experiment)
     for name, value in parts.items():
         object.__setattr__(experiment, name, value)

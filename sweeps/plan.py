@@ -9,6 +9,7 @@ import numpy as np
 from jaxgen import Experiment, FieldError, Task, training
 from jaxgen.component import look_again
 from jaxgen.kernel import capacity
+from jaxgen.variants import Variants
 from sweeps.profile import Profile, is_long, step_flops
 from sweeps.spec import Sweep
 
@@ -93,16 +94,17 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
     run_ids: set[str] = set()
+    variants = Variants(base)
     for index, point in enumerate(sweep):
-        experiment = base.override(point)
-        run_id = experiment.run_id
+        run_id, kind = variants.identify(point)
         if run_id in run_ids:
             continue
         run_ids.add(run_id)
-        key = (experiment.structure_json(), capacity(experiment))
-        group = groups.setdefault(key, Group(experiment, key[1]))
+        group = groups.get(kind.program)
+        if group is None:
+            group = groups[kind.program] = Group(base.override(point), kind.program[1])
         group.pending.append((run_id, index))
-        group.budgets.append((experiment.training.steps, experiment.task.rows()["train"]))
+        group.budgets.append(kind.budget)
     _check_compiles(base, sweep, max_compiles, len(groups))
     tables = set()
     for template in {structure: group.template for (structure, _), group in groups.items()}.values():

@@ -44,7 +44,9 @@ class Sweep(Sequence):
         return self._point(index % self._length)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self._point(i) for i in range(self._length))
+        if len(self.factors) > 1:
+            return _combined(self.factors)
+        return itertools.chain(*self.links) if self.links else (self._point(i) for i in range(self._length))
 
     def __repr__(self) -> str:
         return f"Sweep({self._length} points over {', '.join(f'{k} ({len(v)})' for k, v in self.axes.items())})"
@@ -144,6 +146,16 @@ def chain(*parts: Sweep) -> Sweep:
         return parts[which][index - (ends[which - 1] if which else 0)]
 
     return Sweep(ends[-1] if ends else 0, point, axes, links=parts)
+
+
+def _combined(parts: Sequence) -> Iterator[dict[str, Any]]:
+    """The points of a product in order, built with less work than one by one."""
+    first, *rest = parts
+    for point in first:
+        if rest:
+            yield from ({**point, **others} for others in _combined(rest))
+        else:
+            yield point
 
 
 def replaced(whole: Sweep, axis: Sweep) -> Sweep:
