@@ -6,7 +6,7 @@
   python scripts/benchmark.py --cases=quadratic-31 --operations
 
 Cases are in scripts/benchmarks/cases.py. Peers, each in processes of its own that wait while another is timed:
-  ours         the engine's blocks: one device per core, two blocks each, the width that it chooses
+  ours         the engine's blocks: one device per core, two blocks each, the width of the rule
   wide         the same train step as one vmap of 256 lanes on one device that has all cores
   jax          plain JAX: jit and scan, one configuration after another, all cores
   torch        PyTorch eager, one configuration after another, on one thread or on all cores, whichever is faster

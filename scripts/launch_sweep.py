@@ -41,7 +41,8 @@ MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this l
 MAX_COMPILES = flags.DEFINE_integer(
     "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
 )
-WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuring.", lower_bound=1)
+WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rule's.", lower_bound=1)
+TUNE = flags.DEFINE_bool("tune", False, "Measure the fastest width of each program first, and write it down.")
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
 
@@ -73,6 +74,7 @@ def main() -> None:
         points,
         WORKDIR.value,
         width=WIDTH.value,
+        tune=TUNE.value,
         devices=DEVICES.value,
         max_hours=MAX_HOURS.value,
         max_compiles=MAX_COMPILES.value,
@@ -116,6 +118,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         definition=recipe.definition,
         description=recipe.description,
         width=WIDTH.value,
+        tune=TUNE.value,
         devices=DEVICES.value,
         max_hours=MAX_HOURS.value,
         max_compiles=MAX_COMPILES.value,

@@ -35,7 +35,7 @@ SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds in every cell and cl
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
-WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of measuring.", lower_bound=1)
+WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rule's.", lower_bound=1)
 
 
 def main() -> None:

@@ -18,14 +18,22 @@ from typing import Any
 import jax
 
 from jaxgen import Experiment, FieldError
-from jaxgen.kernel import Block, Program, capacity
-from sweeps import checkpoint, phases, store
+from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
+from sweeps import checkpoint, phases, store, widths
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
-from sweeps.profile import Profile, out_of_memory, set_up_jax
+from sweeps.profile import out_of_memory, set_up_jax, tuned
 from sweeps.progress import Progress
 from sweeps.results import Results
 from sweeps.spec import Sweep
-from sweeps.workdir import check_same, environment, finish_launch, locked, write_specification
+from sweeps.workdir import (
+    check_same,
+    environment,
+    finish_launch,
+    locked,
+    write_specification,
+    write_widths,
+    written_widths,
+)
 
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
@@ -41,8 +49,9 @@ class Options:
     """How a sweep is run; none of it changes a result, except that `width` is part of the program that trains it.
 
     Attributes:
-      width: lanes per block; measured when None.
-      intervals: evaluation intervals per chunk; measured when None.
+      width: lanes per block; what the directory holds, or the rule of `sweeps.widths`, when None.
+      tune: measure the fastest width of each program first, and write it down.
+      intervals: evaluation intervals per chunk; when None, so many that a chunk takes about a tenth of a second.
       devices: how many local devices to use; all when None.
       max_hours: stop, resumably, after this long.
       max_compiles: refuse sweeps that need more compiled programs.
@@ -51,6 +60,7 @@ class Options:
     """
 
     width: int | None = None
+    tune: bool = False
     intervals: int | None = None
     devices: int | None = None
     max_hours: float | None = None
@@ -64,6 +74,8 @@ class Options:
             whole = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (whole and value >= 1):
                 raise FieldError(name, value, "must be a whole number of at least 1")
+        if self.tune and self.width is not None:
+            raise FieldError("tune", True, f"measures the width: leave out width = {self.width}")
         for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and value >= low):
@@ -118,7 +130,13 @@ def run(
 
 
 def foresee(
-    base: Experiment, sweep: Sweep, workdir: str | Path, *, name: str = "sweep", max_compiles: int = MAX_COMPILES
+    base: Experiment,
+    sweep: Sweep,
+    workdir: str | Path,
+    *,
+    name: str = "sweep",
+    max_compiles: int = MAX_COMPILES,
+    width: int | None = None,
 ) -> tuple[Plan, Prediction]:
     """The plan of a sweep and what it will cost. Trains nothing of it and writes nothing to the workdir."""
     path = Path(workdir)
@@ -126,7 +144,7 @@ def foresee(
     check_same(path, name, base, sweep)
     plan = make_plan(base, sweep, max_compiles)
     plan.drop(store.stored_ids(path))
-    return plan, predict(plan, Profile(None))
+    return plan, predict(plan, written_widths(path), width)
 
 
 @dataclasses.dataclass
@@ -143,6 +161,13 @@ class _Work:
     saved: list[checkpoint.Saved]
     resumed: dict[str, Experiment]
     returned: list[tuple[str, Experiment]] = dataclasses.field(default_factory=list)
+
+    def pace(self, seconds: float) -> None:
+        """Makes chunks longer or shorter, after one that took so long: no bit of a run depends on it."""
+        if seconds < widths.CHUNK_SECONDS:  # while the device's other block trained for as long
+            self.intervals = min(2 * self.intervals, MAX_INTERVALS)
+        elif seconds > 4 * widths.CHUNK_SECONDS:
+            self.intervals = max(self.intervals // 2, 1)
 
     def __iter__(self) -> Iterator[tuple[str, Experiment]]:
         return self
@@ -166,6 +191,7 @@ class _Slot:
     path: Path
     saved_at: float
     provenance: str
+    launched_at: float = 0.0
 
 
 class _Engine:
@@ -173,7 +199,7 @@ class _Engine:
         self.plan, self.path, self.options, self.progress = plan, path, options, progress
         self.devices = jax.local_devices()[: options.devices]
         self.saved = checkpoint.load(path / "inflight")
-        self.profile = Profile(path / "profile.json")
+        self.widths = written_widths(path)
         self.useful = self.computed = 0
         self.stop = threading.Event()
         self.slots: list[_Slot] = []
@@ -181,6 +207,7 @@ class _Engine:
     def run(self) -> None:
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
+        self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
         self._spread()
         with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
@@ -205,17 +232,24 @@ class _Engine:
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
 
+    def _choose_widths(self, groups: list[Group]) -> None:
+        """Decides how many lanes each program has, and writes it down before anything is trained."""
+        for group in groups:
+            found = widths.chosen(group.template, self.devices[0], self.widths, self.options.width)
+            if self.options.tune and found["by"] != "tuned":
+                found = {"lanes": tuned(group.template, self.devices), "by": "tuned"}
+            self.widths[widths.key(group.template, self.devices[0])] = found
+        write_widths(self.path, self.widths)
+
     def _work(self, group: Group) -> _Work:
-        width, intervals = self.options.width, 16
-        if width is None:
-            width, intervals = self.profile.choose(group.template, self.devices)
+        width = self.widths[widths.key(group.template, self.devices[0])]["lanes"]
         program, name = _program(group.template, width)
         saved = [s for s in self.saved if s.program == name]
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
         longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: -run[0][0])
         pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
-        intervals = self.options.intervals or intervals
+        intervals = self.options.intervals or widths.first_intervals(group.template, width)
         return _Work(group.template, self.plan, program, self.devices, intervals, name, pending, saved, resumed)
 
     def _spread(self) -> None:
@@ -284,11 +318,13 @@ class _Engine:
         work.saved.clear()
         work.resumed.clear()
         work.program, work.name = _program(work.template, width)
-        if self.options.width is None:
-            self.profile.narrow(work.template, self.devices[0], width)
+        self.widths[widths.key(work.template, self.devices[0])] = {"lanes": width, "by": "memory"}
+        write_widths(self.path, self.widths)
         self.progress.note(f"{2 * width} lanes of a block do not fit into memory: going on with {width}")
 
     def _go_on(self, slot: _Slot) -> bool:
+        if self.options.intervals is None:
+            slot.work.pace(time.monotonic() - slot.launched_at)
         self._harvest(slot)
         return self._proceed(slot)
 
@@ -304,6 +340,7 @@ class _Engine:
             slot.saved_at = time.monotonic()
         if self.stop.is_set():
             return False
+        slot.launched_at = time.monotonic()
         full = slot.block.free == 0  # else no run waits, and the last ones may as well end together
         slot.block.launch(slot.work.intervals, math.ceil(FULL * slot.block.program.width) if full else 1)
         return True

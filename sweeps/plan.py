@@ -1,6 +1,7 @@
 """What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,8 @@ from jaxgen import Experiment, FieldError, Task, training
 from jaxgen.component import look_again
 from jaxgen.kernel import capacity
 from jaxgen.variants import Variants
-from sweeps.profile import Profile, is_long, step_flops
+from sweeps import widths
+from sweeps.profile import measured, step_flops
 from sweeps.spec import Sweep
 
 MAX_COMPILES = 100
@@ -153,37 +155,30 @@ class Prediction:
     memory: list[int]
 
 
-def predict(plan: Plan, profile: Profile) -> Prediction:
+def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None) -> Prediction:
     """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
 
     Nothing of the sweep is trained: what is timed are scratch copies of one run.
+
+    Args:
+      plan: less what is stored.
+      held: widths that are written down (`sweeps.widths`).
+      width: lanes of every block, if asked for.
     """
     devices, groups = jax.local_devices(), [g for g in plan.groups if g.pending]
     if not groups:
         return Prediction(0.0, 0, [], [], [])
-    reference = profile.measure(groups[0].template, devices)
-    first, first_bytes = step_flops(groups[0].template), _bytes(groups[0].template)
-    widths, milliseconds, memory = [], [], []
-    for group in groups:
-        flops = step_flops(group.template)
-        width = (
-            1
-            if is_long(group.template, devices[0])
-            else (profile.lookup(group.template, devices[0]) or reference).width
-        )
-        widths.append(width)
-        milliseconds.append(reference.milliseconds * flops / first * groups[0].rows / reference.capacity)
-        memory.append(int(reference.bytes * _bytes(group.template) / first_bytes * width / reference.width))
+    lanes = [widths.chosen(g.template, devices[0], held, width)["lanes"] for g in groups]
+    reference = measured(groups[0].template, devices, lanes[0])
+    first, first_bytes = step_flops(groups[0].template), widths.lane_bytes(groups[0].template)
+    milliseconds, memory = [], []
+    for group, wide in zip(groups, lanes):
+        milliseconds.append(reference.milliseconds * step_flops(group.template) / first)
+        size = reference.bytes * widths.lane_bytes(group.template) / first_bytes
+        memory.append(int(size * wide / reference.width))
     training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(devices)
     compiling = reference.compile_seconds * len(groups)
-    return Prediction(training_seconds + compiling, 2 * max(memory), widths, milliseconds, memory)
-
-
-def _bytes(experiment: Experiment) -> float:
-    """Bytes that grow with a run's size: state, outputs, rows."""
-    data, state, outputs = training.shapes(experiment)
-    size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
-    return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
+    return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory)
 
 
 def _check_model(template: Experiment, seen: bool) -> None:

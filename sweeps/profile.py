@@ -1,8 +1,4 @@
-"""How wide a block should be, and how long a chunk: measured once per signature and machine, then remembered.
-
-The measurements are kept in the workdir, so that a continued or replayed sweep uses the same programs, and in the
-user's cache, so that the next sweep of the same signature need not measure again.
-"""
+"""What a step costs on this machine: its FLOPs, and its time and memory measured, to foretell a sweep or to tune it."""
 
 import contextlib
 import dataclasses
@@ -28,8 +24,6 @@ from sweeps.files import write_text
 CHUNK_SECONDS = 0.1
 WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit
 BETTER = 0.9  # a wider block must take less than this share of the time per lane
-LONG_STEP = 2e7  # FLOPs: on a CPU no wider block was ever faster for a lane-step with so many
-USUAL_RATE = 5e10  # FLOP/s of a CPU core in such steps, to choose a chunk's length by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +32,6 @@ class Measured:
 
     Attributes:
       width: lanes per block.
-      intervals: evaluation intervals per chunk.
       milliseconds: per lane-step, with `capacity` rows computed in each.
       capacity: see `jaxgen.kernel.capacity`.
       compile_seconds: of one program.
@@ -46,83 +39,44 @@ class Measured:
     """
 
     width: int
-    intervals: int
     milliseconds: float
     capacity: int
     compile_seconds: float
     bytes: int
 
 
-class Profile:
-    """The measurements of a workdir, completed from the user's cache and by measuring."""
-
-    def __init__(self, path: Path | None = None):
-        self._paths = [p for p in (path, cache_folder() / "profile.json") if p is not None]
-
-    def lookup(self, experiment: Any, device: Any) -> Measured | None:
-        """What is known of the experiment's signature on this kind of device."""
-        for path in self._paths:
-            with contextlib.suppress(KeyError, TypeError):  # not what we wrote: as if nothing were known
-                found = Measured(**_load(path)[_key(experiment, device)])
-                if found.width >= 1 and found.intervals >= 1 and found.milliseconds > 0:
-                    return found
-        return None
-
-    def choose(self, experiment: Any, devices: Sequence[Any]) -> tuple[int, int]:
-        """Lanes per block, and evaluation intervals per chunk: measured, but for long steps on a CPU, which take 1."""
-        if not is_long(experiment, devices[0]):
-            found = self.measure(experiment, devices)
-            return found.width, found.intervals
-        interval = experiment.training.evaluate_every * step_flops(experiment) / USUAL_RATE
-        return 1, int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))
-
-    def measure(self, experiment: Any, devices: Sequence[Any]) -> Measured:
-        """What is known; if nothing is, measured on scratch copies of the experiment. Kept in either case."""
-        found = self.lookup(experiment, devices[0]) or measure(experiment, devices)
-        self._keep(experiment, devices[0], found)
-        return found
-
-    def narrow(self, experiment: Any, device: Any, width: int) -> None:
-        """Remembers that a wider block did not fit."""
-        if found := self.lookup(experiment, device):
-            size = found.bytes * width // found.width
-            self._keep(experiment, device, dataclasses.replace(found, width=width, bytes=size))
-
-    def _keep(self, experiment: Any, device: Any, found: Measured) -> None:
-        for path in self._paths:
-            known, new = _load(path), {_key(experiment, device): dataclasses.asdict(found)}
-            if known | new != known:
-                ignored: Any = OSError if path == cache_folder() / "profile.json" else ()
-                with contextlib.suppress(ignored):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_text(path, json.dumps(known | new, indent=1, sort_keys=True))
+def measured(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
+    """`measure_width`, remembered in the user's cache. What is in it decides no result, only what is foretold."""
+    path, name = cache_folder() / "profile.json", _key(experiment, devices[0], width)
+    with contextlib.suppress(KeyError, TypeError):  # not what we wrote: as if nothing were known
+        found = Measured(**_load(path)[name])
+        if found.width == width and found.milliseconds > 0:
+            return found
+    found = _measure_fitting(experiment, devices, width)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(_load(path) | {name: dataclasses.asdict(found)}, indent=1, sort_keys=True))
+    return found
 
 
-def measure(experiment: Any, devices: Sequence[Any]) -> Measured:
-    """Times blocks of growing width, on all devices at once, until a wider one is no faster per lane or memory ends."""
+def tuned(experiment: Any, devices: Sequence[Any]) -> int:
+    """The fastest width on these devices: timed on all at once, growing until it is no faster or memory ends."""
     device = devices[0]
     width = 1 if device.platform == "cpu" else 64
     limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
     best = _measure_fitting(experiment, devices, width)
-    if is_long(experiment, device) or best.width < width:
-        return best
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
         found = _measure_fitting(experiment, devices, width)
         if found.milliseconds > BETTER * best.milliseconds or found.width < width:
             break
         best = found
-    return best
+    return best.width
 
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error of JAX says that the device's memory does not suffice."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-
-
-def is_long(experiment: Any, device: Any) -> bool:
-    """Whether a step is so long that on this device no block wider than one lane is worth a measurement."""
-    return device.platform == "cpu" and step_flops(experiment) > LONG_STEP
 
 
 @functools.lru_cache(1024)
@@ -178,11 +132,12 @@ def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measu
         per_step = milliseconds(intervals)
     per_step = min([per_step] + [milliseconds(intervals) for _ in range(2)])
     size = program.memory(devices[0])
-    return Measured(width, intervals, round(per_step, 6), program.capacity, round(compiled, 2), size)
+    return Measured(width, round(per_step, 6), program.capacity, round(compiled, 2), size)
 
 
-def _key(experiment: Any, device: Any) -> str:
-    return f"{experiment.structure_id} {device.device_kind} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
+def _key(experiment: Any, device: Any, width: int) -> str:
+    program = f"{experiment.structure_id}-r{capacity(experiment)}-w{width} {device.device_kind}"
+    return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 
 
 def _load(path: Path) -> dict[str, Any]:

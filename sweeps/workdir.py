@@ -1,9 +1,8 @@
 """A sweep's directory: one process at a time writes to it, and it knows which sweep it holds.
 
-sweep.json   name, base experiment, axes, definitions, launches with versions and devices
+sweep.json   name, base experiment, axes, definitions, widths, launches with versions and devices
 runs/        the result set (`sweeps.store`)
 inflight/    lanes in mid-training (`sweeps.checkpoint`)
-profile.json measured widths (`sweeps.profile`)
 damaged/     shards that could not be read
 """
 
@@ -119,6 +118,7 @@ def write_specification(
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
         "runs": len(sweep),
         "definition": definition,
+        "widths": held.get("widths", {}),
         "launches": [*held.get("launches", []), launch],
     }
     write_text(workdir / "sweep.json", json.dumps(data, indent=1))
@@ -130,6 +130,27 @@ def finish_launch(workdir: Path, facts: dict[str, Any]) -> None:
     if held and held["launches"]:
         held["launches"][-1] |= facts
         write_text(workdir / "sweep.json", json.dumps(held, indent=1))
+
+
+def written_widths(workdir: Path) -> dict[str, dict[str, Any]]:
+    """The lanes of each program that `sweep.json` says (see `sweeps.widths`).
+
+    Raises:
+      FieldError: they are not what was written.
+    """
+    found = (read_specification(workdir) or {}).get("widths", {})
+    for width in found.values() if isinstance(found, dict) else [found]:
+        lanes = width.get("lanes") if isinstance(width, dict) else None
+        if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
+            raise FieldError("workdir", str(workdir), f"its sweep.json is damaged (widths: {width!r})")
+    return found
+
+
+def write_widths(workdir: Path, widths: dict[str, dict[str, Any]]) -> None:
+    """Notes in `sweep.json` how many lanes each program has."""
+    held = read_specification(workdir)
+    if held and held.get("widths") != widths:
+        write_text(workdir / "sweep.json", json.dumps({**held, "widths": widths}, indent=1))
 
 
 def environment(device: Any) -> dict[str, str]:

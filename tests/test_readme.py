@@ -16,7 +16,6 @@ def test_the_tour_runs_as_printed_but_smaller(tmp_path, monkeypatch):
         assert large in code
         code = code.replace(large, small)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweeps.profile, "MAX_WIDTH", {"cpu": 1})
     space: dict = {}
     exec(code, space)
     assert len(space["results"].runs) == 9

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks import jax_peers
-from sweeps import profile
+from sweeps import profile, widths
 
 CORES = len(os.sched_getaffinity(0))
 TOLERANCE = 5e-3  # relative, of the first losses: they part slowly, by rounding
@@ -55,13 +55,12 @@ def be(name: str, experiment: Any, lanes: int, check: str, seconds: float) -> No
 
 
 def ours(experiment: Any, lanes: int, _: Any) -> Peer:
-    """The engine's blocks on one device per core, at the width that it chooses or at `lanes`."""
+    """The engine's blocks on one device per core, at the width of the rule or at `lanes`."""
     profile.set_up_jax()
     devices = jax.local_devices()
     compiling = jax_peers.compile_seconds(experiment, devices)
-    width, intervals = profile.Profile().choose(experiment, devices)
-    if lanes:
-        width, intervals = lanes, max(1, width * intervals // lanes)
+    width = lanes or widths.rule(experiment, devices[0])
+    intervals = widths.first_intervals(experiment, width)
     blocks = jax_peers.Blocks(experiment, width, intervals, devices)
     return Peer(blocks.round, 2 * len(devices) * width, compiling)
 

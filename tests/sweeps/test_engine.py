@@ -1,4 +1,5 @@
 import contextlib
+import json
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import sweeps
 from jaxgen import FieldError, kernel
-from sweeps import checkpoint, engine, profile, store
+from sweeps import checkpoint, engine, profile, store, workdir
 from sweeps.replay import replay
 
 GRID = sweeps.product(
@@ -85,13 +86,92 @@ def test_memory_that_does_not_suffice_for_one_lane_is_an_error(toy, tmp_path, mo
         sweeps.run(toy, GRID, tmp_path, width=2, intervals=3, quiet=True)
 
 
-def test_a_measured_width_that_did_not_fit_is_remembered_narrower(toy, tmp_path):
-    device = jax.devices()[0]
-    known = profile.Profile(tmp_path / "profile.json")
-    known._keep(toy, device, profile.Measured(64, 3, 0.1, 49, 1.0, 6400))
-    known.narrow(toy, device, 32)
-    found = profile.Profile(tmp_path / "profile.json").lookup(toy, device)
-    assert (found.width, found.bytes) == (32, 3200)
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    def measure(*_):
+        raise AssertionError("a launch measures nothing")
+
+    monkeypatch.setattr(profile, "_measure_width", measure)
+
+
+def test_the_same_command_has_the_same_bits_whatever_was_measured_or_cached(
+    toy, tmp_path, monkeypatch, nothing_measured
+):
+    for launch in ("first", "second"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{launch}"))
+        sweeps.run(toy, GRID, tmp_path / launch, quiet=True)
+    assert bits(tmp_path / "first") == bits(tmp_path / "second")
+    held = [workdir.written_widths(tmp_path / launch) for launch in ("first", "second")]
+    assert held[0] == held[1]
+    assert {w["by"] for w in held[0].values()} == {"rule"}
+
+
+def used(path):
+    made_by = store.read(path, ["provenance"])["provenance"].to_pylist()
+    return [json.loads(text)["width"] for text in made_by]
+
+
+def test_what_width_was_asked_for_holds_for_the_directory(toy, tmp_path, nothing_measured):
+    sweeps.run(toy, sweeps.seeds(1), tmp_path, width=3, quiet=True)
+    sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
+    assert used(tmp_path) == [3, 3]
+    sweeps.run(toy, sweeps.seeds(3), tmp_path, width=2, quiet=True)
+    assert sorted(used(tmp_path)) == [2, 3, 3]
+    (held,) = workdir.written_widths(tmp_path).values()
+    assert held == {"lanes": 2, "by": "asked"}
+
+
+def test_tuning_is_asked_for_measures_once_and_is_written_down(toy, tmp_path, monkeypatch):
+    times, measured = {1: 1.0, 8: 0.5, 64: 0.6}, []
+
+    def measure(experiment, devices, width):
+        measured.append(width)
+        return profile.Measured(width, times[width], 49, 1.0, 100)
+
+    monkeypatch.setattr(profile, "_measure_width", measure)
+    sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, quiet=True)
+    sweeps.run(toy, sweeps.seeds(2), tmp_path, tune=True, quiet=True)
+    sweeps.run(toy, sweeps.seeds(3), tmp_path, quiet=True)
+    assert measured == [1, 8, 64]
+    assert used(tmp_path) == [8, 8, 8]
+    assert [w["by"] for w in workdir.written_widths(tmp_path).values()] == ["tuned"]
+    with pytest.raises(FieldError, match="measures the width"):
+        sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, width=2)
+
+
+def test_a_width_that_did_not_fit_is_written_down_narrower(toy, tmp_path, monkeypatch):
+    launch = kernel.Block.launch
+
+    def scarce(self, *arguments):
+        if self.program.width > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        launch(self, *arguments)
+
+    monkeypatch.setattr(kernel.Block, "launch", scarce)
+    sweeps.run(toy, sweeps.seeds(2), tmp_path, width=4, quiet=True)
+    assert list(workdir.written_widths(tmp_path).values()) == [{"lanes": 2, "by": "memory"}]
+
+
+@pytest.mark.parametrize("held", ["x", [], {"p": 3}, {"p": {"lanes": 0}}, {"p": {"lanes": True}}])
+def test_damaged_widths_are_refused(toy, tmp_path, held):
+    sweeps.run(toy, sweeps.seeds(1), tmp_path, **FAST)
+    said = json.loads((tmp_path / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps({**said, "widths": held}))
+    with pytest.raises(FieldError, match=r"sweep\.json is damaged \(widths"):
+        sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
+
+
+def test_chunks_are_made_to_take_a_tenth_of_a_second(toy):
+    work = engine._Work(toy, None, None, [], 8, "", None, [], {})
+    for seconds, intervals in ((0.05, 16), (0.2, 16), (0.5, 8), (0.5, 4)):
+        work.pace(seconds)
+        assert work.intervals == intervals
+    for _ in range(10):
+        work.pace(9.0)
+    assert work.intervals == 1
+    for _ in range(10):
+        work.pace(0.0)
+    assert work.intervals == kernel.MAX_INTERVALS
 
 
 def test_long_runs_come_first_and_the_launch_says_what_it_did(toy, tmp_path, counted):
@@ -183,23 +263,6 @@ def test_bad_options_are_refused(toy, tmp_path, option, value):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"toy": {"widht": 1}}', "\x00"])
-def test_a_damaged_profile_is_measured_anew(toy, tmp_path, text):
-    (tmp_path / "profile.json").write_text(text)
-    kept = profile.Profile(tmp_path / "profile.json")
-    kept._paths = kept._paths[:1]
-    assert kept.lookup(toy, engine.jax.devices()[0]) is None
-
-
-def test_measured_programs_are_remembered(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 4})
-    sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
-    measured = engine.Profile(tmp_path / "profile.json").lookup(toy, engine.jax.devices()[0])
-    assert measured.width >= 1
-    assert measured.milliseconds > 0
-    assert f'"width": {measured.width}' in store.read(tmp_path)["provenance"][0].as_py()
-
-
 PROGRAM = """
 import sys
 import jax
@@ -212,7 +275,7 @@ if say:
     checkpoint.save = lambda *a: (save(*a), print("saved", flush=True))
 steps = sweeps.sweep("training.steps", [500, 4000])
 sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0, 2.0]), steps, sweeps.seeds(3))
-options = {"width": 2, "intervals": 20, "checkpoint_seconds": 0.0, "quiet": True}
+options = {"intervals": 20, "checkpoint_seconds": 0.0, "quiet": True}
 sweeps.run(jg.Experiment.from_json(base), sweep, workdir, **options)
 """
 

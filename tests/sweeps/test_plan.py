@@ -1,14 +1,14 @@
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 import pytest
 
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import profile
+from sweeps import widths
 from sweeps.plan import make_plan, predict
-from sweeps.profile import Profile
 
 
 def test_runs_are_grouped_by_structure_and_capacity(toy):
@@ -136,12 +136,16 @@ def test_what_is_no_sweep_is_refused(toy, sweep):
         make_plan(toy, sweep)
 
 
-def test_cost_grows_with_rows_and_is_foretold_without_training(toy, monkeypatch):
-    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 1})
+def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
     plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
-    foretold = predict(plan, Profile())
+    foretold = predict(plan, {}, 2)
     by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
     assert 0 < by_rows[4] < by_rows[44]
     assert foretold.seconds > 0
     assert foretold.bytes > 2 * 4 * 3 * 12 * 21  # parameters and two moments, in two blocks
-    assert all(w >= 1 for w in foretold.widths)
+    assert foretold.widths == [2, 2]
+    by_rule = predict(plan, {})
+    assert by_rule.widths == [widths.rule(g.template, jax.devices()[0]) for g in plan.groups]
+    assert by_rule.bytes > foretold.bytes
+    known = widths.key(plan.groups[1].template, jax.devices()[0])
+    assert predict(plan, {known: {"lanes": 4, "by": "tuned"}}).widths == [by_rule.widths[0], 4]
