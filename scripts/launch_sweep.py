@@ -15,6 +15,9 @@ logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the input is not allowed.
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 from pathlib import Path
 
 from absl import flags

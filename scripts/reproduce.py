@@ -11,6 +11,9 @@ training and draws anew; nothing is trained twice. A claim that fails is a findi
 Exit codes: 0 everything was written; 75 stopped before all runs were stored, run again; 2 the input is not allowed.
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 import json
 import sys
 from pathlib import Path

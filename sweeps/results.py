@@ -26,10 +26,11 @@ class Results:
     Args:
       workdir: where a sweep was run.
       run_ids: only these runs; all when left out.
+      stopped_by: the signal that ended their training, if one did.
     """
 
-    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None):
-        self.workdir, self.run_ids = Path(workdir), run_ids
+    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None, stopped_by: int | None = None):
+        self.workdir, self.run_ids, self.stopped_by = Path(workdir), run_ids, stopped_by
         if read_specification(self.workdir) is None:
             raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
 
