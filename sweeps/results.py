@@ -44,11 +44,11 @@ class Results:
         """The axes of a refined sweep (`sweeps.refine`): a `Range`, or the values that were allowed; else nothing."""
         try:
             axes = json.loads((self.workdir / "refine.json").read_text())["axes"]
+            return {path: Range(**side) if isinstance(side, dict) else list(side) for path, side in axes.items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise FieldError("workdir", str(self.workdir), f"its refine.json cannot be read: {error}") from None
-        return {path: Range(**side) if isinstance(side, dict) else side for path, side in axes.items()}
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps import command, store
+from sweeps import command, engine, store
 
 ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
@@ -99,6 +99,26 @@ def test_a_sweep_that_was_signalled_goes_on_to_the_same_bits(own, tmp_path):
         codes.append(code)
     assert codes[0] == 130
     assert goes_on(own, tmp_path)
+
+
+def test_a_second_signal_does_not_wait():
+    asked = []
+    with engine._signals(asked.append):
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert asked == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_after_the_last_word_changes_nothing(tmp_path):
+    leaving = tmp_path / "leaving"
+    slowly = f"import atexit, pathlib, time\natexit.register(lambda: (open({str(leaving)!r}, 'w'), time.sleep(0.5)))"
+    (tmp_path / "own.py").write_text(f"{slowly}\n{OWN}")
+    arguments = [f"--sweep={tmp_path / 'own.py'}", f"--workdir={tmp_path / 'none'}", "--seeds=0"]
+    code, _, err = signalled("launch_sweep", arguments, signal.SIGINT, until=leaving.exists)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: seeds = 0")
 
 
 def drawing(own, out):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import engine, workdir
+from sweeps import engine, refine, workdir
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 
@@ -170,3 +170,21 @@ def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch
     results = sweeps.run(toy, SWEEP, tmp_path, **fast)
     assert len(results.runs) == 4
     assert results.specification["axes"]["optimizer.weight_decay"] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff", b"[]", b"3", b"null", b"[" * 10**5, b'{"axes": [1], "rounds": 3}'),
+        b'{"axes": {"a": 1}, "rounds": [[[1, 1, 1e999]]]}',
+        b'{"axes": {"a": {"low": 1, "high": 1e999}}, "rounds": [[[1, 1]]]}',
+        b'{"axes": {"a": {"low": 1' + b"0" * 400 + b', "high": 2}}, "rounds": [[[1' + b"0" * 400 + b", 1, 1]]]}",
+    ],
+)
+def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    (tmp_path / "refine.json").write_bytes(content)
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        sweeps.Results(tmp_path).refined  # noqa: B018
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        refine._stored(tmp_path / "refine.json", {})
