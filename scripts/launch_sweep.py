@@ -12,9 +12,12 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
-Exit codes: 0 all runs are stored; 75 stopped before that, launch again; 2 the input is not allowed.
+Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch again; 2 the input is not allowed.
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 from pathlib import Path
 
 from absl import flags

@@ -13,6 +13,9 @@ report.html, the page to explore. With --facet: panels of every value of a third
 comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs.
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 import time
 from pathlib import Path
 

@@ -3,6 +3,9 @@
 python scripts/replay.py --workdir=out/quickstart --run_id=0123456789abcdef0123
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 import sys
 
 from absl import flags

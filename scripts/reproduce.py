@@ -8,9 +8,12 @@ Writes to the workdir: claims.json and claims.md (every effect with its interval
 UNDECIDED), a figure per diagram (PNG, SVG, and its cells as CSV), and report.html. The same command again continues the
 training and draws anew; nothing is trained twice. A claim that fails is a finding, not an error.
 
-Exit codes: 0 everything was written; 75 stopped before all runs were stored, run again; 2 the input is not allowed.
+Exit codes: 0 everything was written; 75 stopped before that, 130 by Ctrl-C, run again; 2 the input is not allowed.
 """
 
+import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
+
+# isort: split
 import json
 import sys
 from pathlib import Path

@@ -1,20 +1,25 @@
 """Lanes in mid-training on disk: what `kill -9` would otherwise lose of long runs.
 
-One file per block, replaced atomically: the device state of its lanes as raw bytes, and the curves so far.
+One file per block, replaced atomically: what it is, a SHA-256 of all that follows, and in numpy's format the device
+state of its lanes as raw bytes and the curves so far.
 """
 
-import contextlib
 import dataclasses
+import hashlib
+import io
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
 
 from jaxgen.kernel import Block, Program, Status
-from sweeps.files import write_atomically
+from sweeps.files import set_aside, write_atomically
+
+MAGIC = b"jaxgen block 1\n"
 
 
 def save(path: Path, block: Block, program: str) -> None:
@@ -30,27 +35,16 @@ def save(path: Path, block: Block, program: str) -> None:
             for name in lane.pieces[0]:
                 arrays[f"curve/{index}/{name}"] = np.concatenate([p[name] for p in lane.pieces])
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    content = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-
-    write_atomically(path, write)
+    with_digest = b"".join([MAGIC, hashlib.sha256(content).digest(), content])
+    write_atomically(path, lambda temporary: temporary.write_bytes(with_digest))
 
 
 def _described(lane: Any) -> dict[str, Any]:
     return {"run_id": lane.run_id, "step": lane.step, "fields": lane.experiment.flat()}
-
-
-def running(folder: Path) -> list[dict[str, Any]]:
-    """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
-    found = []
-    for path in sorted(folder.glob("*.npz")):
-        unreadable = contextlib.suppress(OSError, ValueError, KeyError, BadZipFile, EOFError)
-        with unreadable, np.load(path, allow_pickle=False) as file:
-            found += [lane for lane in json.loads(file["header"].tobytes())["lanes"] if lane is not None]
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,24 +70,82 @@ class Saved:
 
 
 def load(folder: Path) -> list[Saved]:
-    """The saved blocks of a workdir; files that cannot be read are removed (their runs start anew)."""
-    found = []
-    for path in sorted(folder.glob("*.npz")):
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(arrays.pop("header").tobytes())
-            found.append(Saved(path, header["program"], header["lanes"], arrays))
-        except (OSError, ValueError, KeyError, BadZipFile, EOFError):
-            path.unlink(missing_ok=True)
-    return found
+    """The saved blocks of a workdir; files that cannot be read are passed over."""
+    return [saved for path in sorted(folder.glob("*.block")) if (saved := _read(path)) is not None]
+
+
+def running(folder: Path) -> list[dict[str, Any]]:
+    """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
+    return [lane for saved in load(folder) for lane in saved.lanes if lane is not None]
+
+
+def set_damaged_aside(workdir: Path) -> list[Path]:
+    """Moves everything in `inflight/` that is no saved block to `damaged/`; its runs start anew."""
+    folder = workdir / "inflight"
+    found = [folder] if os.path.lexists(folder) and not folder.is_dir() else sorted(folder.glob("*"))
+    moved = [path for path in found if path.suffix != ".block" or _read(path) is None]
+    for path in moved:
+        set_aside(workdir, path)
+    return moved
+
+
+def clear(workdir: Path) -> None:
+    """Removes the saved blocks of a sweep that is finished."""
+    for path in (workdir / "inflight").glob("*.block"):
+        path.unlink()
+
+
+def _read(path: Path) -> Saved | None:
+    """What `save` wrote; None for anything else, be it another in a single bit."""
+    try:
+        with np.load(io.BytesIO(_content(path)), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes())
+        saved = Saved(path, header["program"], header["lanes"], arrays)
+        lanes = [(lane["run_id"], lane["step"], lane["fields"]) for lane in saved.lanes if lane is not None]
+        kinds = [tuple(map(type, lane)) for lane in lanes]
+    except Exception:  # bytes that others wrote may raise anything
+        return None
+    return saved if all(kind == (str, int, dict) for kind in kinds) else None
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError("it is a directory, or something that may never end")
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError("it is no block")
+        digest, content = file.read(hashlib.sha256().digest_size), file.read()
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("it is damaged")
+    return content
+
+
+def fits(saved: Saved, program: Program) -> bool:
+    """Whether a block has as many lanes as its program, device state of its shapes, and the curves of its probes."""
+    shapes = {f"carry/{i}": shape for i, shape in enumerate(jax.tree.leaves(program.shapes()[-1]))}
+    state = {name: a for name, a in saved.arrays.items() if not name.startswith("curve/")}
+    if len(saved.lanes) != program.width or state.keys() != shapes.keys():
+        return False
+    if any(a.nbytes != math.prod(shapes[name].shape) * shapes[name].dtype.itemsize for name, a in state.items()):
+        return False
+    kinds = {"step": "i", **dict.fromkeys(program.probes, "f")}
+    for index, lane in enumerate(saved.lanes):
+        curves = _curves(saved, index)
+        if curves and {name: a.dtype.kind for name, a in curves.items()} != kinds:
+            return False
+        if len({a.shape for a in curves.values()}) > 1 or any(a.ndim != 1 or not len(a) for a in curves.values()):
+            return False
+        if lane is not None and lane["step"] != (curves["step"][-1] if curves else 0):
+            return False
+    return True
 
 
 def restore(saved: Saved, program: Program, device: Any, pending: dict[str, Any]) -> Block:
     """A block that goes on where the saved one was.
 
     Args:
-      saved: the saved block.
+      saved: the saved block; it `fits` the program.
       program: the program of that name.
       device: where to go on.
       pending: experiments by run_id; those that the block has are taken out, its other lanes are free.
@@ -107,8 +159,12 @@ def restore(saved: Saved, program: Program, device: Any, pending: dict[str, Any]
         if lane is None or experiment is None:
             status[index] = Status.IDLE
             continue
-        prefix = f"curve/{index}/"
-        curves = {name.removeprefix(prefix): a for name, a in saved.arrays.items() if name.startswith(prefix)}
+        curves = _curves(saved, index)
         block.assign(index, lane["run_id"], experiment, lane["step"], [curves] if curves else [])
     block.restore(carry.replace(status=status))
     return block
+
+
+def _curves(saved: Saved, index: int) -> dict[str, np.ndarray]:
+    prefix = f"curve/{index}/"
+    return {name.removeprefix(prefix): a for name, a in saved.arrays.items() if name.startswith(prefix)}

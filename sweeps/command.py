@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.machinery
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
 STOPPED = 75  # "try again", as batch systems understand it
+INTERRUPTED = 130  # by Ctrl-C
 
 
 def main(program: Callable[[], None]) -> None:
@@ -49,10 +51,14 @@ def main(program: Callable[[], None]) -> None:
             refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
 
     logging.getLogger("jax").setLevel(logging.WARNING)  # absl shows INFO, and jax says there which backends are missing
-    app.run(run, flags_parser=parse)
+    try:
+        app.run(run, flags_parser=parse)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said: Python may end in peace
+            signal.signal(number, signal.SIG_IGN)
 
 
 def refuse(error: Any) -> NoReturn:
@@ -96,11 +102,11 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
 
 
 def exit_if_stopped(results: Results) -> int:
-    """How many runs are stored; ends the program with exit code 75 where others of the sweep are not."""
+    """How many runs are stored; ends the program where others of the sweep are not: exit code 75, 130 after Ctrl-C."""
     stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
     if stored < wanted:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
-        sys.exit(STOPPED)
+        sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)
     return stored
 
 

@@ -20,6 +20,7 @@ import jax
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
 from sweeps import checkpoint, phases, store, widths
+from sweeps.files import set_aside
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
 from sweeps.profile import out_of_memory, set_up_jax, tuned
 from sweeps.progress import Progress
@@ -118,15 +119,20 @@ def run(
     plan = make_plan(base, sweep, settings.max_compiles)
     with locked(path):
         check_same(path, name, base, sweep)
-        damaged = store.set_damaged_aside(path)
+        damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
         plan.drop(store.stored_ids(path))
         write_specification(path, name, base, sweep, definition or {}, description)
         with Progress(plan.pending, plan.steps, settings.quiet or not (plan.pending or damaged)) as progress:
-            for shard in damaged:
-                progress.note(f"{shard} could not be read: set aside in {path / 'damaged'}, its runs are trained again")
-            if plan.pending:
-                _Engine(plan, path, settings, progress).run()
-    return Results(path, plan.run_ids)
+            for file in damaged:
+                progress.note(_aside(file, path))
+            stopped_by = _Engine(plan, path, settings, progress).run() if plan.pending else None
+        if any((path / "inflight").glob("*.block")) and plan.run_ids <= store.stored_ids(path):
+            checkpoint.clear(path)  # blocks of another width
+    return Results(path, plan.run_ids, stopped_by)
+
+
+def _aside(file: Path, workdir: Path) -> str:
+    return f"{file} could not be read: set aside in {workdir / 'damaged'}, its runs start anew"
 
 
 def foresee(
@@ -202,15 +208,17 @@ class _Engine:
         self.widths = written_widths(path)
         self.useful = self.computed = 0
         self.stop = threading.Event()
+        self.stopped_by: int | None = None
         self.slots: list[_Slot] = []
 
-    def run(self) -> None:
+    def run(self) -> int | None:
+        """Trains until all runs are stored, or until it is stopped: the signal that did."""
         deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
         self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
         self._spread()
-        with _signals(self.stop), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
+        with _signals(self._ask), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.pool, self.compiling = pool, 0
             self._fill()
             self.progress.begin()
@@ -231,6 +239,11 @@ class _Engine:
         finish_launch(self.path, {"seconds": seconds, "lane_steps": self.useful, "computed_lane_steps": self.computed})
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
+        return self.stopped_by
+
+    def _ask(self, number: int) -> None:
+        self.stopped_by = number
+        self.stop.set()
 
     def _choose_widths(self, groups: list[Group]) -> None:
         """Decides how many lanes each program has, and writes it down before anything is trained."""
@@ -244,13 +257,24 @@ class _Engine:
     def _work(self, group: Group) -> _Work:
         width = self.widths[widths.key(group.template, self.devices[0])]["lanes"]
         program, name = _program(group.template, width)
-        saved = [s for s in self.saved if s.program == name]
+        saved = self._fitting(name, program)
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
         longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: -run[0][0])
         pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
         intervals = self.options.intervals or widths.first_intervals(group.template, width)
         return _Work(group.template, self.plan, program, self.devices, intervals, name, pending, saved, resumed)
+
+    def _fitting(self, name: str, program: Program) -> list[checkpoint.Saved]:
+        """The saved blocks of a program; those whose arrays are not of its shapes are set aside."""
+        found = []
+        for saved in [s for s in self.saved if s.program == name]:
+            if checkpoint.fits(saved, program):
+                found.append(saved)
+            else:
+                set_aside(self.path, saved.path)
+                self.progress.note(_aside(saved.path, self.path))
+        return found
 
     def _spread(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
@@ -286,7 +310,7 @@ class _Engine:
             saved = work.saved.pop()
             path, block = saved.path, checkpoint.restore(saved, work.program, device, work.resumed)
         else:
-            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.npz", Block(work.program, device)
+            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.block", Block(work.program, device)
         slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
         self.slots.append(slot)
         self._attempt(self._proceed, slot)
@@ -377,15 +401,15 @@ def provenance(name: str, block: Block) -> str:
 
 
 @contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the sweep at the next chunk; a second one ends it at once."""
+def _signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number, _):
-        stop.set()
+        stop(number)
         signal.signal(number, before[number])
 
     for number in before:

@@ -1,5 +1,7 @@
 """Writing files so that a crash leaves either the old one or the new one, never half of it."""
 
+import contextlib
+import fcntl
 import os
 import uuid
 from collections.abc import Callable
@@ -11,10 +13,12 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write` on a temporary file beside `path`, makes it durable, and moves it into place."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with open(temporary, "xb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: nobody clears it then
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write(temporary)
+            os.fsync(file)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -27,3 +31,19 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for a text."""
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Removes the temporary files of writers that were killed: those that no process holds."""
+    for path in folder.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
+        if path.is_file():
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def set_aside(workdir: Path, path: Path) -> None:
+    """Moves a file that is not what it should be to the workdir's `damaged/`, under a name of its own there."""
+    aside = workdir / "damaged"
+    aside.mkdir(exist_ok=True)
+    path.rename(aside / f"{uuid.uuid4().hex[:8]}-{path.name[-60:]}")

@@ -62,7 +62,7 @@ class Progress:
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, last: bool = False) -> None:
         if self._quiet:

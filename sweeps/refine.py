@@ -386,7 +386,7 @@ def _stored(path: Path, settings: dict[str, Any]) -> list[list[Point]]:
         rounds = [[(float(x), float(y), int(seed)) for x, y, seed in one] for one in held["rounds"]]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise FieldError("workdir", str(path.parent), f"its refine.json cannot be read: {error}") from None
     if held.get("schema") != SCHEMA:
         raise FieldError("workdir", str(path.parent), f"its refine.json has schema {held.get('schema')}, not {SCHEMA}")

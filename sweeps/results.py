@@ -26,10 +26,11 @@ class Results:
     Args:
       workdir: where a sweep was run.
       run_ids: only these runs; all when left out.
+      stopped_by: the signal that ended their training, if one did.
     """
 
-    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None):
-        self.workdir, self.run_ids = Path(workdir), run_ids
+    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None, stopped_by: int | None = None):
+        self.workdir, self.run_ids, self.stopped_by = Path(workdir), run_ids, stopped_by
         if read_specification(self.workdir) is None:
             raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
 
@@ -43,11 +44,11 @@ class Results:
         """The axes of a refined sweep (`sweeps.refine`): a `Range`, or the values that were allowed; else nothing."""
         try:
             axes = json.loads((self.workdir / "refine.json").read_text())["axes"]
+            return {path: Range(**side) if isinstance(side, dict) else list(side) for path, side in axes.items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise FieldError("workdir", str(self.workdir), f"its refine.json cannot be read: {error}") from None
-        return {path: Range(**side) if isinstance(side, dict) else side for path, side in axes.items()}
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -17,22 +17,21 @@ import hashlib
 import io
 import json
 import queue
-import shutil
 import threading
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
-from sweeps.files import write_atomically
+from sweeps.files import set_aside, write_atomically
 
 MERGE = 64  # shards of one level that become one of the next
 DICTIONARY = ("status", "provenance")
+Found = TypeVar("Found")
 
 
 class StoreError(Exception):
@@ -45,33 +44,36 @@ def shards(workdir: Path) -> list[Path]:
 
 
 def stored_ids(workdir: Path) -> set[str]:
-    """The run_ids that a workdir holds, in shards that can be read."""
+    """The run_ids that a workdir holds, in shards whose content is what their name says."""
     found: set[str] = set()
-    for path in shards(workdir):
+    for path in filter(_intact, shards(workdir)):
         with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
             found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
     return found
 
 
 def columns(workdir: Path) -> list[str]:
-    """The columns that the shards of a workdir have."""
-    found: dict[str, None] = {}
-    for path in shards(workdir):
-        with _readable(path):
-            found.update(dict.fromkeys(pq.read_schema(path).names))
-    return list(found)
+    """The columns that the shards of a workdir have.
+
+    Raises:
+      StoreError: a shard cannot be read.
+    """
+    return list(dict.fromkeys(name for names in _each(workdir, lambda file: file.schema_arrow.names) for name in names))
 
 
 def set_damaged_aside(workdir: Path) -> list[Path]:
     """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
-    moved = []
-    for path in shards(workdir):
-        if not path.is_file() or not path.stem.endswith(_digest(path.read_bytes())):
-            aside = Path(workdir) / "damaged"
-            aside.mkdir(exist_ok=True)
-            shutil.move(path, aside / f"{uuid.uuid4().hex[:8]}-{path.name}")
-            moved.append(path)
+    moved = [path for path in shards(workdir) if not _intact(path)]
+    for path in moved:
+        set_aside(Path(workdir), path)
     return moved
+
+
+def _intact(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stem.endswith(f"-{_digest(path.read_bytes())}")
+    except OSError:
+        return False
 
 
 def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
@@ -94,28 +96,40 @@ def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
     Raises:
       StoreError: a shard cannot be read.
     """
-    tables = []
+
+    def part(file: pq.ParquetFile) -> pa.Table:
+        have = file.schema_arrow.names
+        if "run_id" not in have or file.schema_arrow.field("run_id").type != pa.string():
+            raise pa.ArrowInvalid("it has no run_id")
+        return file.read(None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have])
+
+    tables = _each(workdir, part)
+    with _readable(Path(workdir) / "runs"):
+        return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
+
+
+def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]:
+    """What `look` finds in each shard."""
+    found = []
     for path in shards(workdir):
-        try:
-            with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-                have = file.schema_arrow.names
-                if "run_id" not in have:
-                    raise pa.ArrowInvalid("it has no run_id")
-                wanted = None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have]
-                tables.append(file.read(columns=wanted))
-        except FileNotFoundError:
-            return read(workdir, columns)  # merged into another shard meanwhile
-    return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
+        with _readable(path):
+            try:
+                with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                    found.append(look(file))
+            except FileNotFoundError:
+                if path.is_symlink():
+                    raise
+                return _each(workdir, look)  # merged into another shard meanwhile
+    return found
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read ({error}): launch the sweep again to train its runs anew") from None
+    except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({why}): launch the sweep again to train its runs anew") from None
 
 
 class Writer:

@@ -3,13 +3,14 @@
 sweep.json   name, base experiment, axes, definitions, widths, launches with versions and devices
 runs/        the result set (`sweeps.store`)
 inflight/    lanes in mid-training (`sweeps.checkpoint`)
-damaged/     shards that could not be read
+damaged/     shards and lanes that could not be read
 """
 
 import contextlib
 import datetime
 import fcntl
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ import numpy as np
 
 import jaxgen
 from jaxgen import Experiment, FieldError, training
-from sweeps.files import write_text
+from sweeps import phases
+from sweeps.files import clear_temporaries, write_text
 from sweeps.spec import Sweep
 
 SCHEMA = 1
@@ -31,13 +33,13 @@ LISTED = 1000  # values of an axis that are written out
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Holds the directory for this process; it is made if it does not exist.
+    """Holds the directory for this process; it is made if it does not exist, and rid of what killed writers left.
 
     Raises:
       FieldError: another process holds it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    with open(workdir / "lock", "a+") as file:
+    with open(workdir / "lock", "a+", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -47,6 +49,8 @@ def locked(workdir: Path) -> Iterator[None]:
         file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
+        for folder in (workdir, workdir / "runs", workdir / "inflight"):
+            clear_temporaries(folder)
         yield
 
 
@@ -54,23 +58,60 @@ def read_specification(workdir: Path) -> dict[str, Any] | None:
     """What `sweep.json` says; None where there is none yet.
 
     Raises:
-      FieldError: it is of a newer schema, or is not readable.
+      FieldError: it is of a newer schema, or damaged.
     """
+    path = workdir / "sweep.json"
     try:
-        found = json.loads((workdir / "sweep.json").read_text())
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False, indent=1).encode()  # raises where it could not be written again
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, OSError) as error:
-        raise FieldError("workdir", str(workdir), f"its sweep.json cannot be read: {error}") from None
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise _unusable(path, f"cannot be read ({error})") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is int and SCHEMA < schema < 2**31:
         why = f"was written with schema {schema}, this version reads {SCHEMA}: update jaxgen"
         raise FieldError("workdir", str(workdir), why)
+    damage = _damage(found) if schema == SCHEMA else "schema"
+    if damage:
+        raise _unusable(path, f"is damaged ({damage})")
+    return found
+
+
+def _unusable(path: Path, why: str) -> FieldError:
+    remedy = f"the stored runs do not need it, move {path} away and launch again"
+    return FieldError("workdir", str(path.parent), f"its {path.name} {why}: {remedy}")
+
+
+def _damage(held: dict[str, Any]) -> str:
+    """The first part of a specification that `write_specification` has not written so; empty where all is well."""
     kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
     for key, kind in kinds.items():
-        if schema != SCHEMA or not isinstance(found.get(key), kind):
-            raise FieldError("workdir", str(workdir), f"its sweep.json is damaged ({key}): use another directory")
-    return found
+        if not isinstance(held.get(key), kind):
+            return key
+    try:
+        phases.definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **held["definition"]})
+    except FieldError:
+        return "definition"
+    axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
+    runs, launches = held.get("runs", 0), held["launches"]
+    sound = {
+        "name": held["name"].isprintable() and held["name"],
+        "description": isinstance(held.get("description", ""), str),
+        "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
+        "runs": isinstance(runs, int) and 0 <= runs < 2**63,
+        "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
+    }
+    return next((key for key, well in sound.items() if not well), "")
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it can stand on an axis: a text, a truth value, None, or a number that 64 bits hold."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None:

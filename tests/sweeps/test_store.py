@@ -1,9 +1,14 @@
 import errno
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jaxgen.kernel import Result
 from sweeps import files, store
@@ -102,6 +107,107 @@ def test_reading_a_damaged_shard_names_it(toy, tmp_path):
         store.read(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shard():
+    """A shard of three runs: its name, its content."""
+    import jaxgen as jg
+
+    toy = jg.Experiment(
+        jg.tasks.ModularAddition(p=7), jg.models.QuadraticMLP(width=4), jg.losses.CrossEntropy(), jg.optimizers.SGD()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        results = [(result(toy, seed), "{}") for seed in range(3)]
+        with store.Writer(folder) as writer:
+            writer._write(store.table(results), 0)
+        (path,) = store.shards(folder)
+        return path.name, path.read_bytes()
+
+
+def is_noticed(name, content):
+    """Whether a launch sets the file aside; until then readers name it or pass over it, and raise nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs" / name
+        path.parent.mkdir()
+        path.write_bytes(content)
+        said = []
+        for look in (store.read, store.columns, lambda workdir: store.read(workdir, ["steps", "curve/train/loss"])):
+            try:
+                look(folder)
+            except store.StoreError as error:
+                said.append(str(error))
+        assert all(text.startswith(str(path.parent)) and "\n" not in text for text in said)
+        assert store.stored_ids(folder) == set()
+        return store.set_damaged_aside(folder) == [path] and not list(path.parent.iterdir())
+
+
+def test_a_flipped_bit_of_a_shard_is_noticed(shard):
+    name, content = shard
+    footer = 8 + int.from_bytes(content[-8:-4], "little")
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.integers(0, 8 * len(content) - 1) | st.integers(8 * (len(content) - footer), 8 * len(content) - 1))
+    def check(bit):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert is_noticed(name, flipped)
+
+    check()
+
+
+def test_truncated_and_foreign_shards_are_noticed(shard):
+    name, content = shard
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, len(content) - 1), st.binary(max_size=60))
+    def check(length, tail):
+        if content[:length] + tail != content:
+            assert is_noticed(name, content[:length] + tail)
+        assert is_noticed("L0-foreign.parquet", tail)
+
+    check()
+    assert is_noticed("L0-foreign.parquet", content)
+
+
+def test_directories_and_links_named_like_shards_are_set_aside(toy, tmp_path):
+    write(tmp_path, [result(toy, 0)])
+    folder, link = tmp_path / "runs" / "L0-x.parquet", tmp_path / "runs" / "L0-y.parquet"
+    for make, path in ((folder.mkdir, folder), (lambda: link.symlink_to("nowhere"), link)):
+        make()
+        for look in (store.read, store.columns):
+            with pytest.raises(store.StoreError, match=path.name):
+                look(tmp_path)
+        assert len(store.stored_ids(tmp_path)) == 1
+        assert store.set_damaged_aside(tmp_path) == [path]
+    assert len(store.read(tmp_path)) == 1
+
+
+def test_a_table_of_something_else_is_no_result_set(tmp_path):
+    (tmp_path / "runs").mkdir()
+    pq.write_table(pa.table({"run_id": [1, 2], "steps": [3, 4]}), tmp_path / "runs" / "L0-x.parquet")
+    with pytest.raises(store.StoreError, match="L0-x"):
+        store.read(tmp_path)
+
+
+@pytest.mark.parametrize("look", [store.read, store.columns])
+def test_a_shard_that_is_merged_meanwhile_is_read_in_the_other(toy, tmp_path, monkeypatch, look):
+    write(tmp_path, [result(toy, 0)])
+    before, found = look(tmp_path), store.shards(tmp_path)
+    gone = found[0].with_name("L0-gone.parquet")
+    answers = iter([[gone, *found], found])
+    monkeypatch.setattr(store, "shards", lambda _: next(answers))
+    assert look(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_2000_damaged_shards(shard):
+    name, content = shard
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        start, size = rng.integers(len(content)), rng.integers(1, 50)
+        damaged = content[:start] + rng.bytes(size) + content[start + size :]
+        assert damaged == content or is_noticed(name, damaged)
+
+
 def test_disk_full_is_said_and_leaves_nothing_half_written(toy, tmp_path, monkeypatch):
     write(tmp_path, [result(toy, 0)])
     before = sorted(tmp_path.rglob("*"))
@@ -129,3 +235,18 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         files.write_atomically(path, crash)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_what_killed_writers_left_is_removed_and_what_is_being_written_stays(tmp_path):
+    left = tmp_path / ".x.0123abcd.tmp"
+    left.write_text("half")
+    (tmp_path / ".mine.tmp").write_text("the user's")
+
+    def write_half(temporary):
+        files.clear_temporaries(tmp_path)
+        assert not left.exists()
+        temporary.write_text("new")
+
+    files.write_atomically(tmp_path / "x", write_half)
+    assert (tmp_path / "x").read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == [".mine.tmp", "x"]

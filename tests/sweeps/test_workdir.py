@@ -1,12 +1,15 @@
+import contextlib
 import json
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import workdir
+from sweeps import engine, refine, workdir
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 
@@ -50,7 +53,15 @@ def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(json.dumps({"schema": 99}), "schema 99"), ("{", "cannot be read"), ("[]", "damaged"), ("{}", "damaged")],
+    [
+        (json.dumps({"schema": 99}), "schema 99"),
+        ("{", "cannot be read"),
+        ("[]", "damaged"),
+        ("{}", "damaged"),
+        ("", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ('{"schema": ' + "9" * 5000, "cannot be read"),
+    ],
 )
 def test_newer_or_broken_specifications_are_refused(toy, tmp_path, text, said):
     (tmp_path / "sweep.json").write_text(text)
@@ -62,3 +73,118 @@ def test_a_file_is_no_workdir(toy, tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(FieldError, match="is a file"):
         workdir.check_same(tmp_path / "x", "mine", toy, SWEEP)
+
+
+def held_by(toy, workdir_path):
+    workdir.write_specification(workdir_path, "mine", toy, SWEEP, {"threshold": 0.9, "budget": 100}, "one line")
+    return json.loads((workdir_path / "sweep.json").read_text())
+
+
+DAMAGE = {
+    "schema": [None, 0, "1", 10**400, 1.5],
+    "name": [None, 3, "", "a\nb", "\ud800", []],
+    "description": [3, [], "\ud800"],
+    "fields": [None, [], "x"],
+    "axes": [None, [], {"seed": 3}, {"seed": []}, {"seed": [[]]}, {"seed": [10**30]}, {"seed": [1e999]},
+             {"seed": {"first": {}, "last": 1}}],
+    "runs": [None, "4", -1, 10**30, []],
+    "definition": [None, [], {"threshold": "x"}, {"threshold": 2}, {"colour": 1}, {"budget": 10**400}],
+    "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in DAMAGE.items() for v in values])
+def test_a_damaged_part_is_refused_with_what_to_do(toy, tmp_path, key, value):
+    held = held_by(toy, tmp_path)
+    (tmp_path / "sweep.json").write_text(json.dumps(held | {key: value}))
+    with pytest.raises(FieldError, match=r"the stored runs do not need it, move .*sweep.json away and launch again"):
+        workdir.check_same(tmp_path, "mine", toy, SWEEP)
+
+
+def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
+    path = tmp_path / "sweep.json"
+    held = held_by(toy, tmp_path)
+    content = path.read_bytes()
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    values = st.recursive(
+        plain, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3)
+    )
+
+    def look():
+        with contextlib.suppress(FieldError):
+            workdir.check_same(tmp_path, "mine", toy, SWEEP)
+            workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+            workdir.finish_launch(tmp_path, {"seconds": 1})
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 8 * len(content) - 1), st.sampled_from(sorted(held)), values, st.binary(max_size=20))
+    def check(bit, key, value, tail):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        for damaged in (flipped, content[: bit // 8] + tail, tail, json.dumps(held | {key: value}).encode()):
+            path.write_bytes(damaged)
+            look()
+
+    check()
+    path.unlink()
+    path.mkdir()
+    look()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "axes": {"task.train_fraction": ["a", True, None, 0.4], "x": {"values": 3, "first": 0, "last": "z"}},
+            "fields": {"a": [[]], "b": {"c": None}},
+            "launches": [{}],
+            "name": "$x_{$ \\frac{ <script>",
+            "runs": 10**18,
+        },
+        {
+            "axes": {},
+            "fields": {"task.p": 10**300},
+            "launches": [{"command": [3, None, []], "jax": {}, "devices": []}],
+            "definition": {"budget": 10, "gap": 10**9},
+            "name": "%s" * 50,
+        },
+    ],
+)
+def test_what_a_specification_may_say_can_be_drawn(synthetic_results, tmp_path, changes):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes)
+    (results.workdir / "sweep.json").write_text(json.dumps(results.specification | changes))
+    diagram = results.phase_diagram(*axes, unfinished=True)
+    diagram.plot(tmp_path / "diagram.svg")
+    diagram.page(tmp_path / "report.html")
+
+
+def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch):
+    fast = {"width": 2, "intervals": 5, "devices": 1, "quiet": True}
+    sweeps.run(toy, SWEEP, tmp_path, **fast)
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(FieldError, match=r"move .* away and launch again"):
+        sweeps.run(toy, SWEEP, tmp_path, **fast)
+    (tmp_path / "sweep.json").rename(tmp_path / "away.json")
+    monkeypatch.setattr(engine, "_Engine", None)  # nothing is trained
+    results = sweeps.run(toy, SWEEP, tmp_path, **fast)
+    assert len(results.runs) == 4
+    assert results.specification["axes"]["optimizer.weight_decay"] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff", b"[]", b"3", b"null", b"[" * 10**5, b'{"axes": [1], "rounds": 3}'),
+        b'{"axes": {"a": 1}, "rounds": [[[1, 1, 1e999]]]}',
+        b'{"axes": {"a": {"low": 1, "high": 1e999}}, "rounds": [[[1, 1]]]}',
+        b'{"axes": {"a": {"low": 1' + b"0" * 400 + b', "high": 2}}, "rounds": [[[1' + b"0" * 400 + b", 1, 1]]]}",
+    ],
+)
+def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    (tmp_path / "refine.json").write_bytes(content)
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        sweeps.Results(tmp_path).refined  # noqa: B018
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        refine._stored(tmp_path / "refine.json", {})
