@@ -64,7 +64,8 @@ def header(diagram: Any) -> str:
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)} ({diagram.sampled}), "
         f"over {style.label(diagram.x)} and "
         f"{style.label(diagram.y)}. Definition: {diagram.definition}. "
-        "Point at a cell for its numbers; click it, or draw a box over several, for their curves."
+        "Point at a cell for its numbers; click it, or draw a box over several, for their curves. The tools at a map's "
+        "side pan and zoom."
     )
     return f"<p>{escape(text)}</p><div>{''.join(keys)}</div>{_provenance(diagram)}"
 
