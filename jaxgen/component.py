@@ -245,6 +245,8 @@ def _is_users(thing: Any) -> bool:
 
 
 def _find_class(name: str, kind: str) -> type:
+    if "#" in name and name not in _SEEN:
+        _SEEN.update(_imported(name.partition("#")[0]))
     if name in _SEEN:
         return _SEEN[name]
     module = importlib.import_module(KINDS[kind])
@@ -253,9 +255,19 @@ def _find_class(name: str, kind: str) -> type:
         return getattr(module, name)
     if "#" in name:
         same = [seen for seen in _SEEN if seen.split("#")[0] == name.split("#")[0] and "#" in seen]
-        why = f"its source has changed (now {same[0]})" if same else "import the file that defines it first"
+        why = (
+            f"its source has changed (now {same[0]})"
+            if same
+            else "import the file that defines it first (scripts: --sweep=FILE)"
+        )
         raise FieldError(f"{kind}.type", name, why)
     raise unknown(f"{kind}.type.{name}", [f"{kind}.type.{n}" for n in ours])
+
+
+def _imported(name: str) -> dict[str, type]:
+    """The users' components of that name in the modules that are imported."""
+    found = [vars(module).get(name) for module in list(sys.modules.values())]
+    return {type_name(cls): cls for cls in found if dataclasses.is_dataclass(cls) and isinstance(cls, type)}
 
 
 @functools.cache

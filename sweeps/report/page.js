@@ -122,7 +122,7 @@ function show() {
       }
       listed++
       const say = (t) => isFinite(t) ? t : `not reached by step ${last[r]}`
-      const command = `python scripts/replay.py --workdir=${workdir} --run_id=${run_id[r]}`
+      const command = replay + run_id[r]
       const entries = [`<code>${run_id[r]}</code>`]
       if (chosen.length > 1) entries.push(`${cells.data.x[cell]}, ${cells.data.y[cell]}`)
       entries.push(seed[r], statuses[status[r]], escaped[label[r]])

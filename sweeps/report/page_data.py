@@ -9,6 +9,7 @@ import numpy as np
 from sweeps import phases, scales
 from sweeps.labels import ACCURACIES, FOUR_PHASES
 from sweeps.report import style
+from sweeps.report.caption import replay_command
 from sweeps.scales import value_name
 
 POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; accuracies kept of all runs, two bytes each
@@ -77,7 +78,7 @@ def _provenance(diagram: Any) -> str:
     lines = [f"{path} = {value}" for path, value in fields.items() if path not in (diagram.x, diagram.y)]
     for launch in held.get("launches", []):
         known = {k: v for k, v in launch.items() if v not in ("", None)}
-        command = " ".join(map(str, known.pop("command", [])))
+        command = shlex.join(map(str, known.pop("command", [])))
         lines += ["", f"launched: {command}", ", ".join(f"{k} {v}" for k, v in known.items())]
     text = escape("\n".join(lines))
     return f"<details><summary>Settings and provenance</summary><pre>{text}</pre></details>"
@@ -170,7 +171,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         **{
             "thresholds": offered,
             "axes": [diagram.x, diagram.y],
-            "workdir": escape(shlex.quote(str(diagram.source.workdir))),
+            "replay": escape(replay_command(diagram.source, "")),
         },
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap},
         "logs": [scales.scale(values) == "log" for values in (diagram.x_values, diagram.y_values)],

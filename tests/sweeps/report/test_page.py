@@ -2,12 +2,14 @@ import base64
 import gzip
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import sweeps
 from sweeps import claims, scales
 from sweeps.report.page import write_page
 
@@ -347,6 +349,20 @@ def test_a_narrow_page_scrolls_down_only(synthetic_results, tmp_path, browser_pa
         assert all(0 <= left <= right <= 400 for left, right in boxes), place
     sizes = "(e) => [e.scrollWidth <= e.clientWidth, e.clientHeight < 400, e.scrollHeight > 1000]"
     assert browser_page.locator(".list").filter(visible=True).evaluate(sizes) == [True, True, True]
+
+
+def test_replay_commands_are_quoted_for_the_shell(synthetic_results, tmp_path, browser_page):
+    workdir = synthetic_results(GRID).workdir.rename(tmp_path / """it's "a" <b>&""")
+    held = json.loads((workdir / "sweep.json").read_text())
+    files = [str(tmp_path / "own.py"), str(tmp_path / "it's <i>mine</i>.py")]
+    (workdir / "sweep.json").write_text(json.dumps({**held, "sources": files}))
+    diagram = sweeps.Results(workdir).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    opened(browser_page, tmp_path / "page.html")
+    run_id = browser_page.locator(".list code").first.inner_text()
+    command = browser_page.locator(".list button").first.get_attribute("title")
+    flags = [f"--workdir={workdir}", *(f"--sweep={file}" for file in files), f"--run_id={run_id}"]
+    assert shlex.split(command) == ["python", "scripts/replay.py", *flags]
 
 
 def test_the_runs_can_be_downloaded(synthetic_results, tmp_path, browser_page):
