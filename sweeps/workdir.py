@@ -153,9 +153,9 @@ def environment(device: Any) -> dict[str, str]:
 def _sources(base: Experiment, sweep: Sweep) -> list[str]:
     """The files to load before the runs can be read again: those of `--sweep`, else of the user's own components."""
     parts = [part for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))]
-    own = {type(p): None for p in parts if dataclasses.is_dataclass(p) and "#" in type_name(type(p))}
-    told = [module for name, module in sys.modules.items() if name.startswith("sweep_file_")]
-    files = [getattr(m, "__file__", None) for m in told or [sys.modules.get(cls.__module__) for cls in own]]
+    own = [cls for cls in dict.fromkeys(map(type, parts)) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    told = [name for name in sys.modules if name.startswith("sweep_file_")]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in told or [cls.__module__ for cls in own]]
     return list(dict.fromkeys(os.path.abspath(file) for file in files if file)) if own else []
 
 

@@ -143,7 +143,9 @@ function show() {
 }
 
 function download() {
-  const quote = (v) => { const t = v === Infinity ? "inf" : `${v}`; return /[",\n]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
+  const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i
+  const shown = (t) => /^[=+\-@\t\r]/.test(t) && !number.test(t) ? `'${t}` : t  // a spreadsheet would run it
+  const quote = (v) => { const t = v === Infinity ? "inf" : shown(`${v}`); return /[",\n\r]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
   const plain = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
   const lines = [[...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
                   "budget", "gap"]]

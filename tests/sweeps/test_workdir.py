@@ -86,7 +86,7 @@ def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, 
     assert Experiment.from_json(own.to_json()) == own
     monkeypatch.setattr(component, "_SEEN", {})
     monkeypatch.delitem(sys.modules, "own_parts")
-    with pytest.raises(FieldError, match="import the file that defines it first.*--sweep=FILE"):
+    with pytest.raises(FieldError, match=r"import the file that defines it first .*--sweep=FILE"):
         Experiment.from_json(own.to_json())
 
 
