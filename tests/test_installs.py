@@ -8,7 +8,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -18,7 +17,7 @@ PINNED = {canonicalize_name(pin.name): pin for pin in PINS if pin.marker is None
 
 
 def requirements():
-    """What setup.cfg asks for, but for accelerator builds of JAX itself."""
+    """What setup.cfg asks for, with all extras."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     texts = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
@@ -62,9 +61,8 @@ def test_the_scripts_install_them():
         assert "environment.sh" in (ROOT / "scripts" / f"{name}.sh").read_text()
 
 
-@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
-def test_a_skipped_test_fails_on_ci(ci, code):
+def test_a_skipped_test_fails_on_ci():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/support/skipped.py"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CI": ci}, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout
-    assert "a_module_that_nobody_has" in done.stdout
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CI": "true"}, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert re.search("skipped, though CI=true: .*a_module_that_nobody_has", done.stdout)
