@@ -4,12 +4,14 @@ A component is a frozen dataclass (`flax.struct.dataclass`) or a flax linen modu
 number that may differ from lane to lane of one compiled program, or *structure*, which decides the program.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -185,6 +187,8 @@ _SEEN: dict[str, type] = {}
 
 
 def _find_class(name: str, kind: str) -> type:
+    if "#" in name and name not in _SEEN:
+        _SEEN.update(_imported(name.partition("#")[0]))
     if name in _SEEN and type_name(_SEEN[name]) == name:
         return _SEEN[name]
     module = importlib.import_module(KINDS[kind])
@@ -193,9 +197,20 @@ def _find_class(name: str, kind: str) -> type:
         return getattr(module, name)
     if "#" in name:
         same = [type_name(seen) for seen in reversed(_SEEN.values()) if seen.__qualname__ == name.split("#")[0]]
-        why = f"what it is made of has changed (now {same[0]})" if same else "import the file that defines it first"
+        how = "import the file that defines it first (scripts: --sweep=FILE)"
+        why = f"what it is made of has changed (now {same[0]})" if same else how
         raise FieldError(f"{kind}.type", name, why)
     raise unknown(f"{kind}.type.{name}", [f"{kind}.type.{n}" for n in ours])
+
+
+def _imported(name: str) -> dict[str, type]:
+    """The users' components of that name in the modules that are imported."""
+    found = {}
+    for cls in [vars(module).get(name) for module in list(sys.modules.values())]:
+        if dataclasses.is_dataclass(cls) and isinstance(cls, type):
+            with contextlib.suppress(FieldError):  # one of that name that cannot be followed is not the one
+                found[type_name(cls)] = cls
+    return found
 
 
 @functools.cache

@@ -1,4 +1,5 @@
-# Sourced by the other scripts: a virtual environment in .venv with this project and the extras in $1 (such as "[test]").
+# Sourced by the other scripts: a virtual environment in .venv with this project and the extras in $1 (such as "[test]"),
+# in the versions of constraints.txt.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-}
 for candidate in python3 python3.13 python3.12 python3.11; do
@@ -11,9 +12,9 @@ if [ -z "$python" ]; then
   exit 2
 fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-wanted="$1 $(cat setup.cfg pyproject.toml | cksum)"
+wanted="$1 $(cat setup.cfg pyproject.toml constraints.txt | cksum)"
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
   echo "installing into .venv"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$1"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
   echo "$wanted" > .venv/installed
 fi

@@ -25,7 +25,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from sweeps import command, grammar, labels
-from sweeps.files import write_text
+from sweeps.files import write_csv, write_text
 from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
@@ -97,11 +97,11 @@ def draw(results: sweeps.Results, out: Path) -> None:
         if len(tabs) > MOST:
             print(f"{len(tabs)} facets: a figure has at most {MOST}, so only the page and the table are written")
         cells = pd.concat([d.cell_table().assign(facet=name) for name, d in tabs.items()])
-        cells.to_csv(out / "diagram.csv", index=False)
+        write_csv(cells, out / "diagram.csv")
         write_page(tabs, out / "report.html", refresh=refresh)
         if len(tabs) == 2:
             one, other = tabs.values()
-            one.compare(other).to_csv(out / "comparison.csv", index=False)
+            write_csv(one.compare(other), out / "comparison.csv")
             print(f"paired: {out / 'comparison.csv'}")
     else:
         diagram = results.phase_diagram(x, y, **options)

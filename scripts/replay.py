@@ -1,6 +1,7 @@
 """Trains one stored run again, alone, in the same program, and compares it with what is stored, bit for bit.
 
 python scripts/replay.py --workdir=out/quickstart --run_id=0123456789abcdef0123
+python scripts/replay.py --workdir=out/own --sweep=examples/own_task.py --run_id=0123456789abcdef0123
 """
 
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
@@ -15,12 +16,12 @@ from sweeps.replay import replay
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
 RUN_ID = flags.DEFINE_string("run_id", None, "The run.", required=True)
-SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines the run's own components, if it has any.")
+SWEEP = flags.DEFINE_multi_string("sweep", [], "Python file that defines the run's own components, if it has any.")
 
 
 def main() -> None:
-    if SWEEP.value:
-        command.load_file(SWEEP.value)
+    for file in SWEEP.value:
+        command.load_file(file)
     differences, notes = replay(WORKDIR.value, RUN_ID.value)
     for note in notes:
         print(note)

@@ -25,7 +25,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from sweeps import claims, command, engine, spec
-from sweeps.files import write_text
+from sweeps.files import write_csv, write_text
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.workdir import environment
@@ -73,7 +73,7 @@ def main() -> None:
             draw_panels(panels, workdir / f"{drawing.name}.{ending}")
         tabs |= {f"{drawing.name}: {title}" if title else drawing.name: d for title, d in panels.items()}
         cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
-        cells.to_csv(workdir / f"{drawing.name}.csv", index=False)
+        write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:
         write_page(tabs, workdir / "report.html", claims.html(judgements))
         print(f"page:   {workdir / 'report.html'}")

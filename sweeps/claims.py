@@ -261,10 +261,12 @@ def html(judgements: Sequence[Judgement]) -> str:
     """The judgements as an HTML table; empty where there are none."""
     if not judgements:
         return ""
-    cells = lambda tag, row: "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)  # noqa: E731
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in _rows(judgements))
+    cells = lambda row: "".join(  # noqa: E731 (narrow pages show the names, not the head)
+        f'<td data-name="{name}">{escape(cell)}</td>' for name, cell in zip(HEAD, row)
+    )
+    body = "".join(f"<tr>{cells(row)}</tr>" for row in _rows(judgements))
     verdicts = ", ".join(f"({j.claim.name}) {j.verdict}" for j in judgements)
-    table = f"<table><tr>{cells('th', HEAD)}</tr>{body}</table>"
+    table = f"<table><tr>{''.join(f'<th>{name}</th>' for name in HEAD)}</tr>{body}</table>"
     return f"<details><summary>Claims: {escape(verdicts)}</summary>{table}</details>"
 
 

@@ -11,9 +11,10 @@ import xarray as xr
 
 from sweeps import phases, statistics
 from sweeps.boundary import Boundary, fit
+from sweeps.files import write_csv
 from sweeps.labels import Labelling
 from sweeps.phases import Definition
-from sweeps.results import Results
+from sweeps.results import Results, dataset
 from sweeps.scales import scale
 from sweeps.values import ValueMap
 
@@ -249,18 +250,20 @@ class Diagram:
         return pd.DataFrame(columns)
 
     def to_xarray(self) -> xr.Dataset:
-        """`cell_table` as a dataset over the two axes, which are its dimensions (their last words) and coordinates."""
-        names = [path.rpartition(".")[2] for path in (self.y, self.x)]
-        names = [self.y, self.x] if names[0] == names[1] else names
+        """`cell_table` as a dataset over the two axes, which are its dimensions (their last words) and coordinates.
+
+        It can be written as netCDF, of version 3 too; names have a dot where the table has a slash.
+        """
         table = self.cell_table().drop(columns=[self.x, self.y])
+        names = [path.rpartition(".")[2] for path in (self.y, self.x)]
+        names = [self.y, self.x] if names[0] == names[1] or {*names} & {*table} else names
         data = {name: (names, table[name].to_numpy().reshape(self.seeds.shape)) for name in table}
-        coordinates = dict(zip(names, (self.y_values, self.x_values)))
-        held = {path: value for path, value in self.held.items() if value is not None}
-        return xr.Dataset(data, coordinates, {"definition": str(self.definition), **held})
+        coordinates = {name: ([name], values) for name, values in zip(names, (self.y_values, self.x_values))}
+        return dataset(data, coordinates, {"definition": str(self.definition), **self.held})
 
     def to_csv(self, path: str | Path) -> None:
         """Writes `cell_table`; a median that was not reached is written as `inf`."""
-        self.cell_table().to_csv(path, index=False)
+        write_csv(self.cell_table(), path)
 
     def plot(self, path: str | Path, columns: int = 2) -> None:
         """Writes the figure over one or two columns as PNG, SVG or PDF, by the path's ending; its caption as `.txt`."""

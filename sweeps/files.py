@@ -3,10 +3,15 @@
 import contextlib
 import fcntl
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -47,3 +52,13 @@ def set_aside(workdir: Path, path: Path) -> None:
     aside = workdir / "damaged"
     aside.mkdir(exist_ok=True)
     path.rename(aside / f"{uuid.uuid4().hex[:8]}-{path.name[-60:]}")
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Writes a table as CSV, without its index. Texts that a spreadsheet would run as formulas begin with a `'`."""
+    table.rename(columns=_shown).map(_shown).to_csv(path, index=False)
+
+
+def _shown(cell: Any) -> Any:
+    runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(cell)
+    return f"'{cell}" if runs else cell

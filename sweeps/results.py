@@ -1,7 +1,7 @@
 """What a sweep has found so far: a table of runs, their curves, and the pictures that are queries over them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,16 +167,50 @@ class Results:
         return gather.make_facets(self, by, x, y, where or {}, **options)
 
     def to_xarray(self) -> xr.Dataset:
-        """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`."""
+        """All runs as a dataset: dimension `run`, with each field that varies as a coordinate, and `evaluation`.
+
+        It can be written as netCDF, of version 3 too; names have a dot where `runs` has a slash.
+        """
         runs = self.runs
         names = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
         if not len(runs):
             return xr.Dataset()
         data = {name: (("run", "evaluation"), values) for name, values in self.curves(*names).items()}
-        fixed = [c for c in runs if runs[c].nunique(dropna=False) == 1 and c != "run_id"]
+        fixed = [c for c in runs if runs[c].map(str).nunique() == 1 and c != "run_id"]
         varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
-        attributes = {c: runs[c].iloc[0] for c in fixed} if len(runs) else {}
-        return xr.Dataset(data, coords=varying, attrs={k: v for k, v in attributes.items() if v is not None})
+        return dataset(data, varying, {c: runs[c].iloc[0] for c in fixed})
+
+
+def dataset(data: Mapping[str, Any], coordinates: Mapping[str, Any], attributes: Mapping[str, Any]) -> xr.Dataset:
+    """An `xarray.Dataset` of (dimensions, values) by name that every version of netCDF can hold.
+
+    So "/" in names becomes ".", other values than numbers and booleans are texts (what is missing among them ""), and
+    whole numbers beyond 32 bits are floats; attributes that are None are left out, and booleans among them are 0 or 1.
+    """
+    variables, places = (
+        {name.replace("/", "."): (dimensions, _netcdf(values)) for name, (dimensions, values) in part.items()}
+        for part in (data, coordinates)
+    )
+    single = {
+        name.replace("/", "."): _netcdf([value]).item() for name, value in attributes.items() if value is not None
+    }
+    return xr.Dataset(variables, places, {k: int(v) if isinstance(v, bool) else v for k, v in single.items()})
+
+
+def _netcdf(values: Any) -> np.ndarray:
+    """An array of numbers, of booleans or of texts."""
+    array = values if isinstance(values, np.ndarray) else pd.Series(values, dtype=object).to_numpy()
+    if array.dtype == object:
+        flat = [v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v for v in array.ravel()]
+        missing = [v is None or v is pd.NA or v != v for v in flat]
+        kinds = {type(v) for v, gone in zip(flat, missing) if not gone}
+        if kinds and kinds <= {int, float}:
+            flat = [np.nan if gone else v for v, gone in zip(flat, missing)]
+        elif kinds != {bool} or any(missing):
+            flat = ["" if gone else str(v) for v, gone in zip(flat, missing)]
+        array = np.array(flat).reshape(array.shape)
+    small = array.dtype.kind not in "iu" or np.abs(array.astype(float)).max(initial=0) < 2**31
+    return array if small else array.astype(float)
 
 
 def _padded(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """A sweep's directory: one process at a time writes to it, and it knows which sweep it holds.
 
-sweep.json   name, base experiment, axes, definitions, widths, launches with versions and devices
+sweep.json   name, base experiment, axes, definitions, widths, the user's own files, launches with versions and devices
 runs/        the result set (`sweeps.store`)
 inflight/    lanes in mid-training (`sweeps.checkpoint`)
 damaged/     shards and lanes that could not be read
 """
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import json
@@ -23,6 +24,7 @@ import numpy as np
 
 import jaxgen
 from jaxgen import Experiment, FieldError, training
+from jaxgen.component import KINDS, type_name
 from sweeps import phases
 from sweeps.files import clear_temporaries, write_text
 from sweeps.spec import Sweep
@@ -157,6 +159,7 @@ def write_specification(
         "base": base.to_dict(),
         "fields": base.flat(),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
+        "sources": _sources(base, sweep) or held.get("sources", []),
         "runs": len(sweep),
         "definition": definition,
         "widths": held.get("widths", {}),
@@ -207,6 +210,15 @@ def environment(device: Any) -> dict[str, str]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
     }
+
+
+def _sources(base: Experiment, sweep: Sweep) -> list[str]:
+    """The files to load before the runs can be read again: those of `--sweep`, else of the user's own components."""
+    parts = [part for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))]
+    own = [cls for cls in dict.fromkeys(map(type, parts)) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    told = [name for name in sys.modules if name.startswith("sweep_file_")]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in told or [cls.__module__ for cls in own]]
+    return list(dict.fromkeys(os.path.abspath(file) for file in files if file)) if own else []
 
 
 def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:

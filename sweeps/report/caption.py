@@ -1,5 +1,7 @@
 """The caption of a phase diagram as text: what it is of, how sure it is, and how to make it again."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,15 @@ def caption(diagram: Any) -> str:
     launch = (held.get("launches") or [{}])[-1]
     versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
     run_id = diagram.runs["run_id"].iloc[0]
-    lines += [
-        f"Trained with {versions or 'unknown versions'}.",
-        f"Any run again, e.g.: python scripts/replay.py --workdir={diagram.source.workdir} --run_id={run_id}",
-    ]
-    return "\n".join(" ".join(line.split()) for line in lines)
+    lines.append(f"Trained with {versions or 'unknown versions'}.")
+    said = [" ".join(line.split()) for line in lines]
+    return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def replay_command(results: Any, run_id: str) -> str:
+    """What trains a run of `sweeps.Results` again, for a shell in the project's directory; the run_id stands last."""
+    near = lambda file: os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file  # noqa: E731
+    flags = [("workdir", str(results.workdir))]
+    flags += [("sweep", near(file)) for file in results.specification.get("sources", [])]
+    said = [f"--{name}={shlex.quote(value)}" for name, value in flags]
+    return " ".join(["python scripts/replay.py", *said, f"--run_id={run_id}"])

@@ -97,6 +97,7 @@ function show() {
   const ends = {step: [], test: [], ink: []}, at_step = new Map()
   const where = cells.data.heading
   const copy = "navigator.clipboard ? navigator.clipboard.writeText(this.title) : prompt('', this.title)"
+  const head = ["run", ...(chosen.length > 1 ? ["cell"] : []), "seed", "status", "label", "train at", "test at", "replay"]
   let rows = "", listed = 0, all = 0
   for (const cell of chosen) {
     for (let r = start[cell]; r < start[cell + 1]; r++) {
@@ -121,13 +122,13 @@ function show() {
       }
       listed++
       const say = (t) => isFinite(t) ? t : `not reached by step ${last[r]}`
-      const command = `python scripts/replay.py --workdir=${workdir} --run_id=${run_id[r]}`
+      const command = replay + run_id[r]
       const entries = [`<code>${run_id[r]}</code>`]
       if (chosen.length > 1) entries.push(`${cells.data.x[cell]}, ${cells.data.y[cell]}`)
       entries.push(seed[r], statuses[status[r]], escaped[label[r]])
       entries.push(say(time(train_times, r)), say(time(test_times, r)))
       entries.push(`<button title="${command}" onclick="${copy}">copy</button>`)
-      rows += "<tr>" + entries.map((e) => `<td>${e}</td>`).join("") + "</tr>"
+      rows += "<tr>" + entries.map((e, i) => `<td data-name="${head[i]}">${e}</td>`).join("") + "</tr>"
     }
   }
   curves.data = shown
@@ -135,15 +136,16 @@ function show() {
   const enough = [...at_step].filter(([_, values]) => values.length * 2 > listed).sort((a, b) => a[0] - b[0])
   const half = (values) => { const v = values.sort((a, b) => a - b), m = v.length >> 1; return v.length % 2 ? v[m] : (v[m - 1] + v[m]) / 2 }
   middle.data = {step: enough.map((e) => e[0]), test: enough.map((e) => half(e[1]))}
-  const head = ["run", ...(chosen.length > 1 ? ["cell"] : []), "seed", "status", "label", "train at", "test at", "replay"]
-  const list = rows ? `<table><tr>${head.map((h) => `<th>${h}</th>`).join("")}</tr>${rows}</table>` : "<p>No runs.</p>"
+  const list = rows ? `<div class="list"><table><tr>${head.map((h) => `<th>${h}</th>`).join("")}</tr>${rows}</table></div>` : "<p>No runs.</p>"
   const title = chosen.length == 1 ? where[chosen[0]] : `${chosen.length} cells`
   const cut = all > few ? `<p>The first ${few} of ${all} runs are shown.</p>` : ""
   table.text = `<h2>${title}</h2>${cut}` + list
 }
 
 function download() {
-  const quote = (v) => { const t = v === Infinity ? "inf" : `${v}`; return /[",\n]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
+  const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i
+  const shown = (t) => /^[=+\-@\t\r]/.test(t) && !number.test(t) ? `'${t}` : t  // a spreadsheet would run it
+  const quote = (v) => { const t = v === Infinity ? "inf" : shown(`${v}`); return /[",\n\r]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
   const plain = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
   const lines = [[...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
                   "budget", "gap"]]

@@ -35,20 +35,37 @@ from sweeps.labels import FOUR_PHASES
 from sweeps.report import page_data, style
 
 TEMPLATE = """{% block postamble %}{{ again }}
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
   body { background: #fff; max-width: 1500px; margin: 0 auto; padding: 12px 24px; }
+  @media (max-width: 700px) { body { padding: 8px 12px; } }
 </style>
 {% endblock %}
 """
 CSS = """
 :host { font: 15px/1.45 system-ui, sans-serif; color: #222; }
 h1 { font-size: 24px; margin: 8px 0 4px; overflow-wrap: anywhere; } h2 { font-size: 17px; margin: 10px 0 4px; }
-p { margin: 4px 0; max-width: 75em; } .key { display: inline-block; margin: 4px 18px 4px 0; white-space: nowrap; }
+p { margin: 4px 0; max-width: 75em; } .key { display: inline-block; margin: 4px 18px 4px 0; }
 .key i { display: inline-block; width: 18px; height: 12px; margin-right: 6px; border: 1px solid #777; }
 table { border-collapse: collapse; font-size: 13px; } td, th { padding: 3px 10px 3px 0; text-align: left; }
 th { border-bottom: 1px solid #999; font-weight: 600; } td { border-bottom: 1px solid #eee; } code { font-size: 12px; }
 button { font: inherit; cursor: copy; } pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
+.list { max-height: 330px; overflow: auto; } .list th { position: sticky; top: 0; background: #fff; }
+@media (max-width: 700px) {
+  tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid #ccc; } th, td:empty { display: none; }
+  td { border: 0; overflow-wrap: anywhere; } td::before { content: attr(data-name) " "; color: #666; }
+}
 """
+MAPS = """
+:host { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); }
+@media (max-width: 1250px) { :host { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+@media (max-width: 700px) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+BELOW = """
+:host { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+@media (max-width: 1000px) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+WRAP = ":host, .bk-headers-wrapper { flex-wrap: wrap; }"
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
@@ -73,7 +90,11 @@ def write_page(diagrams: Any, path: str | Path, above: str = "", refresh: float 
     heading = Div(text=f"<h1>{escape(title)}</h1>{above}", stylesheets=[CSS], disable_math=True, name="heading")
     heading.sizing_mode = "stretch_width"
     panels = [TabPanel(child=view, title=name) for name, view in views.items()]
-    body = Tabs(tabs=panels, sizing_mode="stretch_width") if isinstance(diagrams, dict) else panels[0].child
+    body = (
+        Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[WRAP])
+        if isinstance(diagrams, dict)
+        else panels[0].child
+    )
     document.add_root(column(heading, body, sizing_mode="stretch_width"))
     again = f'<meta http-equiv="refresh" content="{refresh:g}">' if refresh else ""
     page = file_html(document, INLINE, template=TEMPLATE, title=title, template_variables={"again": again})
@@ -109,9 +130,9 @@ def _view(diagram: Any, document: Document) -> Any:
         control.js_on_change("value", script)
     for button in buttons:
         button.js_on_event("button_click", script)
-    choose = row(*filter(None, controls.values()), *buttons[::-1], spacing=18, align="center")
-    upper = row(*maps, sizing_mode="stretch_width", spacing=12)
-    below = row(drawn, table, sizing_mode="stretch_width", spacing=24)
+    choose = row(*filter(None, controls.values()), *buttons[::-1], spacing=18, stylesheets=[WRAP])
+    upper = row(*maps, sizing_mode="stretch_width", spacing=12, stylesheets=[MAPS])
+    below = row(drawn, table, sizing_mode="stretch_width", spacing=24, stylesheets=[BELOW])
     return column(header, choose, said, upper, below, sizing_mode="stretch_width")
 
 
@@ -142,6 +163,7 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
     late = LogColorMapper(palette=shades, low=span[0], high=span[1], nan_color=style.NOT_REACHED)
     rate = LinearColorMapper(palette=rate_shades, low=0, high=1, nan_color=style.NOT_REACHED)
     phase_map = _map(diagram, cells, style.map_name(diagram), fill_color="colour")
+    phase_map.name = "phases"
     sides = {side: side for side in ("left", "right", "bottom", "top")}
     phase_map.quad(**sides, source=sources["squares_source"], fill_color="colour", line_color=None)
     lines = {"hatch_pattern": "hatch", "hatch_color": style.NOT_REACHED_LINES, "hatch_scale": 12, "hatch_weight": 0.7}
@@ -195,7 +217,9 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     if diagram.contour is not None:
         numbers += [(f"largest {diagram.contour.probe}", "@contour_text")]
     drawn.add_tools(HoverTool(renderers=[quads], tooltips=numbers, point_policy="follow_mouse"))
-    drawn.add_tools(TapTool(renderers=[quads]), BoxSelectTool(renderers=[quads]))
+    box = BoxSelectTool(renderers=[quads], greedy=True)  # all cells that the box touches
+    drawn.add_tools(TapTool(renderers=[quads]), box)
+    drawn.toolbar.active_drag = box
     return drawn
 
 
@@ -207,7 +231,7 @@ def _plot_over(diagram: Any, title: str) -> Any:
         borders = scales.edges(values, kind)
         options[f"{name}_range"] = Range1d(start=borders[0], end=borders[-1], bounds="auto")
         options[f"{name}_axis_type"] = "log" if kind == "log" else "linear"
-    drawn = _plot(title, frame_height=330, min_width=300, **options)
+    drawn = _plot(title, frame_height=330, min_width=240, **options)
     drawn.grid.visible = False
     for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
         axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
@@ -260,8 +284,8 @@ def _curves(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[Any, An
     curves = sources["curves"]
     low, high = style.step_range(diagram)
     ranges = {"x_range": Range1d(start=low, end=high), "y_range": Range1d(start=-0.04, end=1.04)}
-    title = "Train (dashed), test (solid), median test (black), × not reached"
-    drawn = _plot(title, frame_height=300, min_width=420, x_axis_type="log", **ranges)
+    title = "Train (dashed), test (solid),\nmedian test (black), × not reached"
+    drawn = _plot(title, frame_height=300, min_width=240, x_axis_type="log", **ranges)
     drawn.xaxis.axis_label, drawn.yaxis.axis_label = "step", "accuracy"
     _name_ticks(drawn.xaxis, style.log_ticks(low, high, 9))
     drawn.grid.grid_line_alpha = 0.4

@@ -9,6 +9,7 @@ import numpy as np
 from sweeps import phases, scales
 from sweeps.labels import ACCURACIES, FOUR_PHASES
 from sweeps.report import style
+from sweeps.report.caption import replay_command
 from sweeps.scales import value_name
 
 POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; accuracies kept of all runs, two bytes each
@@ -64,7 +65,8 @@ def header(diagram: Any) -> str:
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)} ({diagram.sampled}), "
         f"over {style.label(diagram.x)} and "
         f"{style.label(diagram.y)}. Definition: {diagram.definition}. "
-        "Point at a cell for its numbers; click it, or draw a box over several, for their curves."
+        "Point at a cell for its numbers; click it, or draw a box over several, for their curves. The tools at a map's "
+        "side pan and zoom."
     )
     return f"<p>{escape(text)}</p><div>{''.join(keys)}</div>{_provenance(diagram)}"
 
@@ -76,7 +78,7 @@ def _provenance(diagram: Any) -> str:
     lines = [f"{path} = {value}" for path, value in fields.items() if path not in (diagram.x, diagram.y)]
     for launch in held.get("launches", []):
         known = {k: v for k, v in launch.items() if v not in ("", None)}
-        command = " ".join(map(str, known.pop("command", [])))
+        command = shlex.join(map(str, known.pop("command", [])))
         lines += ["", f"launched: {command}", ", ".join(f"{k} {v}" for k, v in known.items())]
     text = escape("\n".join(lines))
     return f"<details><summary>Settings and provenance</summary><pre>{text}</pre></details>"
@@ -169,7 +171,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         **{
             "thresholds": offered,
             "axes": [diagram.x, diagram.y],
-            "workdir": escape(shlex.quote(str(diagram.source.workdir))),
+            "replay": escape(replay_command(diagram.source, "")),
         },
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap},
         "logs": [scales.scale(values) == "log" for values in (diagram.x_values, diagram.y_values)],

@@ -1,6 +1,8 @@
 """The programs as people run them."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +120,26 @@ recipe = sweeps.Recipe(base, sweeps.product(sweeps.sweep("loss.margin", [0.5, 1.
 '''
 
 
+def test_the_captions_command_replays_a_run_of_own_components(tmp_path):
+    folder = tmp_path / """it's a "place" $HOME;"""
+    folder.mkdir()
+    own = shutil.copy(ROOT / "examples" / "own_task.py", folder / "own task.py")
+    axes = "--set=task.noise=0,.2", "--set=loss.smoothing=0,.2", "--set=training.steps=50", "--seeds=1"
+    fast = "--width=1", "--devices=1"
+    done = script("launch_sweep", f"--sweep={own}", f"--workdir={folder / 'out'}", *axes, *fast)
+    assert done.returncode == 0, done.stderr
+    assert sweeps.Results(folder / "out").specification["sources"] == [str(own)]
+    drawn = script("phase_diagram", f"--workdir={folder / 'out'}")
+    assert drawn.returncode == 0, drawn.stderr
+    *_, command = (folder / "out" / "diagram.txt").read_text().partition("Any run again, e.g.: ")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    again = subprocess.run(
+        ["sh", "-c", command], env=os.environ | {"PATH": path}, cwd=ROOT, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stderr
+    assert "the same, bit for bit" in again.stdout
+
+
 def test_a_users_file(tmp_path):
     file = tmp_path / "hinge.py"
     file.write_text(OWN)
@@ -132,7 +154,6 @@ def test_a_users_file(tmp_path):
     drawn = script("phase_diagram", f"--workdir={workdir}", "--x=optimizer.learning_rate", "--y=loss.margin")
     assert drawn.returncode == 0, drawn.stderr
     run_id = results.runs["run_id"][0]
-    assert script("replay", f"--workdir={workdir}", f"--run_id={run_id}", f"--sweep={file}").returncode == 0
     line = ("launch_sweep", f"--sweep={file}", f"--workdir={tmp_path / 'line'}", "--width=1", "--devices=1")
     axes = "--set=optimizer.learning_rate=.01,.1", "--refine=loss.margin,optimizer.learning_rate", "--budget=70"
     foreseen = script(*line, *axes, "--dry_run")
@@ -148,6 +169,7 @@ def test_a_users_file(tmp_path):
     assert (len(cells), cells["seeds"].sum()) == (16 * 16, 70)
     unknown = script("replay", f"--workdir={workdir}", f"--run_id={run_id}")
     assert unknown.returncode == 2
+    assert "--sweep=FILE" in unknown.stderr
     assert "import the file that defines it" in unknown.stderr
     file.write_text(OWN.replace("jnp.square(", "jnp.abs("))
     edited = script("launch_sweep", f"--sweep={file}", f"--workdir={workdir}", "--dry_run")

@@ -1,10 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from jaxgen import FieldError
 from sweeps import phases
 from sweeps.diagram import Contour
+from sweeps.files import write_csv
 from sweeps.phases import Phase
+from sweeps.results import dataset
 from sweeps.statistics import wilson
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
@@ -94,6 +98,16 @@ def test_csv_has_a_row_per_cell(synthetic_results, tmp_path):
     assert ",1000," in lines[1]
 
 
+def test_texts_that_a_spreadsheet_would_run_are_shown(tmp_path):
+    texts = ["=1+1", "+a", "-a", "@a", "\ta", "\ra", "a=1", "-0.5", "-1e-3", "+.5", "'a", "", '=x,"y"']
+    table = pd.DataFrame({"=text": texts, "number": np.linspace(-1, 1, len(texts))})
+    write_csv(table, tmp_path / "t.csv")
+    again = pd.read_csv(tmp_path / "t.csv", dtype={"'=text": str}, keep_default_na=False, lineterminator="\n")
+    shown = ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "'\ra", *texts[6:-1], """'=x,"y\""""]
+    assert list(again["'=text"]) == shown
+    np.testing.assert_allclose(again["number"], table["number"])
+
+
 def test_cells_as_a_dataset(synthetic_results):
     diagram = synthetic_results(AXES, seeds=3, kind=corner).phase_diagram(X, Y)
     data = diagram.to_xarray()
@@ -153,6 +167,24 @@ def test_a_third_axis_is_held_not_averaged(synthetic_results):
         results.phase_diagram(X, Y)
 
 
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
+def test_datasets_are_written_as_netcdf_and_read_back_equal(synthetic_results, tmp_path, engine):
+    axes = {"task.p": [5, 7], "optimizer.decay_mask": ["all", "no_embeddings"], "training.stop_frozen": [False, True]}
+    results = synthetic_results(axes, seeds=2, kind=lambda i, j, k, s: "grokking" if i else "confusion")
+    held = {"where": {"training.stop_frozen": True}}
+    diagram = results.phase_diagram("task.p", "optimizer.decay_mask", contour="test/accuracy", **held)
+    odd = {"models": ("run", [(8, 8), None]), "n": ("run", [None, 3]), "large": ("run", np.array([2**40, 1]))}
+    for data in (results.to_xarray(), diagram.to_xarray(), dataset(odd, {}, {"a/b": (1, 2), "c": None, "d": True})):
+        data.to_netcdf(tmp_path / "data.nc", engine=engine)
+        again = xr.load_dataset(tmp_path / "data.nc", engine=engine)
+        assert data.sizes
+        xr.testing.assert_identical(again, data)
+    assert data.attrs == {"a.b": "(1, 2)", "d": 1}
+    assert list(data["models"].values) == ["(8, 8)", ""]
+    np.testing.assert_array_equal(data["n"], [np.nan, 3])
+    assert diagram.to_xarray()["largest test.accuracy"].dims == ("optimizer.decay_mask", "task.p")
+
+
 def test_results_as_table_and_dataset(synthetic_results):
     results = synthetic_results(AXES, seeds=2, kind=corner)
     runs = results.runs
@@ -160,7 +192,7 @@ def test_results_as_table_and_dataset(synthetic_results):
     assert {X, Y, "seed", "status", "steps", "final/test/accuracy"} <= set(runs.columns)
     data = results.to_xarray()
     assert data.sizes == {"run": 12, "evaluation": 51}
-    assert float(data["test/accuracy"].max()) == pytest.approx(1.0, abs=1e-3)
+    assert float(data["test.accuracy"].max()) == pytest.approx(1.0, abs=1e-3)
     assert list(data[X].values) == list(runs[X])
     assert data.attrs["task.p"] == 7
 

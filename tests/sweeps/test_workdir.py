@@ -1,4 +1,6 @@
 import contextlib
+import dataclasses
+import importlib
 import json
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sweeps
-from jaxgen import FieldError
+from jaxgen import Experiment, FieldError, component
 from sweeps import engine, refine, workdir
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
@@ -67,6 +69,36 @@ def test_newer_or_broken_specifications_are_refused(toy, tmp_path, text, said):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(FieldError, match=said):
         workdir.check_same(tmp_path, "mine", toy, SWEEP)
+
+
+PARTS = """
+import flax.linen as nn
+
+class Line(nn.Module):
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.outputs)(x.reshape(x.shape[0], -1))
+"""
+
+
+def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, tmp_path, monkeypatch):
+    (tmp_path / "own_parts.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = importlib.import_module("own_parts").Line()
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    assert workdir.read_specification(tmp_path)["sources"] == []
+    axis = sweeps.product(sweeps.sweep("model", [toy.model, model]), sweeps.seeds(2))
+    workdir.write_specification(tmp_path, "mine", toy, axis, {})
+    assert workdir.read_specification(tmp_path)["sources"] == [str(tmp_path / "own_parts.py")]
+    own = dataclasses.replace(toy, model=model)
+    monkeypatch.setattr(component, "_SEEN", {})
+    assert Experiment.from_json(own.to_json()) == own
+    monkeypatch.setattr(component, "_SEEN", {})
+    monkeypatch.delitem(sys.modules, "own_parts")
+    with pytest.raises(FieldError, match=r"import the file that defines it first .*--sweep=FILE"):
+        Experiment.from_json(own.to_json())
 
 
 def test_a_file_is_no_workdir(toy, tmp_path):

@@ -1,14 +1,17 @@
 import base64
+import dataclasses
 import gzip
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sweeps import scales
+import sweeps
+from sweeps import claims, scales
 from sweeps.report.page import write_page
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -291,15 +294,92 @@ def test_several_cells_show_their_median_and_the_runs_that_did_not_reach(synthet
     assert complaints == []
 
 
+def test_a_drag_over_cells_chooses_those_that_its_box_touches(synthetic_results, tmp_path, browser_page):
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    for map_index, first, last, chosen in ((0, (0, 1), (1, 2), [1, 2, 4, 5]), (3, (2, 0), (1, 1), [3, 4, 6, 7])):
+        drag(browser_page, map_index, first, last)
+        browser_page.get_by_text("4 cells").wait_for(timeout=5000)
+        assert sorted(browser_page.evaluate(f"{model}('cells').selected.indices")) == chosen
+        listed = browser_page.locator(".list td:first-child").all_inner_texts()
+        assert sorted(listed) == sorted(diagram.runs[diagram.runs["cell"].isin(chosen)]["run_id"])
+        browser_page.evaluate(f"{model}('cells').selected.indices = [0]")
+    left, top, *_ = browser_page.evaluate(FRAME, 0)
+    browser_page.mouse.move(left + 20, top + 20)  # the tools are seen while one points at a map
+    browser_page.get_by_title("Box Zoom").filter(visible=True).first.click()
+    drag(browser_page, 0, (0, 0), (1, 1))
+    browser_page.wait_for_function(f"Math.abs({model}('phases').x_range.end - 0.5) < 0.01")
+    assert browser_page.evaluate(f"{model}('cells').selected.indices") == [0]
+    assert complaints == []
+
+
+def drag(page, map_index, first, last):
+    """Draws a box with the mouse over a map of 3 × 3 cells, from the middle of one, (row, column), to another's."""
+    left, top, width, height = page.evaluate(FRAME, map_index)
+    ends = [(left + width * (i + 0.5) / 3, top + height * (1 - (j + 0.5) / 3)) for j, i in (first, last)]
+    page.mouse.move(*ends[0])
+    page.mouse.down()
+    page.mouse.move(*ends[1], steps=8)
+    page.mouse.up()
+
+
+CLAIMS = "<details open><table><tr>{}</tr><tr>{}</tr></table></details>".format(
+    "".join(f"<th>{name}</th>" for name in claims.HEAD),
+    "".join(f'<td data-name="{name}">StableMax generalises</td>' for name in claims.HEAD),
+)
+BOXES = "(all) => all.map((e) => e.getBoundingClientRect()).filter((b) => b.width).map((b) => [b.left, b.right])"
+
+
+def test_a_narrow_page_scrolls_down_only(synthetic_results, tmp_path, browser_page):
+    results = synthetic_results(GRID, seeds=6, kind=mixed)
+    names = [f"a tab of a longer name {g}" for g in (100, 600)]
+    tabs = {n: results.phase_diagram(FRACTION, DECAY, contour="train/accuracy") for n in names}
+    write_page(tabs, tmp_path / "page.html", above=CLAIMS)
+    browser_page.set_viewport_size({"width": 400, "height": 2500})
+    browser_page.goto((tmp_path / "page.html").as_uri())
+    browser_page.wait_for_function("window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+    browser_page.locator(".list tr").first.wait_for(state="attached")
+    drag(browser_page, 0, (0, 0), (2, 2))
+    browser_page.get_by_text("9 cells").filter(visible=True).wait_for(timeout=5000)
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= 400
+    for place in (".bk-Figure", ".bk-tab", ".bk-Slider", ".key", "details td", ".list td"):
+        boxes = browser_page.locator(place).evaluate_all(BOXES)
+        assert boxes, place
+        assert all(0 <= left <= right <= 400 for left, right in boxes), place
+    sizes = "(e) => [e.scrollWidth <= e.clientWidth, e.clientHeight < 400, e.scrollHeight > 1000]"
+    assert browser_page.locator(".list").filter(visible=True).evaluate(sizes) == [True, True, True]
+
+
+def test_replay_commands_are_quoted_for_the_shell(synthetic_results, tmp_path, browser_page):
+    workdir = synthetic_results(GRID).workdir.rename(tmp_path / """it's "a" <b>&""")
+    held = json.loads((workdir / "sweep.json").read_text())
+    files = [str(tmp_path / "own.py"), str(tmp_path / "it's <i>mine</i>.py")]
+    (workdir / "sweep.json").write_text(json.dumps({**held, "sources": files}))
+    diagram = sweeps.Results(workdir).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    opened(browser_page, tmp_path / "page.html")
+    run_id = browser_page.locator(".list code").first.inner_text()
+    command = browser_page.locator(".list button").first.get_attribute("title")
+    flags = [f"--workdir={workdir}", *(f"--sweep={file}" for file in files), f"--run_id={run_id}"]
+    assert shlex.split(command) == ["python", "scripts/replay.py", *flags]
+
+
 def test_the_runs_can_be_downloaded(synthetic_results, tmp_path, browser_page):
     diagram = synthetic_results(GRID, seeds=2, kind=mixed).phase_diagram(FRACTION, DECAY)
+    first, *others = diagram.labelling.labels
+    names = [dataclasses.replace(first, name="-first"), *(dataclasses.replace(o, name=f"={o.name}") for o in others)]
+    formulas = dataclasses.replace(diagram.labelling, labels=tuple(names), event=["-first"], undecided=[])
+    diagram = dataclasses.replace(diagram, labelling=formulas)
     diagram.page(tmp_path / "page.html")
     opened(browser_page, tmp_path / "page.html")
     with browser_page.expect_download() as download:
         browser_page.get_by_text("Download the runs (CSV)").click()
     table = pd.read_csv(download.value.path()).set_index("run_id").loc[diagram.runs["run_id"]]
     np.testing.assert_array_equal(table["test_time"], diagram.runs["test_time"])
-    np.testing.assert_array_equal(table["label"], [diagram.labelling.names[i] for i in diagram.runs["label"]])
+    shown = [f"'{diagram.labelling.names[i]}" for i in diagram.runs["label"]]  # a spreadsheet does not run them
+    np.testing.assert_array_equal(table["label"], shown)
     np.testing.assert_array_equal(
         table[[FRACTION, "seed", "split_seed", "steps"]], diagram.runs[[FRACTION, "seed", "split_seed", "steps"]]
     )
