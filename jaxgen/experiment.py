@@ -8,11 +8,12 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from jaxgen import component, models
 from jaxgen.component import FieldError
@@ -20,6 +21,8 @@ from jaxgen.training import Training
 
 SCHEMA = 1
 SEEDS = {"seed": "[0, 2147483647]", "split_seed": "[-1, 2147483647]"}
+MAX_ROWS = 16_777_216
+"""Rows of a task at most, of all splits together: those of p = 4096."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Experiment:
     def __post_init__(self):
         self._check([f.name for f in dataclasses.fields(self)])
 
-    def _check(self, names: Iterable[str]) -> None:
+    def _check(self, names: Collection[str]) -> None:
         for name in names:
             value = getattr(self, name)
             if name in SEEDS:
@@ -58,17 +61,18 @@ class Experiment:
                 component.check_allowed(value, SEEDS[name], name)
             else:
                 value = component.checked(value, name)
+            if name == "training" and not isinstance(value, Training):
+                raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")
             object.__setattr__(self, name, value)
         if self.training.stop_frozen and not getattr(self.optimizer, "can_rest", False):
             why = "this optimizer's steps depend on more than its state: nothing can be proved"
             raise FieldError("training.stop_frozen", True, why)
         if self.training.stop_frozen and models.is_random(self.model):
             raise FieldError("training.stop_frozen", True, "this network is random in training: nothing can be proved")
-        splits = self.task.rows()
-        if next(iter(splits), None) != "train":
-            raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
-        batch, rows = self.training.batch_size, splits["train"]
-        if batch is not None and batch > rows:
+        if "task" in names:
+            _check_task(self.task)
+        batch = self.training.batch_size
+        if batch is not None and batch > (rows := self.task.rows()["train"]):
             raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")
 
     @property
@@ -87,6 +91,8 @@ class Experiment:
         Raises:
           FieldError: a path does not exist, or a value is not allowed.
         """
+        if not isinstance(values, Mapping) or not all(isinstance(path, str) for path in values):
+            raise FieldError("override", values, "must be a table of dotted paths and their values")
         parts = dict(vars(self))
         changed = {path.partition(".")[0] for path in values}
         deep: dict[str, dict[str, Any]] = {}
@@ -99,6 +105,8 @@ class Experiment:
             else:
                 parts[head] = value
         for head, changes in deep.items():
+            if head in values:
+                component.checked(parts[head], head)
             known = [f.name for f in component.fields(type(parts[head]))]
             for tail in changes:
                 if tail not in known:
@@ -150,12 +158,12 @@ class Experiment:
         if not isinstance(data, Mapping):
             raise FieldError("experiment", data, "must be a table")
         schema = data.get("schema", SCHEMA)
-        if schema != SCHEMA:
+        if schema != SCHEMA or isinstance(schema, bool):
             raise FieldError("schema", schema, f"this version reads schema {SCHEMA}: use the jaxgen that wrote it")
         known = [f.name for f in dataclasses.fields(cls)]
         for name in data:
             if name not in [*known, "schema"]:
-                raise component.unknown(name, known)
+                raise component.unknown(str(name), known)
         arguments = dict(data)
         arguments.pop("schema", None)
         for name in component.KINDS:
@@ -171,9 +179,11 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> "Experiment":
         """The experiment written by `to_json`."""
+        if not isinstance(text, (str, bytes)):
+            raise FieldError("json", text, "must be text")
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FieldError("json", text[:40], f"cannot be read: {error}") from None
         return cls.from_dict(data)
 
@@ -189,6 +199,27 @@ class Experiment:
     def _structure_parts(self) -> tuple:
         parts = (getattr(self, n) for n in component.KINDS)
         return tuple((type(p), _static_values(p), _absent_leaves(p)) for p in parts)
+
+
+def _check_task(task: Any) -> None:
+    """That a task's sizes are what the rest relies on."""
+    splits = task.rows()
+    if not isinstance(splits, Mapping) or not all(_is_size(n, 0) for n in splits.values()):
+        raise FieldError("task.rows", splits, "must give how many rows each split has: {'train': 100, 'test': 50}")
+    if next(iter(splits), None) != "train":
+        raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
+    if not splits["train"]:
+        raise FieldError("task.rows", dict(splits), "must have at least one row to train on")
+    if sum(splits.values()) > MAX_ROWS:
+        raise FieldError("task.rows", sum(splits.values()), f"a task has at most {MAX_ROWS:,} rows")
+    for name in ("outputs", "vocabulary"):
+        size = getattr(task, name)
+        if not _is_size(size, 1) and not (size is None and name == "vocabulary"):
+            raise FieldError(f"task.{name}", size, "must be a whole number of at least 1")
+
+
+def _is_size(value: Any, least: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 
 def _static_values(part: Any) -> tuple:
