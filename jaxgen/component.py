@@ -66,6 +66,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 4 :]}"
 
 
+def first_line(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:SHOWN]}" if lines else type(error).__name__
+
+
 def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "", added: bool = False) -> Any:
     """A number that can be swept without a new compilation.
 
