@@ -353,7 +353,9 @@ def check_allowed(value: Any, allowed: str | tuple, name: str) -> None:
     elif allowed and value is not None:
         low, high, low_in, high_in = _interval(allowed)
         number = isinstance(value, (int, float))
-        if not number or not ((low < value or (low_in and value == low)) and (value < high or (high_in and value == high))):
+        if not number or not (
+            (low < value or (low_in and value == low)) and (value < high or (high_in and value == high))
+        ):
             raise FieldError(name, value, f"must be in {allowed}")
 
 

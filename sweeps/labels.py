@@ -146,7 +146,7 @@ def find(which: str | Labelling) -> Labelling:
     """
     if isinstance(which, Labelling):
         return which
-    if which not in LABELLINGS:
+    if not isinstance(which, str) or which not in LABELLINGS:
         raise unknown(str(which), list(LABELLINGS))
     return LABELLINGS[which]
 

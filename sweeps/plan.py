@@ -196,10 +196,15 @@ class Prediction:
     memory: list[int]
 
 
-def predict(plan: Plan, profile: Profile) -> Prediction:
+def predict(plan: Plan, profile: Profile, width: int | None = None) -> Prediction:
     """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
 
     Nothing of the sweep is trained: what is timed are scratch copies of one run.
+
+    Args:
+      plan: what is to be trained.
+      profile: what was measured.
+      width: lanes per block, where they were asked for.
     """
     devices, groups = jax.local_devices(), [g for g in plan.groups if g.pending]
     if not groups:
@@ -209,14 +214,11 @@ def predict(plan: Plan, profile: Profile) -> Prediction:
     widths, milliseconds, memory = [], [], []
     for group in groups:
         flops = step_flops(group.template)
-        width = (
-            1
-            if is_long(group.template, devices[0])
-            else (profile.lookup(group.template, devices[0]) or reference).width
-        )
-        widths.append(width)
+        known = profile.lookup(group.template, devices[0]) or reference
+        lanes = width or (1 if is_long(group.template, devices[0]) else known.width)
+        widths.append(lanes)
         milliseconds.append(reference.milliseconds * flops / first * groups[0].rows / reference.capacity)
-        memory.append(int(reference.bytes * _bytes(group.template) / first_bytes * width / reference.width))
+        memory.append(int(reference.bytes * _bytes(group.template) / first_bytes * lanes / reference.width))
     training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(devices)
     compiling = reference.compile_seconds * len(groups)
     return Prediction(training_seconds + compiling, 2 * max(memory), widths, milliseconds, memory)
@@ -306,7 +308,9 @@ def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows)
     for split, mask in data.splits.items():
         if mask.shape != (total,) or mask.dtype != bool:
             found = f"{mask.dtype} {mask.shape}"
-            raise FieldError("task", name, f"has the split {split!r} as {found} where a mask, bool {(total,)}, is needed")
+            raise FieldError(
+                "task", name, f"has the split {split!r} as {found} where a mask, bool {(total,)}, is needed"
+            )
 
 
 def _check_variables(network: str, variables: Any) -> None:
@@ -322,7 +326,9 @@ def _check_transform(optimizer: Any) -> None:
     made = optimizer.transform()
     if not callable(getattr(made, "init", None)) or not callable(getattr(made, "update", None)):
         what = type(made).__name__
-        raise FieldError("optimizer", type(optimizer).__name__, f"transform() gives {what}, not an optax transformation")
+        raise FieldError(
+            "optimizer", type(optimizer).__name__, f"transform() gives {what}, not an optax transformation"
+        )
 
 
 def _check_memory(template: Experiment, data: Any, state: Any, largest: int) -> None:

@@ -80,8 +80,9 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     Raises:
       FieldError: what differs, and what to do.
     """
-    if str(workdir) in ("", "."):
-        raise FieldError("workdir", str(workdir), "must be a directory of its own")
+    where = workdir.resolve()
+    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
+        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
     held = read_specification(workdir)
     if held is None:
         if workdir.exists() and not workdir.is_dir():
@@ -145,6 +146,11 @@ def environment(device: Any) -> dict[str, str]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
     }
+
+
+def _places() -> list[Path]:
+    """Directories that hold other things, as their parents do: the project and the user's home."""
+    return [Path(jaxgen.__file__).resolve().parents[1], Path.home().resolve()]
 
 
 def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
