@@ -219,7 +219,7 @@ def _check_task(task: Any) -> None:
 
 
 def _is_size(value: Any, least: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
 def _static_values(part: Any) -> tuple:

@@ -16,6 +16,7 @@ from scipy import stats
 
 from jaxgen import Experiment, FieldError
 from sweeps import phases
+from sweeps.checks import check_type
 from sweeps.results import Results
 from sweeps.spec import Sweep, product
 
@@ -108,8 +109,7 @@ class Claim:
 
     def __post_init__(self):
         for field in ("name", "text", "published"):
-            if not isinstance(getattr(self, field), str):
-                raise FieldError(f"claim.{field}", getattr(self, field), "must be text")
+            check_type(f"claim.{field}", getattr(self, field), str, "text")
         if not callable(self.measure):
             raise FieldError("claim.measure", self.measure, "must be a function from Evidence to a list of effects")
 

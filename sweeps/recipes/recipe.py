@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS, unknown
+from sweeps.checks import check_list, check_type
 from sweeps.claims import Claim
 from sweeps.labels import Labelling, find
 from sweeps.phases import check_definition
@@ -143,16 +144,3 @@ class Recipe:
             definition={**self.definition, **other.definition},
             drawings=self.drawings if other.drawings is None else other.drawings,
         )
-
-
-def check_type(field: str, value: Any, kind: type | tuple[type, ...], allowed: str) -> None:
-    """FieldError where `value` is none of its kind."""
-    if not isinstance(value, kind):
-        raise FieldError(field, value, f"must be {allowed}")
-
-
-def check_list(field: str, values: Any, kind: type, allowed: str) -> None:
-    """FieldError where `values` is no list of one kind."""
-    check_type(field, values, (list, tuple), f"a list of {allowed}")
-    for value in values:
-        check_type(field, value, kind, f"a list of {allowed}")

@@ -13,8 +13,8 @@ def phase_diagram():
     ("arguments", "said"),
     [
         (["--levels=.1,.5"], "levels = '.1,.5': are of --contour"),
-        (["--contour=weight_norm", "--levels=.5,.1"], "levels = [0.5, 0.1]: must ascend"),
-        (["--contour=weight_norm", "--levels=.5,nan"], "must be finite numbers"),
+        (["--contour=train/accuracy", "--levels=.5,.1"], "levels = [0.5, 0.1]: must ascend"),
+        (["--contour=train/accuracy", "--levels=.5,nan"], "must be finite numbers"),
         (["--bins=1000"], "bins = 1000: must be a whole number in [2, 128]"),
         (["--values=nope"], "unknown field nope"),
         (["--values=steps", "--statistic=nope"], "unknown field nope"),
