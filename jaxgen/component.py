@@ -33,6 +33,8 @@ KINDS = {
 }
 
 FLOAT32_MAX = 3.4028234663852886e38
+DEEPEST = 20  # lists in lists in a field
+SHOWN = 200  # letters of a value in a message
 REQUIRED = {
     "task": ("rows", "examples", "correct", "outputs", "vocabulary"),
     "model": ("init", "apply"),
@@ -100,12 +102,15 @@ def checked(component: Any, where: str) -> Any:
         raise FieldError(
             where, component, "must be a component: an instance of a flax.struct.dataclass or a flax module"
         )
+    if isinstance(component, nn.Module) != (where == "model"):
+        wanted = "a flax linen module" if where == "model" else "a flax.struct.dataclass, not a network"
+        raise FieldError(where, cls.__qualname__, f"must be {wanted}")
     missing = [name for name in REQUIRED.get(where, ()) if not hasattr(component, name)]
     if missing:
-        raise FieldError(where, type_name(cls), f"is no {where}: it has no {', '.join(missing)}")
+        raise FieldError(where, cls.__qualname__, f"is no {where}: it has no {', '.join(missing)}")
     hints, values = _hints(cls), {}
     for field in fields(cls):
-        value, name = getattr(component, field.name), f"{where}.{field.name}"
+        value, name = getattr(component, field.name, None), f"{where}.{field.name}"
         value = coerced(value, hints.get(field.name, Any), name, is_leaf(cls, field))
         check_allowed(value, field.metadata.get("allowed", ""), name)
         values[field.name] = value
@@ -146,17 +151,23 @@ def from_dict(data: Any, kind: str) -> Any:
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
         raise FieldError(kind, data, 'must be a table with a "type"')
     cls = _find_class(data["type"], kind)
-    known = {f.name for f in fields(cls)}
+    known = {f.name: f for f in fields(cls)}
     for name in data:
-        if name not in known | {"type"}:
+        if name not in known.keys() | {"type"}:
             raise unknown(f"{kind}.{name}", [f"{kind}.{k}" for k in sorted(known)])
     hints = _hints(cls)
-    arguments = {k: _restored(v, hints.get(k, Any)) for k, v in data.items() if k != "type"}
+    arguments = {
+        k: coerced(v, hints.get(k, Any), f"{kind}.{k}", is_leaf(cls, known[k])) for k, v in data.items() if k != "type"
+    }
+    for name, field in known.items():
+        if name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
+            raise FieldError(f"{kind}.{name}", None, "is missing")
     return cls(**arguments)
 
 
 def unknown(name: str, known: list[str]) -> FieldError:
     """The error for a field that does not exist, with the nearest one that does."""
+    name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
     near = difflib.get_close_matches(name, known, 1, 0.5)
     some = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     hint = f"did you mean {near[0]}?" if near else f"known: {some}"
@@ -229,10 +240,11 @@ def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
     if value is None and type(None) in options:
         return None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and not math.isfinite(value):
+    if number and isinstance(value, float) and not math.isfinite(value):
         raise FieldError(name, value, "must be finite")
-    if number and leaf and abs(value) > FLOAT32_MAX:
-        raise FieldError(name, value, f"must be at most {FLOAT32_MAX:.2g}, the largest float32")
+    if number and abs(value) > (FLOAT32_MAX if leaf else sys.float_info.max):
+        which = f"{FLOAT32_MAX:.2g}, the largest float32" if leaf else f"{sys.float_info.max:.2g}"
+        raise FieldError(name, value, f"must be at most {which}")
     if number and int in options and float(value).is_integer():
         return int(value)
     if number and float in options:
@@ -242,15 +254,27 @@ def coerced(value: Any, hint: Any, name: str, leaf: bool) -> Any:
     if str in options and isinstance(value, str):
         return value
     if isinstance(value, (tuple, list)) and any(o is tuple or typing.get_origin(o) is tuple for o in options):
-        return tuple(value)
+        return _plain_tuple(value, name)
     wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
     if any(o in (int, float, bool, str, tuple) for o in options):
         raise FieldError(name, value, f"must be {wanted}")
     if leaf and not number:
         raise FieldError(name, value, "must be a number: structure is marked with jaxgen.static or pytree_node=False")
-    if not isinstance(value, (int, float, bool, str, tuple, type(None))):
+    if isinstance(value, tuple):
+        return _plain_tuple(value, name)
+    if not isinstance(value, (int, float, bool, str, type(None))):
         raise FieldError(name, value, "must be a number, text, tuple or None, so that it can be stored and hashed")
     return value
+
+
+def _plain_tuple(values: Any, name: str, deep: int = 0) -> tuple:
+    """The values as a tuple of what can be stored and hashed."""
+    if deep > DEEPEST:
+        raise FieldError(name, values, f"must be nested at most {DEEPEST} deep")
+    inner = (tuple, list)
+    return tuple(
+        _plain_tuple(v, name, deep + 1) if isinstance(v, inner) else coerced(v, Any, name, False) for v in values
+    )
 
 
 def _options(hint: Any) -> tuple:
@@ -268,7 +292,10 @@ def check_allowed(value: Any, allowed: str | tuple, name: str) -> None:
             raise FieldError(name, value, f"must be one of {', '.join(map(str, allowed))}")
     elif allowed and value is not None:
         low, high, low_in, high_in = _interval(allowed)
-        if not ((low < value or (low_in and value == low)) and (value < high or (high_in and value == high))):
+        number = isinstance(value, (int, float))
+        if not number or not (
+            (low < value or (low_in and value == low)) and (value < high or (high_in and value == high))
+        ):
             raise FieldError(name, value, f"must be in {allowed}")
 
 
@@ -283,7 +310,3 @@ def _interval(text: str) -> tuple[float, float, bool, bool]:
 def plain(value: Any) -> Any:
     """`value` as JSON has it: tuples become lists."""
     return [plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _restored(value: Any, hint: Any) -> Any:
-    return tuple(_restored(v, Any) for v in value) if isinstance(value, list) else value

@@ -2,14 +2,31 @@
 
 from typing import Any
 
+SHOWN = 200  # characters of a value in a message
+
 
 class FieldError(ValueError):
     """A field holds a value that is not allowed: names the field, the value and what is allowed."""
 
     def __init__(self, field: str, value: Any, allowed: str):
         self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field} = {value!r}: {allowed}")
+        super().__init__(f"{field} = {shown(value)}: {allowed}")
 
     def within(self, prefix: str) -> "FieldError":
         """The same error for a field of a part called `prefix`."""
         return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
+
+
+def shown(value: Any) -> str:
+    """A value on one line of a message; the middle of a long one is left out."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # whole numbers of thousands of digits, lists that hold themselves, what users wrote
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 4 :]}"
+
+
+def first_line(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:SHOWN]}" if lines else type(error).__name__

@@ -8,11 +8,12 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from jaxgen import component, models
 from jaxgen.component import FieldError
@@ -20,6 +21,8 @@ from jaxgen.training import Training
 
 SCHEMA = 1
 SEEDS = {"seed": "[0, 2147483647]", "split_seed": "[-1, 2147483647]"}
+MAX_ROWS = 16_777_216
+"""Rows of a task at most, of all splits together: those of p = 4096."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Experiment:
     def __post_init__(self):
         self._check([f.name for f in dataclasses.fields(self)])
 
-    def _check(self, names: Iterable[str]) -> None:
+    def _check(self, names: Collection[str]) -> None:
         for name in names:
             object.__setattr__(self, name, checked_part(name, getattr(self, name)))
         self.check_together()
@@ -66,11 +69,8 @@ class Experiment:
             raise FieldError("training.stop_frozen", True, why)
         if self.training.stop_frozen and models.is_random(self.model):
             raise FieldError("training.stop_frozen", True, "this network is random in training: nothing can be proved")
-        splits = self.task.rows()
-        if next(iter(splits), None) != "train":
-            raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
-        batch, rows = self.training.batch_size, splits["train"]
-        if batch is not None and batch > rows:
+        batch = self.training.batch_size
+        if batch is not None and batch > (rows := self.task.rows()["train"]):
             raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")
 
     @property
@@ -89,6 +89,8 @@ class Experiment:
         Raises:
           FieldError: a path does not exist, or a value is not allowed.
         """
+        if not isinstance(values, Mapping) or not all(isinstance(path, str) for path in values):
+            raise FieldError("override", values, "must be a table of dotted paths and their values")
         changes: dict[str, dict[str, Any]] = {}
         for path, value in values.items():
             head, _, tail = path.partition(".")
@@ -105,12 +107,19 @@ class Experiment:
         """
         if head not in vars(self) or (head in SEEDS and changes.keys() != {""}):
             raise component.unknown(next(f"{head}.{tail}".rstrip(".") for tail in changes), self.paths())
-        part = changes.get("", getattr(self, head))
+        part = (
+            component.checked(changes[""], head)
+            if len(changes) > 1 and "" in changes
+            else changes.get("", getattr(self, head))
+        )
         fields = {tail: value for tail, value in changes.items() if tail}
-        known = {f.name for f in component.fields(type(part))} if fields else set()
-        for tail in fields.keys() - known:
+        if not fields:
+            return checked_part(head, part)
+        if "" in changes:
+            component.checked(part, head)
+        for tail in fields.keys() - {f.name for f in component.fields(type(part))}:
             raise component.unknown(f"{head}.{tail}", self.paths())
-        return checked_part(head, component.rebuild(part, fields) if fields else part)
+        return checked_part(head, component.rebuild(part, fields))
 
     def paths(self) -> list[str]:
         """Every field that can be set or swept, as dotted paths; whole parts (`loss`) are among them."""
@@ -154,12 +163,12 @@ class Experiment:
         if not isinstance(data, Mapping):
             raise FieldError("experiment", data, "must be a table")
         schema = data.get("schema", SCHEMA)
-        if schema != SCHEMA:
+        if schema != SCHEMA or isinstance(schema, bool):
             raise FieldError("schema", schema, f"this version reads schema {SCHEMA}: use the jaxgen that wrote it")
         known = [f.name for f in dataclasses.fields(cls)]
         for name in data:
             if name not in [*known, "schema"]:
-                raise component.unknown(name, known)
+                raise component.unknown(str(name), known)
         arguments = dict(data)
         arguments.pop("schema", None)
         for name in component.KINDS:
@@ -175,9 +184,11 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> "Experiment":
         """The experiment written by `to_json`."""
+        if not isinstance(text, (str, bytes)):
+            raise FieldError("json", text, "must be text")
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FieldError("json", text[:40], f"cannot be read: {error}") from None
         return cls.from_dict(data)
 
@@ -197,10 +208,15 @@ def checked_part(name: str, value: Any) -> Any:
     Raises:
       FieldError: a value is not allowed.
     """
-    if name not in SEEDS:
-        return component.checked(value, name)
-    value = component.coerced(value, int, name, True)
-    component.check_allowed(value, SEEDS[name], name)
+    if name in SEEDS:
+        value = component.coerced(value, int, name, True)
+        component.check_allowed(value, SEEDS[name], name)
+        return value
+    value = component.checked(value, name)
+    if name == "training" and not isinstance(value, Training):
+        raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")
+    if name == "task":
+        _check_task(value)
     return value
 
 
@@ -221,6 +237,27 @@ def _canonical(data: Any) -> str:
 def part_structure(part: Any) -> tuple:
     """What of a part decides the program, hashable: its class, that class's name, its structure, its absent leaves."""
     return type(part), component.type_name(type(part)), _static_values(part), _absent_leaves(part)
+
+
+def _check_task(task: Any) -> None:
+    """That a task's sizes are what the rest relies on."""
+    splits = task.rows()
+    if not isinstance(splits, Mapping) or not all(_is_size(n, 0) for n in splits.values()):
+        raise FieldError("task.rows", splits, "must give how many rows each split has: {'train': 100, 'test': 50}")
+    if next(iter(splits), None) != "train":
+        raise FieldError("task.rows", list(splits), 'must have "train" as its first split')
+    if not splits["train"]:
+        raise FieldError("task.rows", dict(splits), "must have at least one row to train on")
+    if sum(splits.values()) > MAX_ROWS:
+        raise FieldError("task.rows", sum(splits.values()), f"a task has at most {MAX_ROWS:,} rows")
+    for name in ("outputs", "vocabulary"):
+        size = getattr(task, name)
+        if not _is_size(size, 1) and not (size is None and name == "vocabulary"):
+            raise FieldError(f"task.{name}", size, "must be a whole number of at least 1")
+
+
+def _is_size(value: Any, least: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
 def _static_values(part: Any) -> tuple:

@@ -149,11 +149,15 @@ def optimizer(experiment: Any) -> optax.GradientTransformation:
     return optax.GradientTransformation(chain.init, update)
 
 
+def variables(experiment: Any, data: Data) -> dict[str, Any]:
+    """What flax makes for the network, by collection, drawn from the seed."""
+    model: Any = models.bind(experiment.model, experiment.task)
+    return model.init(stream(experiment.seed, INIT), data.inputs[:1], **models.quiet(experiment.model))
+
+
 def init(experiment: Any, data: Data) -> State:
     """Parameters drawn from the seed, in the training dtype, and a fresh optimizer state."""
-    model: Any = models.bind(experiment.model, experiment.task)
-    variables = model.init(stream(experiment.seed, INIT), data.inputs[:1], **models.quiet(experiment.model))
-    params = jax.tree.map(lambda w: w.astype(experiment.training.dtype), variables["params"])
+    params = jax.tree.map(lambda w: w.astype(experiment.training.dtype), variables(experiment, data)["params"])
     return State(params, optimizer(experiment).init(params), jnp.int32(0))
 
 

@@ -25,7 +25,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.component import unknown
-from sweeps import command, engine, grammar, refine, spec
+from sweeps import command, engine, refine
 from sweeps.scales import scale
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
@@ -35,7 +35,9 @@ SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
 SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
 REFINE = flags.DEFINE_list("refine", [], "Two fields to sample between the ends of their axes, where it tells most.")
-BUDGET = flags.DEFINE_integer("budget", None, "How many runs --refine trains in all; 512 when left out.", lower_bound=1)
+BUDGET = flags.DEFINE_integer(
+    "budget", None, "How many runs --refine trains in all, at most 100,000; 512 when left out.", lower_bound=1
+)
 GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
 ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
 KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
@@ -52,38 +54,31 @@ CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mi
 
 def main() -> None:
     recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
-    points = recipe.sweep
-    axes = [grammar.assignment(text) for text in SET.value]
-    if SEEDS.value is not None:
-        axes.append(sweeps.seeds(SEEDS.value))
-    sweeps.product(*axes)  # refuses an axis that is given twice
-    for axis in axes:
-        points = spec.replaced(points, axis)
+    points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     if REFINE.value:
         return refine_line(recipe, points)
-    for flag in (BUDGET, GOAL):
-        if flag.value is not None:
+    for flag in (BUDGET, GOAL, ON_GRID, KEY):
+        if flag.present:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
-    if ON_GRID.value:
-        raise FieldError("on_grid", True, "goes with --refine=X,Y only")
     if (Path(WORKDIR.value) / "refine.json").exists():
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
-        return command.show_plan(
-            *engine.foresee(recipe.base, points, WORKDIR.value, name=recipe.name, max_compiles=MAX_COMPILES.value)
-        )
-    _, stored = command.run_recipe(
-        recipe,
-        points,
-        WORKDIR.value,
-        width=WIDTH.value,
-        tune=TUNE.value,
-        devices=DEVICES.value,
-        max_hours=MAX_HOURS.value,
-        max_compiles=MAX_COMPILES.value,
-        checkpoint_seconds=CHECKPOINT.value,
-    )
+        named = {"name": recipe.name, "definition": recipe.definition}
+        return command.show_plan(*engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()))
+    _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
+
+
+def options() -> dict:
+    """What `sweeps.Options` holds of the flags."""
+    return {
+        "width": WIDTH.value,
+        "tune": TUNE.value,
+        "devices": DEVICES.value,
+        "max_hours": MAX_HOURS.value,
+        "max_compiles": MAX_COMPILES.value,
+        "checkpoint_seconds": CHECKPOINT.value,
+    }
 
 
 def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
@@ -95,38 +90,23 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
             raise unknown(path, recipe.base.paths())
         if path not in recipe.base.leaf_paths():
             raise FieldError("refine", path, "is structure: each value would be a compiled program")
-    budget, seeds = BUDGET.value or 512, ("seed", "split_seed")
+    if SEEDS.value is not None or any(text.partition("=")[0].strip() == "seed" for text in SET.value):
+        raise FieldError("seeds", SEEDS.value, "--refine gives each point seeds of its own: leave it out")
+    budget = BUDGET.value or 512
     for path, values in points.axes.items():
-        if path not in (*REFINE.value, *seeds) and len(values) > 1:
+        if path not in (*REFINE.value, "seed", "split_seed") and len(values) > 1:
             raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
     base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
     sides = {path: side(path, points) for path in REFINE.value}
+    named = {"name": recipe.name, "definition": recipe.definition}
+    asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
     if DRY_RUN.value:
-        asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
         plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
-        begun = [point for one in rounds for point in one]
-        left = max(budget - len(begun), 0)
-        spread = begun + (refine.propose([], [], [], [], plane, left, key=KEY.value) if left else [])
-        paths = (*REFINE.value, "seed")
-        runs = spec.chain(*(sweeps.product(*map(sweeps.fixed, paths, point)) for point in spread))
-        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, name=recipe.name))
-    results = refine.refine(
-        base,
-        sides,
-        WORKDIR.value,
-        budget=budget,
-        goal=GOAL.value,
-        key=KEY.value,
-        name=recipe.name,
-        definition=recipe.definition,
-        description=recipe.description,
-        width=WIDTH.value,
-        tune=TUNE.value,
-        devices=DEVICES.value,
-        max_hours=MAX_HOURS.value,
-        max_compiles=MAX_COMPILES.value,
-        checkpoint_seconds=CHECKPOINT.value,
-    )
+        left = max(budget - sum(map(len, rounds)), 0)
+        first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
+        runs = refine.as_sweep(sides, [*rounds, *first])
+        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()))
+    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, description=recipe.description, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
 

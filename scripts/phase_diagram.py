@@ -53,20 +53,22 @@ STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, varianc
 BINS = flags.DEFINE_integer(
     "bins",
     None,
-    "Gather runs that stand on no grid into so many cells along each axis; 16 after --refine.",
+    "Gather runs that stand on no grid into so many cells along each axis, 2 to 128; 16 after --refine.",
     lower_bound=2,
 )
 COLUMNS = flags.DEFINE_integer("columns", 2, "Width of the figure in columns of a paper.", lower_bound=1, upper_bound=2)
 WATCH = flags.DEFINE_float("watch", None, "Draw again every so many seconds until all runs are stored.", lower_bound=1)
 
+LONGEST_WAIT = 86_400
+
 
 def main() -> None:
     out = Path(OUT.value or WORKDIR.value)
+    check_flags()
     while True:
         results = sweeps.Results(WORKDIR.value)
         stored = len(results.table(["run_id"]))
         if stored or WATCH.value is None:
-            out.mkdir(parents=True, exist_ok=True)
             draw(results, out)
         expected = results.specification.get("runs", 0)
         if WATCH.value is None or stored >= expected:
@@ -75,18 +77,30 @@ def main() -> None:
         time.sleep(WATCH.value)
 
 
+def check_flags() -> None:
+    """Refuses flags that would do nothing beside the others, and texts that are no numbers."""
+    if WATCH.value is not None and not WATCH.value <= LONGEST_WAIT:
+        raise FieldError("watch", WATCH.value, f"must be a number of seconds in [1, {LONGEST_WAIT}]")
+    if STATISTIC.present and not VALUES.value:
+        raise FieldError("statistic", STATISTIC.value, "is of --values: give them too")
+    if LEVELS.value is not None and not CONTOUR.value:
+        raise FieldError("levels", LEVELS.value, "are of --contour: give it too")
+    if FACET.value:
+        for flag in (VALUES, COLUMNS):
+            if flag.present:
+                raise FieldError(flag.name, flag.value, "cannot be drawn with --facet: hold the field with --where")
+        if FACET.value in POOL.value:
+            raise FieldError("pool", FACET.value, "is the field of --facet: each of its values has a diagram")
+
+
 def draw(results: sweeps.Results, out: Path) -> None:
     """Writes all files of the results as they are now."""
     options = chosen(results)
     x, y = axes(results, options["where"])
     refresh = WATCH.value
-    if STATISTIC.present and not VALUES.value:
-        raise FieldError("statistic", STATISTIC.value, "is of --values: give them too")
     if FACET.value:
-        for flag in (VALUES, COLUMNS):
-            if flag.present:
-                raise FieldError(flag.name, flag.value, "cannot be drawn with --facet: hold the field with --where")
         tabs = results.facets(FACET.value, x, y, **options)
+        out.mkdir(parents=True, exist_ok=True)
         for ending in ("png", "svg"):
             if len(tabs) <= MOST:
                 draw_panels(tabs, out / f"diagram.{ending}")
@@ -105,12 +119,15 @@ def draw(results: sweeps.Results, out: Path) -> None:
             print(f"paired: {out / 'comparison.csv'}")
     else:
         diagram = results.phase_diagram(x, y, **options)
+        values = diagram.value_map(VALUES.value) if VALUES.value else None
+        out.mkdir(parents=True, exist_ok=True)
+        if values is not None:
+            values.plot(out / "values.png", STATISTIC.value)  # first: it may be refused
         for ending in ("png", "svg"):
             diagram.plot(out / f"diagram.{ending}", COLUMNS.value)
         diagram.to_csv(out / "diagram.csv")
         write_page(diagram, out / "report.html", refresh=refresh)
-        if VALUES.value:
-            diagram.value_map(VALUES.value).plot(out / "values.png", STATISTIC.value)
+        if values is not None:
             print(f"values: {out / 'values.png'}")
         tell(diagram)
     if (out / "diagram.png").exists():
@@ -122,7 +139,7 @@ def chosen(results: sweeps.Results) -> dict:
     """The options of `Results.phase_diagram` that the flags ask for."""
     where = {}
     for text in WHERE.value:
-        (path, values), *_ = grammar.assignment(text, "where").axes.items()
+        (path, values), *_ = grammar.assignment(text, "where", "task.p=31").axes.items()
         if len(values) != 1 or path in where:
             raise FieldError(path, values, "is held at one value")
         where[path] = values[0]
@@ -143,7 +160,7 @@ def chosen(results: sweeps.Results) -> dict:
         "bins": BINS.value
         or (16 if any(isinstance(side, sweeps.Range) for side in results.refined.values()) else None),
         "contour": CONTOUR.value,
-        "levels": tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value else None,
+        "levels": tuple(grammar.values(LEVELS.value, "levels")) if LEVELS.value is not None else None,
     }
 
 

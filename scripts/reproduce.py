@@ -24,7 +24,7 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import claims, command, engine, spec
+from sweeps import claims, command, engine
 from sweeps.files import write_csv, write_text
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
@@ -45,11 +45,12 @@ def main() -> None:
     recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
     if not recipe.drawings and not recipe.claims:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
-    points = recipe.sweep if SEEDS.value is None else spec.replaced(recipe.sweep, sweeps.seeds(SEEDS.value))
+    points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
     workdir = Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}")
-    if DRY_RUN.value:
-        return command.show_plan(*engine.foresee(recipe.base, points, workdir, name=recipe.name))
     options = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
+    if DRY_RUN.value:
+        named = {"name": recipe.name, "definition": recipe.definition}
+        return command.show_plan(*engine.foresee(recipe.base, points, workdir, **named, **options))
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))

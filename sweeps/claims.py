@@ -16,6 +16,7 @@ from scipy import stats
 
 from jaxgen import Experiment, FieldError
 from sweeps import phases
+from sweeps.checks import check_type
 from sweeps.results import Results
 from sweeps.spec import Sweep, product
 
@@ -49,7 +50,15 @@ class Effect:
     note: str = ""
 
     def __post_init__(self):
-        object.__setattr__(self, "values", pd.Series(self.values, dtype=float))
+        if not isinstance(self.name, str) or not isinstance(self.note, str):
+            raise FieldError("effect.name", self.name, "name and note must be text")
+        number = isinstance(self.above, (int, float)) and not isinstance(self.above, bool)
+        if self.above is not None and not (number and np.isfinite(float(self.above))):
+            raise FieldError("effect.above", self.above, "must be a finite number, or None")
+        try:
+            object.__setattr__(self, "values", pd.Series(self.values, dtype=float))
+        except (TypeError, ValueError, OverflowError):
+            raise FieldError("effect.values", self.values, "must be a number for each seed") from None
 
     @property
     def seeds(self) -> int:
@@ -97,6 +106,12 @@ class Claim:
     text: str
     measure: Callable[["Evidence"], Sequence[Effect]]
     published: str = ""
+
+    def __post_init__(self):
+        for field in ("name", "text", "published"):
+            check_type(f"claim.{field}", getattr(self, field), str, "text")
+        if not callable(self.measure):
+            raise FieldError("claim.measure", self.measure, "must be a function from Evidence to a list of effects")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ import importlib.machinery
 import logging
 import signal
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +17,11 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from jaxgen import FieldError
-from sweeps import engine
+import jaxgen
+from jaxgen import Experiment, FieldError
+from jaxgen.component import KINDS
+from jaxgen.errors import first_line
+from sweeps import engine, grammar, spec
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
 from sweeps.progress import clock
@@ -25,6 +30,7 @@ from sweeps.results import Results
 from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
+EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it
 INTERRUPTED = 130  # by Ctrl-C
 
@@ -43,12 +49,16 @@ def main(program: Callable[[], None]) -> None:
             refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
         try:
             program()
-        except (FieldError, StoreError, OSError) as error:
+        except EXPECTED as error:
             refuse(error)
         except jax.errors.JaxRuntimeError as error:
             if not out_of_memory(error):
                 raise
             refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
+        except Exception as error:
+            if not users_frames(error):
+                raise
+            refuse(error)
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
             sys.exit(INTERRUPTED)
@@ -62,9 +72,58 @@ def main(program: Callable[[], None]) -> None:
 
 
 def refuse(error: Any) -> NoReturn:
-    """One line on stderr, exit code 2."""
-    print(" ".join(f"error: {error}".split()), file=sys.stderr)
+    """One line on stderr, exit code 2; before it where in the user's own files the error arose, if it did there."""
+    for frame in users_frames(error):
+        print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
+        if frame.line:
+            print(f"    {frame.line}", file=sys.stderr)
+    said = first_line(error) if isinstance(error, Exception) and not isinstance(error, EXPECTED) else error
+    print(" ".join(f"error: {said}".split()), file=sys.stderr)
     sys.exit(2)
+
+
+def users_frames(error: Any) -> list[traceback.FrameSummary]:
+    """Where an error, or the one that it comes of, passed through files that are neither ours nor installed."""
+    found = []
+    for one in (error, getattr(error, "__cause__", None)):
+        frames = traceback.extract_tb(getattr(one, "__traceback__", None))
+        found += [frame for frame in frames if _is_users(Path(frame.filename))]
+        if isinstance(one, SyntaxError) and one.filename:
+            found.append(traceback.FrameSummary(one.filename, one.lineno, "its text", line=(one.text or "").strip()))
+    return found
+
+
+def _is_users(file: Path) -> bool:
+    ours = Path(jaxgen.__file__).parent, Path(__file__).parent, Path(__file__).parents[1] / "scripts"
+    installed = (Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return file.is_file() and not any(file.resolve().is_relative_to(place) for place in (*ours, *installed))
+
+
+def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None) -> Sweep:
+    """A recipe's sweep with the axes that --set and --seeds give in the place of its own.
+
+    Args:
+      base: the recipe's experiment.
+      sweep: its points.
+      texts: `path=values` each.
+      count: how many seeds; those of the sweep when None.
+
+    Raises:
+      FieldError: an axis is not allowed, or given twice.
+    """
+    axes = [grammar.assignment(text) for text in texts]
+    for path in (path for axis in axes for path in axis.axes):
+        head, _, field = path.partition(".")
+        if head in KINDS and (not field or isinstance(getattr(getattr(base, head), field, None), tuple)):
+            what = "is a list" if field else "is a whole component"
+            example = f"sweeps.sweep({path!r}, [{'(…), (…)' if field else '…, …'}])"
+            raise FieldError(path, None, f"{what}: --set gives numbers and words; use {example} in a file for --sweep")
+    if count is not None:
+        axes.append(spec.seeds(count))
+    spec.product(*axes)  # refuses an axis that is given twice
+    for axis in axes:
+        sweep = spec.replaced(sweep, axis)
+    return sweep
 
 
 def find_recipe(name: str | None, file: str | None) -> Recipe:
@@ -137,7 +196,7 @@ def load_file(file: str, flag: str = "sweep") -> ModuleType:
     It can import the modules beside it, as it could if it were run by Python.
 
     Raises:
-      FieldError: there is no such file, or it is no Python file.
+      FieldError: there is no such file, it is no Python file, or it fails.
     """
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
@@ -150,5 +209,10 @@ def load_file(file: str, flag: str = "sweep") -> ModuleType:
     sys.modules[name] = module
     if (folder := str(path.resolve().parent)) not in sys.path:
         sys.path.insert(0, folder)
-    loader.exec_module(module)
+    try:
+        loader.exec_module(module)
+    except FieldError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise FieldError(flag, file, f"cannot be run: {first_line(error)}") from error
     return module

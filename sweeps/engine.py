@@ -19,8 +19,9 @@ import jax
 
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
-from sweeps import checkpoint, phases, store, widths
+from sweeps import checkpoint, store, widths
 from sweeps.files import set_aside
+from sweeps.phases import check_definition
 from sweeps.plan import MAX_COMPILES, Group, Plan, Prediction, make_plan, predict
 from sweeps.profile import out_of_memory, set_up_jax, tuned
 from sweeps.progress import Progress
@@ -39,6 +40,8 @@ from sweeps.workdir import (
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
+MAX_WIDTH = 65_536
+LONGEST = 1e9  # hours, or seconds
 KEPT = 32  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
@@ -50,10 +53,10 @@ class Options:
     """How a sweep is run; none of it changes a result, except that `width` is part of the program that trains it.
 
     Attributes:
-      width: lanes per block; what the directory holds, or the rule of `sweeps.widths`, when None.
+      width: lanes per block, at most `MAX_WIDTH`; what the directory holds, or the rule of `sweeps.widths`, when None.
       tune: measure the fastest width of each program first, and write it down.
       intervals: evaluation intervals per chunk; when None, so many that a chunk takes about a tenth of a second.
-      devices: how many local devices to use; all when None.
+      devices: how many local devices to use, at most as many as there are; all when None.
       max_hours: stop, resumably, after this long.
       max_compiles: refuse sweeps that need more compiled programs.
       checkpoint_seconds: how often lanes in mid-training are saved; at most this much of a run is lost to a crash.
@@ -70,17 +73,24 @@ class Options:
     quiet: bool = False
 
     def __post_init__(self):
+        if self.devices is not None:
+            set_up_jax()
+        most = {"width": MAX_WIDTH, "devices": len(jax.local_devices()) if self.devices is not None else 1}
         for name in ("width", "intervals", "devices", "max_compiles"):
-            value = getattr(self, name)
+            value, high = getattr(self, name), most.get(name, math.inf)
             whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (whole and value >= 1):
-                raise FieldError(name, value, "must be a whole number of at least 1")
+            if value is not None and not (whole and 1 <= value <= high):
+                why = f"in [1, {high}]" if name in most else "of at least 1"
+                raise FieldError(name, value, f"must be a whole number {why}")
         if self.tune and self.width is not None:
             raise FieldError("tune", True, f"measures the width: leave out width = {self.width}")
         for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0)):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value >= low):
-                raise FieldError(name, value, f"must be a number {'above' if low else 'of at least'} 0")
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and low <= value <= LONGEST):
+                raise FieldError(
+                    name, value, f"must be a number {'above' if low else 'of at least'} 0, at most {LONGEST:g}"
+                )
 
 
 def run(
@@ -110,13 +120,7 @@ def run(
       FieldError: something in the input is not allowed; nothing was written or compiled.
       sweeps.store.StoreError: results cannot be written.
     """
-    path, settings = Path(workdir), Options(**options)
-    if not isinstance(name, str) or not name.isprintable() or not name:
-        raise FieldError("name", name, "must be printable text")
-    phases.definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **(definition or {})})
-    set_up_jax()
-    check_same(path, name, base, sweep)
-    plan = make_plan(base, sweep, settings.max_compiles)
+    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
     with locked(path):
         check_same(path, name, base, sweep)
         damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
@@ -141,16 +145,35 @@ def foresee(
     workdir: str | Path,
     *,
     name: str = "sweep",
-    max_compiles: int = MAX_COMPILES,
-    width: int | None = None,
+    definition: dict[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[Plan, Prediction]:
-    """The plan of a sweep and what it will cost. Trains nothing of it and writes nothing to the workdir."""
-    path = Path(workdir)
+    """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
+
+    Trains nothing of it and writes nothing to the workdir.
+    """
+    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
+    if settings.tune:
+        raise FieldError("tune", True, "measures before it trains: a dry run does not")
+    plan.drop(store.stored_ids(path))
+    return plan, predict(plan, written_widths(path), settings.width)
+
+
+def _planned(
+    base: Experiment, sweep: Sweep, workdir: Any, name: str, definition: Any, options: dict[str, Any]
+) -> tuple[Path, Options, Plan]:
+    """All that is checked before anything is written, and the plan."""
+    path, settings = Path(workdir), Options(**options)
+    if not isinstance(base, Experiment):
+        raise FieldError("base", base, "must be a jaxgen.Experiment")
+    if not isinstance(sweep, Sweep):
+        raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, …")
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise FieldError("name", name, "must be printable text")
+    check_definition(definition or {})
     set_up_jax()
     check_same(path, name, base, sweep)
-    plan = make_plan(base, sweep, max_compiles)
-    plan.drop(store.stored_ids(path))
-    return plan, predict(plan, written_widths(path), width)
+    return path, settings, make_plan(base, sweep, settings.max_compiles)
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
 """Gathers stored runs into the cells of a diagram."""
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from sweeps.values import ValueMap
 
 SEEDS = ("seed", "split_seed")
 LEVELS = (0.1, 0.5)
+MAX_BINS = 128
+"""Along each axis at most: figure and page of so many cells are written in seconds."""
 
 
 def make_diagram(
@@ -64,11 +67,12 @@ def make_diagram(
     )
     lines = None
     if contour:
-        for level in levels:
-            if isinstance(level, bool) or not isinstance(level, (int, float)) or not np.isfinite(level):
-                raise FieldError("levels", level, "must be numbers")
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < np.inf for v in levels):
+            raise FieldError("levels", list(levels), "must be finite numbers")
+        if any(a >= b for a, b in itertools.pairwise(levels)):
+            raise FieldError("levels", list(levels), "must ascend")
         largest = phases.within(curves, definition.budget, contour)[0]
-        lines = Contour(contour, tuple(sorted(levels)), cell_means(largest, cells, counts.shape[:2]))
+        lines = Contour(contour, tuple(levels), cell_means(largest, cells, counts.shape[:2]))
     placed = x, y, x_values, y_values
     return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
 
@@ -233,8 +237,8 @@ def _binned(path: str, column: pd.Series, bins: int, results: Results) -> tuple[
 
     A refined sweep says itself from where to where its axes go; else it is from the least to the greatest value.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 1000:
-        raise FieldError("bins", bins, "must be a whole number in [2, 1000]")
+    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= MAX_BINS:
+        raise FieldError("bins", bins, f"must be a whole number in [2, {MAX_BINS}]")
     side = results.refined.get(path)
     if not isinstance(side, Range):
         values, _ = _places(column)

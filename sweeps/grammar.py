@@ -3,6 +3,7 @@
 0.5   0.1,0.2,0.5   [32, 64]   linspace(0.3, 0.7, 9)   logspace(-2, 1, 12)   range(5)   relu   true   none
 """
 
+import contextlib
 import re
 from typing import Any
 
@@ -12,11 +13,15 @@ from sweeps import spec
 _CALL = re.compile(r"(linspace|logspace|range)\s*\(([^()]*)\)")
 _WORD = re.compile(r"[A-Za-z_][\w.^+-]*")
 _LITERALS = {"true": True, "false": False, "none": None}
-LIMIT = 1_000_000
 
 
-def assignment(text: str, flag: str = "set") -> spec.Sweep:
+def assignment(text: str, flag: str = "set", example: str = "task.train_fraction=linspace(0.3,0.7,9)") -> spec.Sweep:
     """The axis that `path=values`, given to a flag, describes.
+
+    Args:
+      text: what was given.
+      flag: its name.
+      example: what it should look like.
 
     >>> list(assignment("seed=range(2)"))
     [{'seed': 0}, {'seed': 1}]
@@ -26,7 +31,7 @@ def assignment(text: str, flag: str = "set") -> spec.Sweep:
     """
     path, equals, right = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path.strip()):
-        raise FieldError(flag, text, "must look like task.train_fraction=linspace(0.3,0.7,9)")
+        raise FieldError(flag, text, f"must look like {example}")
     return spec.sweep(path.strip(), values(right, path.strip()))
 
 
@@ -47,26 +52,24 @@ def values(text: str, path: str = "set") -> list[Any]:
 def _called(name: str, arguments: list, path: str) -> list:
     if not all(isinstance(a, (int, float)) and not isinstance(a, bool) for a in arguments):
         raise FieldError(path, arguments, f"{name} takes numbers")
-    if name == "range":
-        if not 1 <= len(arguments) <= 3 or not all(isinstance(a, int) for a in arguments) or 0 in arguments[2:]:
-            raise FieldError(path, arguments, "range takes one to three whole numbers, the third not 0")
-        found = range(*arguments)
-    else:
+    if name != "range":
         if len(arguments) != 3 or not isinstance(arguments[2], int):
             raise FieldError(path, arguments, f"{name} takes (start, stop, count)")
-        found = range(arguments[2])
-    if len(found) > LIMIT:
-        raise FieldError(path, len(found), f"an axis has at most {LIMIT} values")
-    return list(found) if name == "range" else getattr(spec, name)(*arguments)
+        return getattr(spec, name)(*arguments)
+    if not 1 <= len(arguments) <= 3 or not all(isinstance(a, int) for a in arguments) or 0 in arguments[2:]:
+        raise FieldError(path, arguments, "range takes one to three whole numbers, the third not 0")
+    start, stop, step = (0, *arguments, 1) if len(arguments) == 1 else (*arguments, 1)[:3]
+    count = (stop - start + step - (1 if step > 0 else -1)) // step  # len() holds 63 bits
+    if count > spec.MAX_VALUES:
+        raise FieldError(path, count, f"an axis has at most {spec.MAX_VALUES:,} values")
+    return list(range(start, stop, step))
 
 
 def _scalar(text: str, path: str) -> Any:
     text = text.strip()
     for number in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return number(text)
-        except ValueError:
-            pass
     if text.lower() in _LITERALS:
         return _LITERALS[text.lower()]
     if _WORD.fullmatch(text):

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxgen import FieldError
 from jaxgen.component import unknown
 from sweeps import phases
+from sweeps.checks import check_list, check_type
 from sweeps.phases import Definition, Phase
 
 ACCURACIES = ("train/accuracy", "test/accuracy")
@@ -92,6 +93,12 @@ class Labelling:
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
             raise FieldError("labelling.name", self.name, "must be letters, digits, _ and -")
+        check_list("labelling.labels", self.labels, Label, "sweeps.Label(…)")
+        for field in ("event", "undecided", "curves"):
+            check_list(f"labelling.{field}", getattr(self, field), str, "texts")
+        check_type("labelling.event_name", self.event_name, str, "text")
+        if not callable(self.assign):
+            raise FieldError("labelling.assign", self.assign, "must be a function from Observed to whole numbers")
         names = [label.name for label in self.labels]
         if not names or len(set(names)) < len(names) or len(names) > 250:
             raise FieldError("labelling.labels", names, "must be 1 to 250 labels of different names")
@@ -146,7 +153,7 @@ def find(which: str | Labelling) -> Labelling:
     """
     if isinstance(which, Labelling):
         return which
-    if which not in LABELLINGS:
+    if not isinstance(which, str) or which not in LABELLINGS:
         raise unknown(str(which), list(LABELLINGS))
     return LABELLINGS[which]
 

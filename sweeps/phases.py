@@ -5,6 +5,7 @@ Times are infinite where a threshold was not reached: the run is censored at the
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,13 @@ def definition(**values: Any) -> Definition:
             )
         values[name] = kind(value)
     return Definition(**values)
+
+
+def check_definition(partial: Any) -> None:
+    """FieldError where a table of some of a `Definition`'s values is none, or holds one that is not allowed."""
+    if not isinstance(partial, Mapping) or not all(isinstance(name, str) for name in partial):
+        raise FieldError("definition", partial, f"must be a table of {', '.join(LIMITS)}")
+    definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **partial})
 
 
 def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1) -> np.ndarray:

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ POWER = 2  # of the variance: larger keeps nearer to the line
 REACH = 0.7  # of a chosen point over others, in mean distances of the batch over what is uncertain
 LEFT = 0.25  # share of its score that a chosen point keeps
 REPLICATES = 200
+MOST = {"budget": 100_000, "batch": 10_000, "seeds": 1_000}  # a round of so many is proposed in seconds
 
 Side = Range | Sequence[float]
 Point = tuple[float, float, int]
@@ -54,7 +55,8 @@ class Plane:
       seeds: how many runs a point may have, with seeds 0 … seeds - 1.
 
     Raises:
-      FieldError: values are not distinct finite numbers, or fewer than two, or stand on no scale; `seeds` is below 1.
+      FieldError: values are not distinct finite numbers, or fewer than two, or stand on no scale; `seeds` is below 1
+        or above 1,000.
     """
 
     x: Side
@@ -66,8 +68,7 @@ class Plane:
             side = getattr(self, name)
             if not isinstance(side, Range):
                 object.__setattr__(self, name, _values(name, side))
-        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
-            raise FieldError("seeds", self.seeds, "must be a whole number of at least 1")
+        _check_count("seeds", self.seeds)
 
     @property
     def ranges(self) -> tuple[Range, Range]:
@@ -163,8 +164,7 @@ def propose(
       Points (x, y, seed), none twice and none among the runs so far; fewer than `batch` only where no others are left.
       A point is given a seed that it has not had, of those with the fewest runs.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise FieldError("batch", batch, "must be a whole number of at least 1")
+    _check_count("batch", batch)
     ran = np.stack([np.asarray(x, float), np.asarray(y, float)], 1)
     had: dict[tuple[float, float], set[int]] = collections.defaultdict(set)
     for (one, other), seed in zip(ran.tolist(), np.asarray(seeds, int).tolist()):
@@ -272,8 +272,8 @@ def refine(
       axes: two dotted paths, x and y, each with a `Range`, out of which any value of six digits is taken, or with the
         list of values that are allowed.
       workdir: directory of the results; made if it does not exist.
-      budget: runs in all rounds together.
-      batch: runs in a round.
+      budget: runs in all rounds together, at most 100,000.
+      batch: runs in a round, at most 10,000.
       goal: stop when `Boundary.uncertainty` is at most this share of the plane.
       seeds: how many runs a point may have, with seeds 0 … seeds - 1.
       key: of the random numbers: equal input gives equal rounds.
@@ -291,13 +291,13 @@ def refine(
     path, labelling, begun = Path(workdir), find(labels), time.monotonic()
     plane, settings, rounds = checked(base, axes, path, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
     hours = Options(**options).max_hours
-    check_same(path, name, base, _sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
+    check_same(path, name, base, as_sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
     if not rounds:
         _begin(path, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
     while True:
         if hours is not None:
             options["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
-        sweep = _sweep(axes, rounds)
+        sweep = as_sweep(axes, rounds)
         results = run(base, sweep, path, name=name, definition=definition, description=description, **options)
         x, y, event, seed = outcomes(results, *axes, labels=labelling)
         if len(x) < len(sweep) or len(sweep) >= budget:
@@ -310,7 +310,7 @@ def refine(
             return results
         _begin(path, settings, rounds, points)
         if hours is not None and time.monotonic() - begun >= 3600 * hours:
-            return Results(path, {base.override(point).run_id for point in _sweep(axes, rounds)})
+            return Results(path, {base.override(point).run_id for point in as_sweep(axes, rounds)})
 
 
 def checked(
@@ -326,10 +326,11 @@ def checked(
 ) -> tuple[Plane, dict[str, Any], list[list[Point]]]:
     """What `refine` may sample, what its workdir must hold, and the rounds that were begun there; raises as it does."""
     plane = _plane(base, axes, seeds)
-    for what, value, least in (("budget", budget, 1), ("batch", batch, 1), ("key", key, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise FieldError(what, value, f"must be a whole number of at least {least}")
-    if goal is not None and not (isinstance(goal, (int, float)) and 0 <= goal <= 1):
+    _check_count("budget", budget)
+    _check_count("batch", batch)
+    if isinstance(key, bool) or not isinstance(key, int) or key < 0:
+        raise FieldError("key", key, "must be a whole number of at least 0")
+    if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
         raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
     settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
     rounds = _stored(path / "refine.json", settings)
@@ -368,12 +369,17 @@ def _plane(base: Experiment, axes: Any, seeds: int) -> Plane:
     return plane
 
 
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST[name]:
+        raise FieldError(name, value, f"must be a whole number of at least 1, at most {MOST[name]:,}")
+
+
 def _plain(side: Side) -> Any:
     return dataclasses.asdict(side) if isinstance(side, Range) else list(side)
 
 
-def _sweep(axes: Mapping[str, Side], rounds: list[list[Point]]) -> Sweep:
-    """The points of all rounds as a sweep."""
+def as_sweep(axes: Iterable[str], rounds: list[list[Point]]) -> Sweep:
+    """The points of all rounds as a sweep; `axes` are the dotted paths of x and y."""
     points = [dict(zip((*axes, "seed"), point)) for one in rounds for point in one]
     values = {path: sorted({point[path] for point in points}) for path in (*axes, "seed")}
     return Sweep(len(points), points.__getitem__, values)

@@ -11,7 +11,7 @@ from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, Result
 from sweeps import store
 from sweeps.profile import set_up_jax
-from sweeps.workdir import environment
+from sweeps.workdir import environment, read_specification
 
 
 def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
@@ -22,8 +22,10 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
       notes on what is not as it was then (versions, device).
 
     Raises:
-      FieldError: there is no such run.
+      FieldError: there is no such run, or no sweep.
     """
+    if read_specification(Path(workdir)) is None:
+        raise FieldError("workdir", str(workdir), "holds no sweep: give the directory that the run is stored in")
     table = store.read(Path(workdir))
     row = table.filter(pa.compute.equal(table["run_id"], run_id)).to_pylist()
     if not row:

@@ -7,10 +7,15 @@ product of a thousand by a thousand values holds two thousand.
 import bisect
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgen import FieldError
+
+MAX_VALUES = 1_000_000
+"""Values of an axis at most."""
+VALUES = "values are single numbers, texts or components"
 
 
 class Sweep(Sequence):
@@ -30,6 +35,8 @@ class Sweep(Sequence):
         factors: Sequence = (),
         links: Sequence = (),
     ):
+        if length > sys.maxsize:
+            raise FieldError("sweep", length, f"has more points than can be counted, {sys.maxsize}")
         self._length, self._point, self.axes = length, point, dict(axes)
         self.factors, self.links = tuple(factors) or (self,), tuple(links)
 
@@ -59,13 +66,15 @@ def sweep(path: str, values: Sequence) -> Sweep:
     [{'optimizer.weight_decay': 0.1}, {'optimizer.weight_decay': 1.0}]
 
     Raises:
-      FieldError: there are no values, or one stands twice.
+      FieldError: there are no values or more than `MAX_VALUES`, one stands twice, or is no finite number, text, truth
+        value, None, tuple of these or component.
     """
     if not isinstance(path, str):
         raise FieldError("path", path, "must be text, such as 'optimizer.weight_decay'")
-    if isinstance(values, str) or not hasattr(values, "__iter__"):
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise FieldError(path, values, "an axis needs a list of values")
-    values = [_plain(path, v) for v in values]
+    values = [_plain(path, v) for v in itertools.islice(values, MAX_VALUES + 1)]
+    _check_count(path, len(values), 0)
     if not values:
         raise FieldError(path, values, "an axis needs at least one value")
     seen = set()
@@ -91,10 +100,11 @@ def seeds(count: int, *, split: str = "varies", first: int = 0) -> Sweep:
       first: the first seed.
 
     Raises:
-      FieldError: `count` is below 1, or `split` is neither.
+      FieldError: `count` is below 1 or above `MAX_VALUES`, or `split` is neither.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise FieldError("seeds", count, "must be a whole number of at least 1")
+    _check_count("seeds", count)
+    if isinstance(first, bool) or not isinstance(first, int):
+        raise FieldError("first", first, "must be a whole number")
     if split not in ("varies", "fixed"):
         raise FieldError("split", split, "must be varies or fixed")
     axis = sweep("seed", list(range(first, first + count)))
@@ -135,11 +145,13 @@ def zip(*parts: Sweep) -> Sweep:
 
 def chain(*parts: Sweep) -> Sweep:
     """The points of all parts, one part after another. A point that occurs twice is one run all the same."""
+    _check_parts(parts)
     ends = list(itertools.accumulate(len(p) for p in parts))
-    axes: dict[str, list] = {}
+    union: dict[str, dict] = {}
     for part in parts:
         for path, values in part.axes.items():
-            axes[path] = axes.get(path, []) + [v for v in values if v not in axes.get(path, [])]
+            union.setdefault(path, {}).update(dict.fromkeys(values))
+    axes = {path: list(values) for path, values in union.items()}
 
     def point(index: int) -> dict[str, Any]:
         which = bisect.bisect_right(ends, index)
@@ -166,6 +178,7 @@ def replaced(whole: Sweep, axis: Sweep) -> Sweep:
     Raises:
       FieldError: a path of `axis` is tied to others in `whole` (by `zip`, or a `chain` in a product).
     """
+    _check_parts((whole, axis))
     if whole.links:
         return chain(*(replaced(link, axis) for link in whole.links))
     kept, paths, place = [], set(axis.axes), len(whole.factors)
@@ -186,7 +199,8 @@ def linspace(start: float, stop: float, count: int) -> list[float]:
     >>> linspace(0.3, 0.7, 5)
     [0.3, 0.4, 0.5, 0.6, 0.7]
     """
-    _check_count("linspace", count)
+    _check_ends("linspace", start, stop, 1e300)
+    _check_count("linspace count", count)
     width = max(count - 1, 1)
     return [_rounded(start + (stop - start) * i / width) for i in range(count)]
 
@@ -197,31 +211,49 @@ def logspace(start: float, stop: float, count: int) -> list[float]:
     >>> logspace(-2, 1, 4)
     [0.01, 0.1, 1.0, 10.0]
     """
-    _check_count("logspace", count)
-    for exponent in (start, stop):
-        if not -300 <= exponent <= 300:
-            raise FieldError("logspace exponent", exponent, "must be in [-300, 300]: ends are powers of ten")
+    _check_ends("logspace exponent", start, stop, 300)
     return [_rounded(10.0**e) for e in linspace(start, stop, count)]
 
 
 def _plain(path: str, value: Any) -> Any:
+    """A value as an axis holds it."""
     if getattr(value, "ndim", 0):
-        raise FieldError(path, value, "values are single numbers, texts or components")
-    if isinstance(value, list):
-        return tuple(value)
-    return value.item() if hasattr(value, "item") else value
+        raise FieldError(path, value, VALUES)
+    value = tuple(value) if isinstance(value, list) else value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(path, value, "must be finite")
+    try:
+        hash(value)
+    except Exception:
+        raise FieldError(path, value, VALUES) from None
+    return value
 
 
-def _check_count(name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise FieldError(f"{name} count", count, "must be a whole number of at least 1")
+def _check_count(name: str, count: int, least: int = 1) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise FieldError(name, count, f"must be a whole number of at least {least}")
+    if count > MAX_VALUES:
+        raise FieldError(name, count, f"an axis has at most {MAX_VALUES:,} values")
+
+
+def _check_ends(name: str, start: float, stop: float, most: float) -> None:
+    for end in (start, stop):
+        if isinstance(end, bool) or not isinstance(end, (int, float)) or not -most <= end <= most:
+            raise FieldError(name, end, f"must be a number in [{-most:g}, {most:g}]")
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.12g}")
 
 
+def _check_parts(parts: Sequence[Sweep]) -> None:
+    for part in parts:
+        if not isinstance(part, Sweep):
+            raise FieldError("sweep", part, "must be made by sweeps.sweep, product, …")
+
+
 def _disjoint(parts: Sequence[Sweep]) -> dict[str, list]:
+    _check_parts(parts)
     axes: dict[str, list] = {}
     for part in parts:
         for path, values in part.axes.items():

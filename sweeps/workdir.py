@@ -122,8 +122,9 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     Raises:
       FieldError: what differs, and what to do.
     """
-    if str(workdir) in ("", "."):
-        raise FieldError("workdir", str(workdir), "must be a directory of its own")
+    where = workdir.resolve()
+    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
+        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
     held = read_specification(workdir)
     if held is None:
         if workdir.exists() and not workdir.is_dir():
@@ -219,6 +220,11 @@ def _sources(base: Experiment, sweep: Sweep) -> list[str]:
     told = [name for name in sys.modules if name.startswith("sweep_file_")]
     files = [getattr(sys.modules.get(name), "__file__", None) for name in told or [cls.__module__ for cls in own]]
     return list(dict.fromkeys(os.path.abspath(file) for file in files if file)) if own else []
+
+
+def _places() -> list[Path]:
+    """Directories that hold other things, as their parents do: the project and the user's home."""
+    return [Path(jaxgen.__file__).resolve().parents[1], Path.home().resolve()]
 
 
 def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS, unknown
+from sweeps.checks import check_list, check_type
 from sweeps.claims import Claim
 from sweeps.labels import Labelling, find
+from sweeps.phases import check_definition
 from sweeps.spec import Sweep
 
 
@@ -31,6 +33,21 @@ class Drawing:
     contour: str | None = None
     labels: str | Labelling = "four_phases"
 
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
+            raise FieldError("drawing.name", self.name, "must be letters, digits, _ and -: files are called so")
+        where = f"drawing {self.name}"
+        for axis in ("x", "y"):
+            check_type(f"{where}.{axis}", getattr(self, axis), str, "a dotted path")
+        check_type(f"{where}.panels", self.panels, Mapping, "a table: titles, and the values that fields are held at")
+        for title, held in self.panels.items():
+            check_type(f"{where}.panels", title, str, "text")
+            check_type(f"{where}.panels.{title}", held, Mapping, "a table of dotted paths and values")
+        check_type(f"{where}.contour", self.contour, (str, type(None)), "the name of a probe")
+        find(self.labels)
+        if self.x == self.y:
+            raise FieldError(f"{where}.y", self.y, "must be another axis than x")
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -48,6 +65,13 @@ class Scale:
     definition: dict[str, Any] = dataclasses.field(default_factory=dict)
     drawings: Sequence[Drawing] | None = None
 
+    def __post_init__(self):
+        check_type("scale.overrides", self.overrides, Mapping, "a table of dotted paths and values")
+        check_type("scale.sweep", self.sweep, Sweep, "made by sweeps.sweep, product, …")
+        check_definition(self.definition)
+        if self.drawings is not None:
+            check_list("scale.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -64,7 +88,7 @@ class Recipe:
       claims: statements of its paper, checked on the stored runs.
 
     Raises:
-      FieldError: a drawing names a field that does not exist, or its own name cannot name files.
+      FieldError: something is not of its kind, a drawing names a field that does not exist, or two have one name.
     """
 
     base: Experiment
@@ -77,20 +101,30 @@ class Recipe:
     claims: Sequence[Claim] = ()
 
     def __post_init__(self):
+        check_type("recipe.base", self.base, Experiment, "a jaxgen.Experiment")
+        check_type("recipe.sweep", self.sweep, Sweep, "made by sweeps.sweep, product, …")
+        for text in ("name", "description"):
+            check_type(f"recipe.{text}", getattr(self, text), str, "text")
+        if not self.name.isprintable():
+            raise FieldError("recipe.name", self.name, "must be printable text")
+        check_definition(self.definition)
+        check_type("recipe.scales", self.scales, Mapping, "a table of sweeps.Scale(…) by name")
+        for name, scale in self.scales.items():
+            check_type("recipe.scales", name, str, "text")
+            check_type(f"recipe.scales.{name}", scale, Scale, "a sweeps.Scale(…)")
+        check_list("recipe.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
+        check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
         if "quick" in self.scales:
             raise FieldError("scales", "quick", "is the recipe itself: give it another name")
         names = [drawing.name for drawing in self.drawings]
         for name in names:
-            if not re.fullmatch(r"\w[\w-]*", name) or names.count(name) > 1:
-                raise FieldError("drawings", name, "names are letters, digits, _ and -, each once: files are called so")
+            if names.count(name) > 1:
+                raise FieldError("drawings", name, "stands twice: files are called so")
         known = self.base.paths() + [f"{kind}.type" for kind in KINDS]
         for drawing in self.drawings:
             for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:
-                    raise unknown(path, known)
-            find(drawing.labels)
-            if drawing.x == drawing.y:
-                raise FieldError(f"drawings.{drawing.name}.y", drawing.y, "must be another axis than x")
+                    raise unknown(str(path), known)
 
     def at(self, scale: str) -> "Recipe":
         """The recipe at a scale.
@@ -100,7 +134,7 @@ class Recipe:
         """
         if scale == "quick":
             return self
-        if scale not in self.scales:
+        if not isinstance(scale, str) or scale not in self.scales:
             raise FieldError("scale", scale, f"must be one of {', '.join(['quick', *self.scales])}")
         other = self.scales[scale]
         return dataclasses.replace(

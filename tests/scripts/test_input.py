@@ -1,0 +1,162 @@
+"""What the programs refuse, and how: at once, in one line, with exit code 2, writing nothing."""
+
+from pathlib import Path
+
+import pytest
+from programs import Program, refused
+
+import sweeps
+from jaxgen import FieldError
+from sweeps import engine, plan, profile
+
+RECIPE = "--recipe=quickstart", "--scale=smoke"
+
+
+@pytest.fixture(scope="module")
+def launch_sweep():
+    return Program("launch_sweep")
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    return Program("reproduce")
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry_run"]])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seeds=1000000000"], "seeds = 1000000000: an axis has at most 1,000,000 values"),
+        (
+            ["--set=seed=range(99999999999999999999999)"],
+            "99999999999999999999999: an axis has at most 1,000,000 values",
+        ),
+        (["--set=seed=range(1000000)"], "has 9,000,000 points, at most 2,000,000"),
+        (["--set=task.train_fraction=linspace(0,1,1000000000)"], "count = 1000000000: an axis has at most 1,000,000"),
+        (["--set=task.train_fraction=linspace(0,inf,3)"], "linspace = inf: must be a number in"),
+        (["--set=seed=" + "9" * 400], "must be at most 3.4e+38"),
+        (["--set=task=ModularAddition"], "is a whole component: --set gives numbers and words"),
+        (["--set=task=31"], "is a whole component"),
+        (["--set=training.probes=[loss]"], "training.probes = None: is a list: --set gives numbers and words"),
+        (["--set=optimizer.weight_decay=0.1,0.100000000001"], "are the same number in float32"),
+        (["--set=training.steps=2147483647", "--set=training.evaluate_every=1"], "2,147,483,647 evaluations"),
+        (["--max_hours=nan"], "max_hours = nan: must be a number above 0"),
+        (["--max_hours=inf"], "max_hours = inf: must be a number above 0, at most 1e+09"),
+        (["--checkpoint_seconds=nan"], "checkpoint_seconds = nan"),
+        (["--checkpoint_seconds=inf"], "checkpoint_seconds = inf"),
+        (["--devices=99"], "devices = 99: must be a whole number in [1, 2]"),
+        (["--width=1000000000"], "width = 1000000000: must be a whole number in [1, 65536]"),
+        (["--key=3"], "key = 3: goes with --refine=X,Y only"),
+        (["--noon_grid"], "goes with --refine=X,Y only"),
+    ],
+)
+def test_launch_and_dry_run_refuse_the_same(launch_sweep, dry, arguments, said, tmp_path, capfd):
+    workdir = tmp_path / "none"
+    assert said in refused(launch_sweep, *RECIPE, *arguments, *dry, f"--workdir={workdir}", capfd=capfd)
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry_run"]])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--budget=100000000"], "budget = 100000000: must be a whole number of at least 1, at most 100,000"),
+        (["--seeds=3"], "--refine gives each point seeds of its own"),
+        (["--set=seed=3"], "--refine gives each point seeds of its own"),
+        (["--goal=nan"], "goal = nan"),
+        (["--max_hours=nan"], "max_hours = nan"),
+    ],
+)
+def test_refinement_refuses_the_same_in_a_dry_run(launch_sweep, dry, arguments, said, tmp_path, capfd):
+    workdir, line = tmp_path / "none", "--refine=task.train_fraction,optimizer.weight_decay"
+    assert said in refused(launch_sweep, *RECIPE, line, *arguments, *dry, f"--workdir={workdir}", capfd=capfd)
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("workdir", ["/", ".", "~", "project", "above"])
+def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, capfd):
+    project = Path(plan.__file__).parents[1]
+    places = {"~": Path.home(), "project": project, "above": project.parent}
+    flag = f"--workdir={places.get(workdir, workdir)}"
+    assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)
+
+
+@pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
+@pytest.mark.parametrize("begin", [engine.run, engine.foresee])
+def test_names_and_definitions_are_checked_before_a_dry_run_too(begin, wrong, toy, tmp_path):
+    with pytest.raises(FieldError, match=next(iter(wrong))[:3] + "|gap"):
+        begin(toy, sweeps.seeds(1), tmp_path / "none", **wrong)
+    assert not (tmp_path / "none").exists()
+
+
+BROKEN = """import jaxgen as jg
+import sweeps
+
+
+def half(n):
+    return n / 0
+
+
+half(3)
+"""
+
+
+def test_an_error_in_a_users_file_shows_their_own_lines(launch_sweep, tmp_path, capfd):
+    file = tmp_path / "broken.py"
+    file.write_text(BROKEN)
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}") == 2
+    assert capfd.readouterr().err.splitlines() == [
+        f'  File "{file}", line 9, in <module>',
+        "    half(3)",
+        f'  File "{file}", line 6, in half',
+        "    return n / 0",
+        f"error: sweep = '{file}': cannot be run: ZeroDivisionError: division by zero",
+    ]
+    file.write_text("recipe = (\n")
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}") == 2
+    assert "'(' was never closed" in capfd.readouterr().err
+    file.write_text("import sys\nsys.exit(0)\n")
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}") == 2
+    assert "SystemExit" in capfd.readouterr().err
+
+
+FAILING = """import flax.struct
+import jaxgen as jg
+import sweeps
+
+
+@flax.struct.dataclass
+class Odd:
+    def __call__(self, outputs, labels):
+        return outputs.nonsense(labels)
+
+
+base = jg.Experiment(jg.tasks.ModularAddition(p=5), jg.models.MLP(width=4), Odd(), jg.optimizers.SGD())
+recipe = sweeps.Recipe(base, sweeps.seeds(1))
+"""
+
+
+def test_an_error_in_a_users_component_shows_their_own_lines(launch_sweep, tmp_path, capfd):
+    file = tmp_path / "failing.py"
+    file.write_text(FAILING)
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}", "--dry_run") == 2
+    frame, line, error = capfd.readouterr().err.splitlines()
+    assert frame == f'  File "{file}", line 9, in __call__'
+    assert line == "    return outputs.nonsense(labels)"
+    assert error.startswith("error: loss = 'Odd': fails on the outputs of MLP: AttributeError: ")
+
+
+def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 1})
+    monkeypatch.setenv("COLUMNS", "200")
+    assert launch_sweep(*RECIPE, "--dry_run", "--width=6", f"--workdir={tmp_path / 'none'}") == 0
+    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ 1 "))
+    assert [cell.strip() for cell in row.strip("│").split("│")][4] == "6"
+
+
+def test_reproduce_refuses_the_same_in_a_dry_run(reproduce, tmp_path, capfd):
+    flags = "--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path / 'none'}"
+    for dry in ([], ["--dry_run"]):
+        assert "max_hours = nan" in refused(reproduce, *flags, *dry, "--max_hours=nan", capfd=capfd)
+        assert "1,000,000 values" in refused(reproduce, *flags, *dry, "--seeds=1000000000", capfd=capfd)
+        assert "devices = 99" in refused(reproduce, *flags, *dry, "--devices=99", capfd=capfd)
