@@ -1,10 +1,11 @@
 """Training a stored run again, to see that it is what its record says."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import jax
-import numpy as np
 import pyarrow as pa
 
 from jaxgen import Experiment, FieldError
@@ -38,14 +39,17 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
         block.launch(16)
         finished = block.harvest()
     again = store.table([(finished[0], "")]).to_pylist()[0]
-    compared = [name for name in again if name != "provenance"]
-    differences = [name for name in compared if not _same(again[name], stored.get(name))]
+    compared = [name for name in again | stored if name != "provenance"]
+    differences = [name for name in compared if not _same(again.get(name), stored.get(name))]
     now = environment(device)
     notes = [f"{name} was {made_by.get(name)}, is {now[name]}" for name in now if made_by.get(name) != now[name]]
     return differences, notes
 
 
-def _same(a, b) -> bool:
-    if isinstance(a, list):
-        return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
-    return a == b or (a != a and b != b)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two stored values are equal; NaN equals NaN, and -0 is not 0."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return (a == b and math.copysign(1, a) == math.copysign(1, b)) or (math.isnan(a) and math.isnan(b))
+    return a == b

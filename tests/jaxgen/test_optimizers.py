@@ -244,3 +244,11 @@ def test_perpendicular_optimizers_have_the_published_settings():
     assert (released.b1, released.b2, released.eps, released.weight_decay) == (0.9, 0.999, 1e-8, 0)
     assert (optimizers.PerpSGD().momentum, optimizers.PerpSGD.released().momentum) == (0, 0.8)
     assert optimizers.PerpAdamW.released(b2=0.5).b2 == 0.5
+
+
+def test_perp_grad_of_what_is_parallel_up_to_rounding_is_0():
+    weights = {"a": jax.random.normal(jax.random.key(0), (40, 30), jnp.float32)}
+    for factor in (0.1, -3.0, 1e-20):
+        gradient = jax.tree.map(lambda w: factor * w, weights)  # noqa: B023
+        updates, _ = optimizers.perp_grad().update(gradient, None, weights)
+        np.testing.assert_array_equal(updates["a"], 0)

@@ -165,7 +165,7 @@ def test_matrix_products_have_the_stated_precision(toy, precision, name):
 
 
 def test_a_seed_draws_what_it_always_drew(toy):
-    # Stored runs are these numbers: where they change, a run_id would stand for two runs. Bump experiment.SCHEMA instead.
+    # A run_id stands for these numbers: where they have to change, bump experiment.SCHEMA.
     experiment = toy.override({"training.batch_size": 7})
     values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
     data = training.load(values, rows)
