@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -100,7 +101,8 @@ def outcome(tree: Path, tests: Iterable[str], cache: Path) -> tuple[str, str]:
     summary = said.strip().rpartition("\n")[2]
     if process.returncode == 0:
         return ("passed" if "passed" in summary and "skipped" not in summary else "skipped"), said
-    return ("failed" if process.returncode == 1 else "not run"), said
+    failed = process.returncode == 1 and re.search(r"\d (failed|error)", summary)
+    return ("failed" if failed else "not run"), said
 
 
 def main() -> int:

@@ -154,7 +154,13 @@ def test_a_crash_while_shards_are_merged_loses_none(toy, tmp_path, monkeypatch):
 def test_a_file_is_durable_before_it_has_its_name_and_its_name_is_then(tmp_path, monkeypatch):
     done, path = [], tmp_path / "x"
     sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda fd: (sync(fd), done.append(os.readlink(f"/proc/self/fd/{fd}")))[0])
+
+    def said(file):
+        number = file if isinstance(file, int) else file.fileno()
+        done.append(os.readlink(f"/proc/self/fd/{number}"))
+        sync(file)
+
+    monkeypatch.setattr(files.os, "fsync", said)
     monkeypatch.setattr(files.os, "replace", lambda a, b: (replace(a, b), done.append("named"))[0])
     files.write_text(path, "text")
     assert len(done) == 3
