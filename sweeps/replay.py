@@ -1,13 +1,15 @@
 """Training a stored run again, to see that it is what its record says."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import jax
-import numpy as np
 import pyarrow as pa
 
 from jaxgen import Experiment, FieldError
+from jaxgen.component import look_again
 from jaxgen.kernel import Block, Program, Result
 from sweeps import store
 from sweeps.profile import set_up_jax
@@ -32,6 +34,7 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
         raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
     stored, made_by = row[0], json.loads(row[0]["provenance"])
     set_up_jax()
+    look_again()
     experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
     block = Block(Program(experiment, made_by["width"]), device)
     block.assign(0, run_id, experiment)
@@ -40,14 +43,17 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
         block.launch(16)
         finished = block.harvest()
     again = store.table([(finished[0], "")]).to_pylist()[0]
-    compared = [name for name in again if name != "provenance"]
-    differences = [name for name in compared if not _same(again[name], stored.get(name))]
+    compared = [name for name in again | stored if name != "provenance"]
+    differences = [name for name in compared if not _same(again.get(name), stored.get(name))]
     now = environment(device)
     notes = [f"{name} was {made_by.get(name)}, is {now[name]}" for name in now if made_by.get(name) != now[name]]
     return differences, notes
 
 
-def _same(a, b) -> bool:
-    if isinstance(a, list):
-        return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
-    return a == b or (a != a and b != b)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two stored values are equal; NaN equals NaN, and -0 is not 0."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return (a == b and math.copysign(1, a) == math.copysign(1, b)) or (math.isnan(a) and math.isnan(b))
+    return a == b

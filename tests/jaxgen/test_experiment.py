@@ -247,3 +247,9 @@ def test_a_field_added_later_keeps_the_identity_of_runs_at_its_default(toy, monk
 def test_components_are_frozen(toy):
     with pytest.raises(dataclasses.FrozenInstanceError):
         toy.seed = 3
+
+
+def test_a_batch_may_hold_all_train_rows_and_no_more(toy):
+    assert toy.override({"training.batch_size": 29}).training.batch_size == 29
+    with pytest.raises(FieldError, match=r"batch_size = 30: must be at most the 29 rows"):
+        toy.override({"training.batch_size": 30})

@@ -1,13 +1,14 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from lanes import same_bits, train_in_block
 
 import jaxgen as jg
-from jaxgen import kernel
-from jaxgen.kernel import Block, Program
+from jaxgen import kernel, training
+from jaxgen.kernel import Block, Program, Status
 
 
 def drain(block: Block, runs, intervals: int = 3):
@@ -151,15 +152,19 @@ def test_one_trace_for_many_values_and_devices(base):
         block = Block(program, device)
         runs = [(str(i), base.override({"seed": i, "optimizer.weight_decay": 0.1 * i})) for i in range(4)]
         assert len(drain(block, iter(runs))) == 4
+        assert program.compiled(device) is program.compiled(device)
     assert program.traces == 1
 
 
 def test_checksum_changes_with_any_bit():
     params = {"a": np.ones((3, 2), np.float32), "b": np.zeros(4, np.float32)}
     before = int(kernel.checksum(params))
-    flipped = {"a": params["a"].copy(), "b": params["b"]}
-    flipped["a"].view(np.uint32)[1, 1] ^= 1
-    assert int(kernel.checksum(flipped)) != before
+    for name, tensor in params.items():
+        for place, bit in itertools.product(np.ndindex(tensor.shape), (0, 23, 31)):
+            flipped = {**params, name: tensor.copy()}
+            flipped[name].view(np.uint32)[place] ^= np.uint32(1 << bit)
+            assert int(kernel.checksum(flipped)) != before
+    assert int(kernel.checksum({"a": params["b"], "b": params["a"]})) != before
 
 
 def test_occupancy_counts_idle_lanes(base):
@@ -213,3 +218,63 @@ def test_runs_that_still_move_are_not_frozen(base):
 def test_what_cannot_be_proved_is_refused(base, changes):
     with pytest.raises(jg.FieldError, match="stop_frozen"):
         base.override({"training.stop_frozen": True, **changes})
+
+
+def test_a_run_that_stands_still_while_its_momentum_grows_is_not_frozen(base):
+    """The first steps are below half a unit in the last place of every weight; the velocity then grows tenfold."""
+    slow = jg.optimizers.SGD(learning_rate=1e-9, momentum=0.9)
+    run = base.override({"optimizer": slow, "training.stop_frozen": True, "training.evaluate_every": 1})
+    results = {
+        steps: train_in_block(Program(run, 1), {0: run.override({"training.steps": steps})})[0] for steps in (1, 50)
+    }
+    assert {r.status for r in results.values()} == {"finished"}
+    values, rows = training.numbers(run), training.Rows.of(run.task)
+    start = jax.jit(lambda e, r: kernel.checksum(training.init(e, training.load(e, r)).params))(values, rows)
+    assert results[1].checksum == int(start) != results[50].checksum
+
+
+def test_a_chunk_goes_on_where_the_last_one_ended(base):
+    block = Block(Program(base, 1), jax.devices()[0])
+    block.assign(0, "0", base)
+    for steps in (10, 20, 30):
+        block.launch(1)
+        assert block.harvest() == []
+        assert block.snapshot()[0].state.step.tolist() == [steps]
+
+
+def test_a_run_may_end_with_its_opening(base):
+    run = base.override({"training.evaluate_early": True, "training.steps": 10})
+    result = train_in_block(Program(run, 1), {0: run})[0]
+    assert (result.status, result.steps) == ("finished", 10)
+    np.testing.assert_array_equal(result.curves["step"], [0, 1, 2, 4, 8, 10])
+
+
+def judged(run, *measured, every=10):
+    """The status of a run after evaluations at which this was measured."""
+    lane = kernel.Lane(training.State(None, None, jnp.int32(0)), jnp.int32(Status.RUNNING), jnp.int32(-1))
+    for index, values in enumerate(measured, 1):
+        usual = {"train/accuracy": 1.0, "test/accuracy": 1.0, "train/loss": 1.0, "weight_norm": 1.0}
+        seen = {name: jnp.float32(value) for name, value in {**usual, **values}.items()}
+        state = training.State(None, None, jnp.int32(every * index))
+        lane = kernel.judge(training.numbers(run), seen, lane, state)
+    return Status(int(lane.status))
+
+
+def test_the_stop_rule_needs_all_its_splits_without_a_break(base):
+    rule = {"training.stop_splits": ("train", "test"), "training.stop_patience": 20, "training.stop_accuracy": 0.9}
+    run, low = base.override(rule), ({"train/accuracy": 0.8}, {"test/accuracy": 0.8})
+    assert judged(run, {}, {}) == Status.RUNNING
+    assert judged(run, {}, {}, {}) == Status.STOPPED
+    for split in low:
+        assert judged(run, {}, split, {}) == Status.RUNNING
+        assert judged(run, split, split, split) == Status.RUNNING
+        assert judged(run, split, {}, {}, {}) == Status.STOPPED
+
+
+@pytest.mark.parametrize("watched", ["train/loss", "weight_norm"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_or_norm_that_is_not_finite_is_divergence(base, watched, value):
+    for evaluations, healthy in ((1, Status.RUNNING), (10, Status.FINISHED)):  # in the last interval too
+        before = [{}] * (evaluations - 1)
+        assert judged(base, *before, {watched: value}) == Status.DIVERGED
+        assert judged(base, *before, {}) == healthy

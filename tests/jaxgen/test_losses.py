@@ -206,3 +206,9 @@ def test_logistic_is_the_loss_of_the_margin():
     outputs, labels = jnp.array([[0.0], [3.0], [-200.0], [-2.0]]), jnp.array([1.0, 1.0, 1.0, -1.0])
     found = losses.Logistic()(outputs, labels)
     np.testing.assert_allclose(found, [np.log(2), np.log1p(np.exp(-3.0)), 200.0, np.log1p(np.exp(-2.0))], rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", FUNCTIONS)
+def test_equal_logits_do_not_absorb_each_other(make):
+    logits = jnp.array([[5.0, 5.0, -1e30], [5.0, -1e30, -1e30]])
+    assert make().collapsed(logits).tolist() == [False, True]

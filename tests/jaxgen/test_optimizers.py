@@ -225,3 +225,30 @@ def test_state_stays_in_the_dtype_of_the_parameters_and_has_the_size_it_needs(op
         assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
         assert sum(x.nbytes for x in real(before)) == numbers * np.dtype(dtype).itemsize
         assert all(x.nbytes == 4 for x in jax.tree.leaves(before) if jnp.issubdtype(x.dtype, jnp.integer))
+
+
+def test_an_optimizer_rests_only_when_its_state_does():
+    for ours in (optimizers.Adam(), optimizers.SGD(momentum=0.9)):
+        transform = ours.transform()
+        rest = transform.init(W)
+        _, moving = transform.update(G, rest, W)
+        assert ours.at_rest(rest, rest)
+        assert not ours.at_rest(rest, moving)
+        assert not ours.at_rest(moving, rest)
+        assert bool(ours.at_rest(moving, moving)) == isinstance(ours, optimizers.SGD)  # Adam's bias corrections go on
+
+
+def test_perpendicular_optimizers_have_the_published_settings():
+    paper, released = optimizers.PerpAdamW(), optimizers.PerpAdamW.released()
+    assert (paper.b1, paper.b2, paper.eps, paper.weight_decay) == (0.9, 0.99, 1e-25, 0)
+    assert (released.b1, released.b2, released.eps, released.weight_decay) == (0.9, 0.999, 1e-8, 0)
+    assert (optimizers.PerpSGD().momentum, optimizers.PerpSGD.released().momentum) == (0, 0.8)
+    assert optimizers.PerpAdamW.released(b2=0.5).b2 == 0.5
+
+
+def test_perp_grad_of_what_is_parallel_up_to_rounding_is_0():
+    weights = {"a": jax.random.normal(jax.random.key(0), (40, 30), jnp.float32)}
+    for factor in (0.1, -3.0, 1e-20):
+        gradient = jax.tree.map(lambda w: factor * w, weights)  # noqa: B023
+        updates, _ = optimizers.perp_grad().update(gradient, None, weights)
+        np.testing.assert_array_equal(updates["a"], 0)

@@ -132,3 +132,8 @@ def test_toy_addition_is_the_papers():
     others = templates[(examples.inputs.sum(1) + 1) % 19]
     assert not task.correct(others, examples.labels).any()
     np.testing.assert_array_equal(tasks.ToyAddition().examples(jax.random.key(5)).labels.shape, (55, 30))
+
+
+@pytest.mark.parametrize(("rows", "fraction", "train"), [(100, 0.29, 29), (50, 0.58, 29), (9409, 1e-9, 1), (7, 1.0, 7)])
+def test_the_split_is_that_of_the_written_number(rows, fraction, train):
+    assert tasks.train_test(rows, fraction) == {"train": train, "test": rows - train}

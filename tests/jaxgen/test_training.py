@@ -162,3 +162,36 @@ def test_matrix_products_have_the_stated_precision(toy, precision, name):
     assert len(dots) >= 1
     precisions = text.count(f"Precision.{name}")
     assert precisions >= 2 * text.count("dot_general[") if name == "HIGHEST" else "Precision.HIGHEST" not in text
+
+
+def test_a_seed_draws_what_it_always_drew(toy):
+    # A run_id stands for these numbers: where they have to change, bump experiment.SCHEMA.
+    experiment = toy.override({"training.batch_size": 7})
+    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+    data = training.load(values, rows)
+    np.testing.assert_array_equal(data.inputs[:3], [[2, 2], [1, 0], [6, 1]])
+    kernel = training.init(values, data).params["Linear_0"]["kernel"]
+    np.testing.assert_allclose(kernel[0, :2], [-0.018918162, -0.073179096], rtol=1e-6)
+    batch = training.batch(values, data, 49, jnp.int32(0))[0]
+    np.testing.assert_array_equal(batch[:4], [[2, 6], [5, 1], [6, 1], [2, 3]])
+    noise = jax.random.key_data(training.stream(jnp.int32(0), training.NOISE))
+    np.testing.assert_array_equal(noise, [2467461003, 3840466878])
+
+
+def test_the_order_of_minibatches_is_of_the_seed_and_not_of_the_split(toy):
+    def order(seed, split_seed):
+        changes = {"training.batch_size": 7, "seed": seed, "split_seed": split_seed}
+        experiment = training.numbers(toy.override(changes))
+        data = training.load(experiment, training.Rows.of(toy.task))
+        inputs = training.batch(experiment, data, 49, jnp.int32(0))[0]
+        return [data.inputs.tolist().index(row) for row in inputs.tolist()]
+
+    assert order(0, 3) == order(0, 4) != order(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"), [(1, [0, 1]), (2, [0, 1, 2]), (8, [0, 1, 2, 4, 8]), (10, [0, 1, 2, 4, 8, 10])]
+)
+def test_early_evaluations_come_at_powers_of_two_each_once(toy, every, steps):
+    early = {"training.evaluate_every": every, "training.steps": 40, "training.evaluate_early": True}
+    assert training.opening(toy.override(early)).tolist() == steps

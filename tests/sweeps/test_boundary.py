@@ -201,3 +201,24 @@ def test_what_is_not_allowed_is_refused(changed, field):
     with pytest.raises(FieldError) as refused:
         boundary.fit(**({"x": [1, 2], "y": [1, 2], "event": [True, False]} | changed))
     assert refused.value.field == field
+
+
+def test_the_maps_are_of_the_runs_side():
+    """Where x is large, and y small, the event happens: grids, area and line are not mirrored."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 400))
+    b = boundary.fit(10 * x, y, x > 0.7 + 0.2 * y, x_range=(0, 10), y_range=(0, 1), replicates=50)
+    np.testing.assert_allclose(b.p, b.probability(*np.meshgrid(b.x_grid, b.y_grid)), atol=1e-9)
+    assert (b.low <= b.p + 1e-9).all()
+    assert (b.p <= b.high + 1e-9).all()
+    assert b.p[0, -1] > 0.9 > 0.1 > b.p[-1, 0]
+    assert b.area.value == pytest.approx(0.2, abs=0.03)
+    assert 0.1 < b.area.low < b.area.high < 0.3
+    line = np.concatenate(b.contour())
+    assert np.abs(line[:, 0] / 10 - 0.7 - 0.2 * line[:, 1]).mean() < 0.04
+
+
+@pytest.mark.parametrize(("units", "tail"), [(5, 9.5e-4), (10, 8.55e-3), (10**6, 0.025)])
+def test_tails_are_those_of_expanded_percentiles(units, tail):
+    # Hesterberg 2015, section 3.4: Φ(-√(n/(n-1)) t): 0.025 in the limit
+    assert boundary._tails(units, 0.95) == pytest.approx([tail, 1 - tail], rel=2e-2)

@@ -155,3 +155,22 @@ def test_tables_hold_every_effect_and_escape_what_they_print():
     assert data["verdict"] == "UNDECIDED"
     assert data["effects"][0]["by_seed"] == {"0": 1.0, "1": 2.0, "2": 3.0}
     assert data["effects"][1]["low"] is None
+
+
+def test_a_ratio_to_a_time_that_was_watched_for_less_is_unknown():
+    def arm(watched, reached):
+        steps = np.arange(0, watched + 1, 100.0)[None, None]
+        return claims.Arm(np.array([0]), steps, lambda name: (steps >= reached).astype(float))
+
+    ratio = lambda late, early: claims.log_ratio(late, early, "test/accuracy", 0.9).tolist()  # noqa: E731
+    never = arm(1000, np.inf)  # at least 1000
+    assert ratio(arm(2000, 500), never) == [np.log10(0.5)]  # at most
+    assert ratio(arm(2000, 1000), never) == [0]
+    assert np.isnan(ratio(arm(2000, 1500), never)).all()  # it may be sooner or later
+
+
+def test_final_values_are_of_the_last_evaluation():
+    steps = np.array([[[0.0, 10.0, 20.0], [0.0, 10.0, np.nan]]])
+    arm = claims.Arm(np.array([0]), steps, lambda name: np.where(np.isfinite(steps), steps, np.nan))
+    assert arm.final("x").tolist() == [15]
+    assert arm.observed().tolist() == [[20, 10]]

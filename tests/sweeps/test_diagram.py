@@ -221,3 +221,14 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
     assert "largest test/accuracy" in drawn.cell_table()
     with pytest.raises(FieldError, match="unknown field tset/accuracy"):
         results.phase_diagram(X, Y, contour="tset/accuracy")
+
+
+def test_times_beyond_the_budget_are_censored_at_it(synthetic_results):
+    results = synthetic_results(AXES, seeds=2, kind=lambda *_: "grokking")
+    assert (results.phase_diagram(X, Y).runs["test_time"] > 500).all()
+    early = results.phase_diagram(X, Y, budget=500)
+    ended, reached = early.times()
+    assert not reached.any()
+    assert (ended == 500).all()
+    assert np.isinf(early.median_time).all()
+    np.testing.assert_array_equal(early.restricted_mean, np.full((2, 3), 500))

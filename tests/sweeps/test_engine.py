@@ -371,3 +371,28 @@ def test_a_second_start_compiles_nothing(toy, tmp_path, monkeypatch):
     assert first[0] == 4  # one program on two devices, a look at the task's table, a try of XLA's options
     assert second[0] == 0
     assert second[1] >= 2
+
+
+def test_a_crash_costs_no_run_and_trains_none_twice(toy, tmp_path, counted, monkeypatch):
+    launch, calls = kernel.Block.launch, []
+
+    def crash(self, *arguments):
+        calls.append(self)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        launch(self, *arguments)
+
+    sweep = sweeps.product(sweeps.sweep("training.steps", [60, 100]), sweeps.seeds(3))
+    options = {"width": 2, "intervals": 2, "devices": 1, "checkpoint_seconds": 0, "quiet": True}
+    sweeps.run(toy, sweep, tmp_path / "whole", **options)
+    monkeypatch.setattr(kernel.Block, "launch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.run(toy, sweep, tmp_path / "crashed", **options)
+    monkeypatch.setattr(kernel.Block, "launch", launch)
+    stored = set(store.stored_ids(tmp_path / "crashed"))
+    running = checkpoint.running(tmp_path / "crashed" / "inflight")
+    assert max(lane["step"] for lane in running) > 0
+    counted.clear()
+    sweeps.run(toy, sweep, tmp_path / "crashed", **options)
+    assert sorted(counted) == sorted(bits(tmp_path / "whole").keys() - stored)
+    assert bits(tmp_path / "crashed") == bits(tmp_path / "whole")

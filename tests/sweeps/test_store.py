@@ -250,3 +250,40 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_stays(tmp
     files.write_atomically(tmp_path / "x", write_half)
     assert (tmp_path / "x").read_text() == "new"
     assert sorted(os.listdir(tmp_path)) == [".mine.tmp", "x"]
+
+
+def test_a_crash_while_shards_are_merged_loses_none(toy, tmp_path, monkeypatch):
+    for seed in range(store.MERGE - 1):
+        write(tmp_path, [result(toy, seed)])
+    whole = store.Writer._write
+
+    def crash(self, data, level):
+        if level:
+            raise OSError(errno.EIO, "pulled out")
+        whole(self, data, level)
+
+    monkeypatch.setattr(store.Writer, "_write", crash)
+    with pytest.raises(store.StoreError, match="pulled out"):
+        write(tmp_path, [result(toy, store.MERGE)])
+    assert len(store.read(tmp_path)) == store.MERGE
+    monkeypatch.undo()
+    write(tmp_path, [result(toy, store.MERGE + 1)])
+    assert len(store.read(tmp_path)) == store.MERGE + 1
+    assert len(store.shards(tmp_path)) == 1
+
+
+def test_a_file_is_durable_before_it_has_its_name_and_its_name_is_then(tmp_path, monkeypatch):
+    done, path = [], tmp_path / "x"
+    sync, replace = os.fsync, os.replace
+
+    def said(file):
+        number = file if isinstance(file, int) else file.fileno()
+        done.append(os.readlink(f"/proc/self/fd/{number}"))
+        sync(file)
+
+    monkeypatch.setattr(files.os, "fsync", said)
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (replace(a, b), done.append("named"))[0])
+    files.write_text(path, "text")
+    assert len(done) == 3
+    assert done[0].startswith(str(tmp_path / ".x."))
+    assert done[1:] == ["named", str(tmp_path)]

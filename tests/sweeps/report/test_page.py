@@ -12,6 +12,7 @@ import pytest
 
 import sweeps
 from sweeps import claims, scales
+from sweeps.labels import Label, Labelling
 from sweeps.report.page import write_page
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -246,6 +247,7 @@ def test_another_definition_relabels_as_python_does(synthetic_results, tmp_path,
         {"threshold": 0.99, "budget": 700, "gap": 0},
         {"threshold": 1.0, "budget": 1000, "gap": 1000},
         {"threshold": 0.9, "budget": 680, "gap": 640},
+        {"threshold": 0.9, "budget": 700, "gap": 680},  # T_test = 700 and T_test - T_train = 680 of those that grok
     ):
         values = {**definition, "threshold": f"{definition['threshold']:g}"}
         browser_page.evaluate(f"(d) => {{ for (const n in d) {model}(n).value = d[n] }}", values)
@@ -392,3 +394,19 @@ def test_a_running_sweep_shows_what_is_still_to_come(synthetic_results, tmp_path
     write_page(diagram, tmp_path / "page.html", refresh=30)
     assert '<meta http-equiv="refresh" content="30">' in (tmp_path / "page.html").read_text()
     assert "3 cells wait for runs" in (tmp_path / "page.html").read_text()
+
+
+def test_texts_with_commas_are_one_cell_of_the_download(synthetic_results, tmp_path, browser_page):
+    names = ("early, or at once", "late")
+    assign = lambda o: (o.test_time > 500).astype(int)  # noqa: E731
+    halves = Labelling(
+        "halves", [Label(names[0], "#000000"), Label(names[1], "#ffffff")], assign, names[:1], "be early"
+    )
+    diagram = synthetic_results(GRID, seeds=1).phase_diagram(FRACTION, DECAY, labels=halves)
+    diagram.page(tmp_path / "page.html")
+    opened(browser_page, tmp_path / "page.html")
+    with browser_page.expect_download() as download:
+        browser_page.get_by_text("Download the runs (CSV)").click()
+    table = pd.read_csv(download.value.path()).set_index("run_id").loc[diagram.runs["run_id"]]
+    np.testing.assert_array_equal(table["label"], [names[i] for i in diagram.runs["label"]])
+    np.testing.assert_array_equal(table[DECAY], diagram.runs[DECAY])
