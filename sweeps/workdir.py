@@ -160,7 +160,7 @@ def write_specification(
         "base": base.to_dict(),
         "fields": base.flat(),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
-        "sources": _sources(base, sweep) or held.get("sources", []),
+        "sources": _sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
         "definition": definition,
         "widths": held.get("widths", {}),
@@ -213,13 +213,21 @@ def environment(device: Any) -> dict[str, str]:
     }
 
 
-def _sources(base: Experiment, sweep: Sweep) -> list[str]:
-    """The files to load before the runs can be read again: those of `--sweep`, else of the user's own components."""
+def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
+    """The files to load before runs can be read again: those that define the user's own components, or import them."""
     parts = [part for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))]
     own = [cls for cls in dict.fromkeys(map(type, parts)) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
-    told = [name for name in sys.modules if name.startswith("sweep_file_")]
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in told or [cls.__module__ for cls in own]]
-    return list(dict.fromkeys(os.path.abspath(file) for file in files if file)) if own else []
+    known = [file for file in held if os.path.isfile(file)]
+    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
+
+
+def _source(cls: type) -> str | None:
+    """The file that was given to `--sweep` and has the class or its module, else the class's own."""
+    module = sys.modules.get(cls.__module__)
+    given = [m for name, m in sys.modules.items() if name.startswith("sweep_file_")]
+    importing = [m for m in given if m is module or any(v is cls or v is module for v in vars(m).values())]
+    file = getattr(importing[-1] if importing else module, "__file__", None)
+    return file and os.path.abspath(file)
 
 
 def _places() -> list[Path]:
