@@ -243,9 +243,9 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_stays(tmp
     (tmp_path / ".mine.tmp").write_text("the user's")
 
     def write_half(temporary):
+        temporary.write_text("new")
         files.clear_temporaries(tmp_path)
         assert not left.exists()
-        temporary.write_text("new")
 
     files.write_atomically(tmp_path / "x", write_half)
     assert (tmp_path / "x").read_text() == "new"
