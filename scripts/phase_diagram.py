@@ -53,7 +53,7 @@ STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, varianc
 BINS = flags.DEFINE_integer(
     "bins",
     None,
-    "Gather runs that stand on no grid into so many cells along each axis, 2 to 128; 16 after --refine.",
+    "Gather runs that stand on no grid into so many cells along each axis, 2 to 100; 16 after --refine.",
     lower_bound=2,
 )
 COLUMNS = flags.DEFINE_integer("columns", 2, "Width of the figure in columns of a paper.", lower_bound=1, upper_bound=2)

@@ -35,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for a text."""
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def clear_temporaries(folder: Path) -> None:
@@ -56,7 +56,8 @@ def set_aside(workdir: Path, path: Path) -> None:
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """Writes a table as CSV, without its index. Texts that a spreadsheet would run as formulas begin with a `'`."""
-    table.rename(columns=_shown).map(_shown).to_csv(path, index=False)
+    shown = table.rename(columns=_shown).map(_shown)
+    write_atomically(Path(path), lambda temporary: shown.to_csv(temporary, index=False))
 
 
 def _shown(cell: Any) -> Any:

@@ -23,7 +23,7 @@ from sweeps.values import ValueMap
 
 SEEDS = ("seed", "split_seed")
 LEVELS = (0.1, 0.5)
-MAX_BINS = 128
+MAX_BINS = 100
 """Along each axis at most: figure and page of so many cells are written in seconds."""
 
 

@@ -143,7 +143,7 @@ def _key(experiment: Any, device: Any, width: int) -> str:
 def _load(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 

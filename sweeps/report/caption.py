@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.files import write_text
 from sweeps.report import style
 
 
 def write_caption(diagram: Any, path: str | Path) -> None:
     """Writes `caption` beside a figure, with the ending .txt."""
-    Path(path).with_suffix(".txt").write_text(caption(diagram) + "\n", encoding="utf-8")
+    write_text(Path(path).with_suffix(".txt"), caption(diagram) + "\n")
 
 
 def caption(diagram: Any) -> str:

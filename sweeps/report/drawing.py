@@ -16,6 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps import scales
+from sweeps.files import write_atomically
 from sweeps.report import style
 
 STYLE = "sweeps.report.paper"
@@ -28,8 +29,10 @@ def save(make: Callable[[], Figure], path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise FieldError("path", str(path), "must end in .png, .svg or .pdf")
+    ending = path.suffix.lower()
     with matplotlib.style.context(["default", STYLE]):
-        make().savefig(path, metadata=ENDINGS[path.suffix.lower()])
+        figure = make()
+        write_atomically(path, lambda file: figure.savefig(file, format=ending[1:], metadata=ENDINGS[ending]))
 
 
 @dataclasses.dataclass(frozen=True)

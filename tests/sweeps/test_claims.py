@@ -105,16 +105,16 @@ def test_a_mistake_in_one_claim_is_told_and_loses_no_other(evidence):
 @pytest.mark.parametrize(
     ("drawings", "said"),
     [
-        ([sweeps.Drawing("a", "task.typo", DECAY)], "task.typo"),
-        ([sweeps.Drawing("a", DECAY, DECAY)], "another axis"),
-        ([sweeps.Drawing("a/b", FRACTION, DECAY)], "a/b"),
-        ([sweeps.Drawing("a", FRACTION, DECAY), sweeps.Drawing("a", DECAY, FRACTION)], "each once"),
-        ([sweeps.Drawing("a", FRACTION, DECAY, {"x": {"optimizer.lr": 1}})], "optimizer.lr"),
+        (lambda: [sweeps.Drawing("a", "task.typo", DECAY)], "task.typo"),
+        (lambda: [sweeps.Drawing("a", DECAY, DECAY)], "another axis"),
+        (lambda: [sweeps.Drawing("a/b", FRACTION, DECAY)], "a/b"),
+        (lambda: [sweeps.Drawing("a", FRACTION, DECAY), sweeps.Drawing("a", DECAY, FRACTION)], "stands twice"),
+        (lambda: [sweeps.Drawing("a", FRACTION, DECAY, {"x": {"optimizer.lr": 1}})], "optimizer.lr"),
     ],
 )
 def test_drawings_that_cannot_be_made_are_refused_when_they_are_written(drawings, said):
     with pytest.raises(FieldError, match=said):
-        sweeps.Recipe(BASE, sweeps.seeds(1), drawings=drawings)
+        sweeps.Recipe(BASE, sweeps.seeds(1), drawings=drawings())
 
 
 def test_averages_are_over_the_evaluations_that_are_meant(evidence):

@@ -15,7 +15,7 @@ def phase_diagram():
         (["--levels=.1,.5"], "levels = '.1,.5': are of --contour"),
         (["--contour=train/accuracy", "--levels=.5,.1"], "levels = [0.5, 0.1]: must ascend"),
         (["--contour=train/accuracy", "--levels=.5,nan"], "must be finite numbers"),
-        (["--bins=1000"], "bins = 1000: must be a whole number in [2, 128]"),
+        (["--bins=1000"], "bins = 1000: must be a whole number in [2, 100]"),
         (["--values=nope"], "unknown field nope"),
         (["--values=steps", "--statistic=nope"], "unknown field nope"),
         (["--statistic=variance"], "is of --values"),

@@ -112,13 +112,13 @@ def test_users_label_by_their_own_function(synthetic_results, tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: own(None, name="a b"), "labelling.name"),
-        (lambda: own(None, labels=(Label("low", "#000000"),) * 2), "different names"),
-        (lambda: own(None, event=("hihg",)), "did you mean high"),
+        (lambda: own(len, name="a b"), "labelling.name"),
+        (lambda: own(len, labels=(Label("low", "#000000"),) * 2), "different names"),
+        (lambda: own(len, event=("hihg",)), "did you mean high"),
         (lambda: Label("", "#000000"), "label.name"),
         (lambda: Label("low", "red"), "must be #rrggbb"),
         (lambda: find("four_phase"), "did you mean four_phases"),
-        (lambda: register(own(None, name="four_phases")), "is taken"),
+        (lambda: register(own(len, name="four_phases")), "is taken"),
         (lambda: own(lambda o: np.zeros(1))(observed([0], [0])), "whole numbers"),
         (lambda: own(lambda o: np.zeros(2, int))(observed([0], [0])), "whole numbers"),
         (lambda: own(lambda o: np.full(1, 2))(observed([0], [0])), "numbered from 0 to 1"),
