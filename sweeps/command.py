@@ -178,11 +178,11 @@ def show_plan(plan: Plan, prediction: Prediction) -> None:
         rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
         table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
     Console(width=None if Console().is_terminal else 110).print(table)
-    devices, stored = jax.local_devices(), len(plan.run_ids) - plan.pending
+    stored = len(plan.run_ids) - plan.pending
     print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
     cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
     memory = f"{_mebibytes(prediction.bytes)} per device"
-    print(f"on {len(devices)} × {devices[0].device_kind}: {cost}, {memory}; nothing was trained")
+    print(f"on {prediction.devices} × {jax.local_devices()[0].device_kind}: {cost}, {memory}; nothing was trained")
 
 
 def _mebibytes(size: int) -> str:

@@ -156,7 +156,7 @@ def foresee(
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
     plan.drop(store.stored_ids(path))
-    return plan, predict(plan, written_widths(path), settings.width)
+    return plan, predict(plan, written_widths(path), settings.width, settings.devices)
 
 
 def _planned(

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,10 +16,11 @@ from jaxgen.errors import first_line
 from jaxgen.kernel import capacity
 from jaxgen.variants import Variants
 from sweeps import widths
-from sweeps.profile import measured, step_flops
+from sweeps.profile import Measured, device_bytes, measured, step_flops
 from sweeps.spec import Sweep
 
 MAX_COMPILES = 100
+MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
 MAX_RUNS = 2_000_000
 """Points of a sweep at most: so many are planned in minutes."""
 MAX_EVALUATIONS = 1_000_000
@@ -192,6 +192,7 @@ class Prediction:
       widths: lanes per block of each group, in the plan's order.
       milliseconds: per lane-step of each group.
       memory: bytes of one block of each group.
+      devices: how many train.
     """
 
     seconds: float
@@ -199,32 +200,42 @@ class Prediction:
     widths: list[int]
     milliseconds: list[float]
     memory: list[int]
+    devices: int
 
 
-def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None) -> Prediction:
+def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devices: int | None = None) -> Prediction:
     """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
 
-    Nothing of the sweep is trained: what is timed are scratch copies of one run.
+    Nothing of the sweep is trained: what is timed are scratch copies of one run. Where they might not fit into memory,
+    nothing is timed, and a step is taken to run at a usual rate.
 
     Args:
       plan: less what is stored.
       held: widths that are written down (`sweeps.widths`).
       width: lanes of every block, if asked for.
+      devices: how many train; all when None.
     """
-    devices, groups = jax.local_devices(), [g for g in plan.groups if g.pending]
+    used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
     if not groups:
-        return Prediction(0.0, 0, [], [], [])
-    lanes = [widths.chosen(g.template, devices[0], held, width)["lanes"] for g in groups]
-    reference = measured(groups[0].template, devices, lanes[0])
+        return Prediction(0.0, 0, [], [], [], len(used))
+    lanes = [widths.chosen(g.template, used[0], held, width)["lanes"] for g in groups]
+    reference = _reference(groups[0].template, used, lanes[0])
     first, first_bytes = step_flops(groups[0].template), widths.lane_bytes(groups[0].template)
     milliseconds, memory = [], []
     for group, wide in zip(groups, lanes):
         milliseconds.append(reference.milliseconds * step_flops(group.template) / first)
         size = reference.bytes * widths.lane_bytes(group.template) / first_bytes
         memory.append(int(size * wide / reference.width))
-    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(devices)
+    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(used)
     compiling = reference.compile_seconds * len(groups)
-    return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory)
+    return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory, len(used))
+
+
+def _reference(experiment: Experiment, devices: list[Any], lanes: int) -> Measured:
+    size = widths.lane_bytes(experiment) * lanes
+    if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
+        return measured(experiment, devices, lanes)
+    return Measured(lanes, 1e3 * step_flops(experiment) / widths.RATE, capacity(experiment), 0.0, int(size))
 
 
 def _check_model(template: Experiment, seen: bool) -> None:
@@ -330,8 +341,8 @@ def _check_transform(optimizer: Any) -> None:
 def _check_memory(template: Experiment, data: Any, state: Any, largest: int) -> None:
     """Refuses a run whose rows, state and largest array in a product, with gradients, exceed the device's memory."""
     size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
-    needed, device = size(data) + size(state) + size(state.params) + 2 * largest, jax.local_devices()[0]
-    held = (device.memory_stats() or {}).get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = size(data) + size(state) + size(state.params) + 2 * largest
+    held = device_bytes(jax.local_devices()[0])
     if needed > held:
         parts = f"{type(template.task).__name__}, {type(template.model).__name__}"
         why = f"one run needs at least {needed / 2**30:.1f} GiB of memory, the device has {held / 2**30:.1f}"

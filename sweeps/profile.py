@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ def tuned(experiment: Any, devices: Sequence[Any]) -> int:
     """The fastest width on these devices: timed on all at once, growing until it is no faster or memory ends."""
     device = devices[0]
     width = 1 if device.platform == "cpu" else 64
-    limit = (device.memory_stats() or {}).get("bytes_limit", math.inf) if device.platform != "cpu" else math.inf
+    limit = device_bytes(device)
     best = _measure_fitting(experiment, devices, width)
     while width * WIDER <= MAX_WIDTH.get(device.platform, 65536) and 2 * WIDER * best.bytes < 0.8 * limit:
         width *= WIDER
@@ -72,6 +71,12 @@ def tuned(experiment: Any, devices: Sequence[Any]) -> int:
             break
         best = found
     return best.width
+
+
+def device_bytes(device: Any) -> int:
+    """The memory that JAX may use on a device; on a CPU, that of the machine."""
+    told = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
+    return told or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def out_of_memory(error: Exception) -> bool:

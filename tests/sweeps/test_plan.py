@@ -149,3 +149,17 @@ def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
     assert by_rule.bytes > foretold.bytes
     known = widths.key(plan.groups[1].template, jax.devices()[0])
     assert predict(plan, {known: {"lanes": 4, "by": "tuned"}}).widths == [by_rule.widths[0], 4]
+    one, two = predict(plan, {}, 2, devices=1), predict(plan, {}, 2, devices=2)
+    assert (one.devices, two.devices) == (1, 2)
+
+
+def test_what_might_not_fit_is_foretold_without_being_tried(toy, monkeypatch):
+    def measure(*_):
+        raise AssertionError("would fill the memory")
+
+    monkeypatch.setattr("sweeps.profile._measure_width", measure)
+    monkeypatch.setattr("sweeps.plan.device_bytes", lambda _: 2**24)
+    plan = make_plan(toy.override({"model.width": 10**4}), sweeps.seeds(1))
+    foretold = predict(plan, {})
+    assert foretold.bytes > 2 * 4 * 3 * 10**4 * 21
+    assert foretold.seconds > 0
