@@ -277,3 +277,17 @@ def test_a_loss_or_norm_that_is_not_finite_is_divergence(base, watched, value):
         before = [{}] * (evaluations - 1)
         assert judged(base, *before, {watched: value}) == Status.DIVERGED
         assert judged(base, *before, {}) == healthy
+
+
+def test_a_launch_of_too_many_intervals_keeps_every_evaluation(base):
+    steps = kernel.MAX_INTERVALS + 20
+    run = base.override({"training.evaluate_every": 1, "training.steps": steps})
+    program = Program(run, 1)
+    block = Block(program, jax.devices()[0])
+    block.assign(0, "0", run)
+    found = []
+    while not found:
+        block.launch(10 * steps)
+        found = block.harvest()
+    np.testing.assert_array_equal(found[0].curves["step"], np.arange(steps + 1))
+    assert same_bits(found[0], train_in_block(program, {0: run})[0])
