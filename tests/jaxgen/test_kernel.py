@@ -224,13 +224,12 @@ def test_a_run_that_stands_still_while_its_momentum_grows_is_not_frozen(base):
     """The first steps are below half a unit in the last place of every weight; the velocity then grows tenfold."""
     slow = jg.optimizers.SGD(learning_rate=1e-9, momentum=0.9)
     run = base.override({"optimizer": slow, "training.stop_frozen": True, "training.evaluate_every": 1})
-    results = {
-        steps: train_in_block(Program(run, 1), {0: run.override({"training.steps": steps})})[0] for steps in (1, 50)
-    }
-    assert {r.status for r in results.values()} == {"finished"}
+    program = Program(run, 1)
+    early, late = (train_in_block(program, {0: run.override({"training.steps": steps})})[0] for steps in (1, 50))
+    assert early.status == late.status == "finished"
     values, rows = training.numbers(run), training.Rows.of(run.task)
     start = jax.jit(lambda e, r: kernel.checksum(training.init(e, training.load(e, r)).params))(values, rows)
-    assert results[1].checksum == int(start) != results[50].checksum
+    assert early.checksum == int(start) != late.checksum
 
 
 def test_a_chunk_goes_on_where_the_last_one_ended(base):
@@ -278,3 +277,17 @@ def test_a_loss_or_norm_that_is_not_finite_is_divergence(base, watched, value):
         before = [{}] * (evaluations - 1)
         assert judged(base, *before, {watched: value}) == Status.DIVERGED
         assert judged(base, *before, {}) == healthy
+
+
+def test_a_launch_of_too_many_intervals_keeps_every_evaluation(base):
+    steps = kernel.MAX_INTERVALS + 20
+    run = base.override({"training.evaluate_every": 1, "training.steps": steps})
+    program = Program(run, 1)
+    block = Block(program, jax.devices()[0])
+    block.assign(0, "0", run)
+    found = []
+    while not found:
+        block.launch(10 * steps)
+        found = block.harvest()
+    np.testing.assert_array_equal(found[0].curves["step"], np.arange(steps + 1))
+    assert same_bits(found[0], train_in_block(program, {0: run})[0])

@@ -191,3 +191,12 @@ def test_a_fixed_readout_adds_and_subtracts_hidden_units():
     hidden = np.maximum(np.asarray(x) @ np.asarray(params["kernel"]), 0)
     expected = (hidden[:, 0] - hidden[:, 1] + hidden[:, 2] - hidden[:, 3]) / 2
     np.testing.assert_allclose(network.apply({"params": params}, x)[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_evaluation_leaves_nothing_out(toy):
+    toy = toy.override({"model": Noisy()})
+    values, rows = training.numbers(toy), training.Rows.of(toy.task)
+    data = training.load(values, rows)
+    state = training.init(values, data)
+    first, later = (training.evaluate(values, data, 29, state.replace(step=jnp.int32(s))) for s in (0, 7))
+    assert {name: float(v) for name, v in first.items()} == {name: float(v) for name, v in later.items()}

@@ -252,3 +252,30 @@ def test_perp_grad_of_what_is_parallel_up_to_rounding_is_0():
         gradient = jax.tree.map(lambda w: factor * w, weights)  # noqa: B023
         updates, _ = optimizers.perp_grad().update(gradient, None, weights)
         np.testing.assert_array_equal(updates["a"], 0)
+
+
+@pytest.mark.parametrize("kind", ["decoupled", "coupled", "loss", "initial", "l1"])
+def test_masks_hold_for_every_kind_of_decay(kind):
+    w = {**W, "positions": jnp.ones((2, 2))}
+    moved = jax.tree.map(lambda a: a + 1, w)  # away from the start
+    for mask, still in (("matrices", {"bias"}), ("no_embeddings", {"bias", "embedding", "positions"})):
+        transform = optimizers.SGD(weight_decay=1.0, decay_kind=kind, decay_mask=mask).transform()
+        updates, _ = transform.update(jax.tree.map(jnp.zeros_like, w), transform.init(w), moved)
+        found = {path[-1].key for path, u in jax.tree_util.tree_leaves_with_path(updates) if not np.any(u)}
+        assert found == still
+
+
+def test_the_clamp_does_not_scale_up():
+    transform = optimizers.SGD(learning_rate=1.0, clamp=True, clamp_ratio=2.0).transform()
+    updates, _ = transform.update(jax.tree.map(lambda w: 0.5 * w, W), transform.init(W), W)
+    for u, w in zip(jax.tree.leaves(updates), jax.tree.leaves(W)):
+        np.testing.assert_allclose(u, -0.5 * w, rtol=1e-6)
+
+
+def test_after_a_warm_up_alone_the_rate_stays():
+    transform, rates = optimizers.SGD(learning_rate=2.0, schedule="warmup", warmup_steps=4).transform(), []
+    state, one = transform.init({"a": jnp.ones(())}), {"a": jnp.ones(())}
+    for _ in range(7):
+        updates, state = transform.update(one, state, one)
+        rates.append(float(-updates["a"]))
+    np.testing.assert_allclose(rates, [0.5, 1, 1.5, 2, 2, 2, 2], rtol=1e-6)

@@ -174,3 +174,16 @@ def test_final_values_are_of_the_last_evaluation():
     arm = claims.Arm(np.array([0]), steps, lambda name: np.where(np.isfinite(steps), steps, np.nan))
     assert arm.final("x").tolist() == [15]
     assert arm.observed().tolist() == [[20, 10]]
+
+
+def test_averages_leave_out_what_is_after_a_runs_end():
+    steps = np.array([[[0.0, 10.0, np.nan]]])
+    arm = claims.Arm(np.array([0]), steps, lambda name: np.array([[[1.0, 3.0, np.nan]]]))
+    assert arm.average("x", np.ones(steps.shape, bool)).tolist() == [2]
+
+
+def test_split_seeds_of_their_own_count_as_seeds(synthetic_results):
+    results = synthetic_results({"split_seed": [5, 6], FRACTION: [0.3, 0.5]}, 2, lambda k, i, seed: "grokking")
+    arm = Evidence(results, BASE).arm(sweeps.sweep(FRACTION, [0.3, 0.5]))
+    assert arm.seeds.tolist() == [f"{seed}, split {split}" for seed in (0, 1) for split in (5, 6)]
+    assert arm.steps.shape[:2] == (4, 2)

@@ -236,7 +236,9 @@ def test_another_definition_relabels_as_python_does(synthetic_results, tmp_path,
     results = synthetic_results(
         {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]},
         seeds=4,
-        kind=lambda i, j, s: None if (i, j) == (1, 1) else rises[(i + 2 * j + s * (i + j)) % 6],
+        kind=lambda i, j, s: {(1, 1): None, (0, 0): rises[4 if s else 1]}.get(
+            (i, j), rises[(i + 2 * j + s * (i + j)) % 6]
+        ),
     )
     results.phase_diagram(FRACTION, DECAY).page(tmp_path / "page.html")
     complaints = opened(browser_page, tmp_path / "page.html")
@@ -281,8 +283,8 @@ def test_several_cells_show_their_median_and_the_runs_that_did_not_reach(synthet
     diagram.page(tmp_path / "page.html")
     complaints = opened(browser_page, tmp_path / "page.html")
     model = "Bokeh.documents[0].get_model_by_name"
-    browser_page.evaluate(f"{model}('cells').selected.indices = [0, 1]")
-    here = diagram.runs[diagram.runs["cell"] < 2]
+    browser_page.evaluate(f"{model}('cells').selected.indices = [1, 3]")  # two runs that grok and two that do not
+    here = diagram.runs[diagram.runs["cell"].isin([1, 3])]
     browser_page.wait_for_function(f"{model}('curves').data.run_id.length == {len(here)}")
     marks = browser_page.evaluate(f"Array.from({model}('marks').data.step)")
     assert len(marks) == int(np.isinf(here["test_time"]).sum()) > 0
