@@ -27,7 +27,7 @@ def test_elsewhere_a_block_is_as_wide_as_memory_holds(toy):
 
 
 def test_numbers_of_a_run_do_not_change_its_width(toy):
-    for changes in ({"seed": 3}, {"optimizer.weight_decay": 9.0}, {"training.steps": 10**6}):
+    for changes in ({"seed": 3}, {"optimizer.weight_decay": 9.0}, {"training.steps": 2 * 10**9}):
         other = toy.override(changes)
         assert widths.key(other, GPU) == widths.key(toy, GPU)
         assert widths.rule(other, jax.devices()[0]) == widths.rule(toy, jax.devices()[0])
