@@ -232,3 +232,11 @@ def test_3000_flipped_bits(saved):
         flipped = bytearray(saved[0])
         flipped[bit // 8] ^= 1 << bit % 8
         assert is_set_aside(folder_with(flipped))
+
+
+def test_a_flipped_bit_of_the_digest_itself_is_noticed(saved):
+    content, _ = saved
+    for place in (0, 13, 31):
+        flipped = bytearray(content)
+        flipped[len(checkpoint.MAGIC) + place] ^= 1
+        assert is_set_aside(folder_with(flipped))
