@@ -7,7 +7,7 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import engine, plan, profile
+from sweeps import engine, plan
 
 RECIPE = "--recipe=quickstart", "--scale=smoke"
 
@@ -147,9 +147,8 @@ def test_an_error_in_a_users_component_shows_their_own_lines(launch_sweep, tmp_p
 
 
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
-    monkeypatch.setattr(profile, "MAX_WIDTH", {"cpu": 1})
     monkeypatch.setenv("COLUMNS", "200")
-    assert launch_sweep(*RECIPE, "--dry_run", "--width=6", f"--workdir={tmp_path / 'none'}") == 0
+    assert launch_sweep(*RECIPE, "--dry_run", "--width=6", "--devices=1", f"--workdir={tmp_path / 'none'}") == 0
     row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ 1 "))
     assert [cell.strip() for cell in row.strip("│").split("│")][4] == "6"
 

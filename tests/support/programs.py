@@ -2,6 +2,7 @@
 
 import importlib.util
 import signal
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,9 @@ class Program:
         before = set(flags.FLAGS)
         spec: Any = importlib.util.spec_from_file_location(f"program_{name}", SCRIPTS / f"{name}.py")
         self.module: ModuleType = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "interruptible", ModuleType("interruptible"))  # or Ctrl-C would end the tests so
+            spec.loader.exec_module(self.module)
         self._flags = {flag: flags.FLAGS[flag] for flag in set(flags.FLAGS) - before}
         self._forget()
 

@@ -218,11 +218,8 @@ def test_a_run_is_replayed_to_the_same_bits(toy, tmp_path):
     results = sweeps.run(toy, GRID, tmp_path, **FAST)
     for run_id in results.runs["run_id"][:3]:
         assert replay(tmp_path, run_id) == ([], [])
-    table = store.read(tmp_path)
-    flipped = table.to_pylist()[0]
     with pytest.raises(FieldError, match="not among the 16 runs"):
         replay(tmp_path, "0" * 20)
-    assert flipped["run_id"] != "0" * 20
 
 
 def test_damaged_shards_are_trained_again(toy, tmp_path):
@@ -275,7 +272,7 @@ if say:
     checkpoint.save = lambda *a: (save(*a), print("saved", flush=True))
 steps = sweeps.sweep("training.steps", [500, 4000])
 sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0, 2.0]), steps, sweeps.seeds(3))
-options = {"intervals": 20, "checkpoint_seconds": 0.0, "quiet": True}
+options = {"intervals": 5, "checkpoint_seconds": 0.0, "quiet": True}
 sweeps.run(jg.Experiment.from_json(base), sweep, workdir, **options)
 """
 
@@ -295,7 +292,7 @@ def finish(workdir, toy):
 
 def test_kill_9_at_any_moment_loses_nothing(toy, tmp_path):
     rng, kills, resumed = random.Random(0), 0, 0
-    while kills < 20:
+    while kills < 7:
         with launched(tmp_path / "killed", toy, "say") as process:
             for _ in range(rng.randint(2, 30)):  # some chunks, each saved
                 if not process.stdout.readline():

@@ -7,7 +7,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import widths
+from sweeps import profile, widths
 from sweeps.plan import make_plan, predict
 
 
@@ -138,19 +138,33 @@ def test_what_is_no_sweep_is_refused(toy, sweep):
 
 def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
     plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
-    foretold = predict(plan, {}, 2)
+    foretold = predict(plan, {}, 2, devices=1)
     by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
     assert 0 < by_rows[4] < by_rows[44]
     assert foretold.seconds > 0
     assert foretold.bytes > 2 * 4 * 3 * 12 * 21  # parameters and two moments, in two blocks
     assert foretold.widths == [2, 2]
+
+
+def test_cost_is_foretold_at_the_width_that_will_train(toy, monkeypatch):
+    asked = []
+
+    def measure(experiment, devices, width):
+        asked.append((len(devices), width))
+        return profile.Measured(width, 2.0, 44, 0.0, 100 * width)
+
+    monkeypatch.setattr("sweeps.plan.measured", measure)
+    plan, device = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9])), jax.devices()[0]
     by_rule = predict(plan, {})
-    assert by_rule.widths == [widths.rule(g.template, jax.devices()[0]) for g in plan.groups]
-    assert by_rule.bytes > foretold.bytes
-    known = widths.key(plan.groups[1].template, jax.devices()[0])
-    assert predict(plan, {known: {"lanes": 4, "by": "tuned"}}).widths == [by_rule.widths[0], 4]
+    assert by_rule.widths == [widths.rule(g.template, device) for g in plan.groups] == [8, 8]
+    known = widths.key(plan.groups[0].template, device)
+    held = predict(plan, {known: {"lanes": 4, "by": "tuned"}})
+    assert held.widths == [4, 8]
+    assert (by_rule.memory[0], held.memory[0]) == (800, 400)
     one, two = predict(plan, {}, 2, devices=1), predict(plan, {}, 2, devices=2)
     assert (one.devices, two.devices) == (1, 2)
+    assert one.seconds == pytest.approx(2 * two.seconds)
+    assert asked == [(2, 8), (2, 4), (1, 2), (2, 2)]
 
 
 def test_what_might_not_fit_is_foretold_without_being_tried(toy, monkeypatch):

@@ -216,7 +216,7 @@ def test_train_fractions_share_few_programs(toy):
     plane = Plane(Range(0.2, 1), Range(0.01, 1, log=True))
     axes = {"task.train_fraction": plane.x, "optimizer.weight_decay": plane.y}
     base = toy.override({"task.p": 31})
-    sweep = refine._sweep(axes, [propose([], [], [], [], plane, 200)])
+    sweep = refine.as_sweep(axes, [propose([], [], [], [], plane, 200)])
     assert len(make_plan(base, sweep).groups) <= 16
     assert len({point["task.train_fraction"] for point in sweep}) > 190
 

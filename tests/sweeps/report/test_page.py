@@ -119,7 +119,7 @@ def test_writes(synthetic_results, tmp_path, case):
 
 def test_several_diagrams_are_tabs_with_contours_and_what_stands_above(synthetic_results, tmp_path):
     results = synthetic_results(GRID, seeds=2, kind=mixed)
-    options = {"contour": "train/accuracy", "levels": [0.7, 0.2]}
+    options = {"contour": "train/accuracy", "levels": [0.2, 0.7]}
     tabs = {f"<b>{g}": results.phase_diagram(FRACTION, DECAY, gap=g, **options) for g in (100, 600)}
     write_page(tabs, tmp_path / "page.html", above="<p>claims</p>")
     page = (tmp_path / "page.html").read_text()
