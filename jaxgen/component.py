@@ -14,11 +14,12 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import flax.struct
+import jax
 import numpy as np
 
 from jaxgen import identity
@@ -188,9 +189,17 @@ def type_name(cls: Any) -> str:
     return _NAMES[cls]
 
 
-def look_again() -> None:
-    """Forgets the names of classes: what they use may have changed since, as in a notebook."""
-    _NAMES.clear()
+def look_again(classes: Iterable[type]) -> None:
+    """Names users' classes anew: what they use may have changed since, as in a notebook.
+
+    Where it has, JAX forgets what it has traced, which would go on with the old values under `jax.jit`.
+    """
+    changed = False
+    for cls in classes:
+        before = _NAMES.pop(cls, None)
+        changed |= before not in (None, type_name(cls))
+    if changed:
+        jax.clear_caches()
 
 
 _NAMES: dict[type, str] = {}
@@ -200,8 +209,10 @@ _SEEN: dict[str, type] = {}
 def _find_class(name: str, kind: str) -> type:
     if "#" in name and name not in _SEEN:
         _SEEN.update(_imported(name.partition("#")[0]))
-    if name in _SEEN and type_name(_SEEN[name]) == name:
-        return _SEEN[name]
+    if name in _SEEN:
+        look_again([_SEEN[name]])
+        if type_name(_SEEN[name]) == name:
+            return _SEEN[name]
     module = importlib.import_module(KINDS[kind])
     ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
     if name in ours:

@@ -9,6 +9,7 @@ counts by its name alone. What cannot be followed is refused.
 
 import ast
 import builtins
+import contextlib
 import copyreg
 import dataclasses
 import dis
@@ -26,6 +27,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import source
@@ -33,7 +35,8 @@ from jaxgen.errors import FieldError
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
 UNSEEN: tuple = (eval, exec, globals, open, io.open, __import__, importlib.import_module, os.getenv, os.environ)
-UNSEEN += (np.load, np.loadtxt, np.genfromtxt, np.fromfile)
+UNSEEN += (jnp.load, np.load, np.loadtxt, np.genfromtxt, np.fromfile)
+WHY_UNSEEN = "reads what its source does not show: read it into a constant of the file, whose value then counts"
 VALUES = (tuple, frozenset, types.MappingProxyType)
 CONTAINERS = (list, dict, set)
 HEAP_TYPE = 1 << 9  # made by a class statement, not in C
@@ -79,8 +82,7 @@ class _Reader:
     def follow(self, thing: Any, way: str) -> None:
         """Hashes a value and whatever it reaches."""
         if any(thing is one for one in UNSEEN):
-            why = "reads what its source does not show: read it into a constant of the file, whose value then counts"
-            raise FieldError(way, _short(thing), why)
+            raise FieldError(way, _short(thing), WHY_UNSEEN)
         if isinstance(thing, PLAIN) and type(thing) in PLAIN:
             self.say(type(thing).__name__, repr(thing))
         elif isinstance(thing, types.ModuleType):
@@ -163,8 +165,13 @@ class _Reader:
             self.say("function", source.text_of(node))
             for name, value in _globals_read(function):
                 self._named(name, value, node, way)
+            for part in ast.walk(node):
+                if isinstance(part, ast.Attribute) and part.attr in ("read_text", "read_bytes"):
+                    raise FieldError(way, part.attr, WHY_UNSEEN)
             for module in _imported(node, function.__globals__, way):
                 self.follow(module, f"{way} → {module.__name__}")
+        elif source.is_made(function) and "__wrapped__" not in vars(function):
+            raise FieldError(way, function.__qualname__, source.NO_SOURCE)
         else:
             node = None
             self._installed(function.__globals__.get("__name__") or "", code.co_qualname)
@@ -346,17 +353,20 @@ def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
 def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[types.ModuleType]:
     """The user's modules that a function imports when it is called."""
     for part in ast.walk(node):
-        names = []
+        wanted: list[tuple[str, list[str]]] = []
         if isinstance(part, ast.Import):
-            names = [alias.name for alias in part.names]
+            wanted = [(alias.name, []) for alias in part.names]
         elif isinstance(part, ast.ImportFrom):
-            names = ["." * part.level + (part.module or "")]
-        for name in names:
+            wanted = [("." * part.level + (part.module or ""), [alias.name for alias in part.names])]
+        for name, parts in wanted:
             try:
                 module = importlib.import_module(name, space.get("__package__"))
             except Exception as error:
                 raise FieldError(way, name, f"is imported inside a function, and cannot be: {error}") from None
             if not source.is_foreign(module.__name__):
+                for inner in parts if hasattr(module, "__path__") else ():
+                    with contextlib.suppress(ImportError):  # no module, but a name in one
+                        importlib.import_module(f"{module.__name__}.{inner}")
                 yield module
 
 

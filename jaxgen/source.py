@@ -38,10 +38,16 @@ def is_foreign(module: str) -> bool:
 
 
 def is_users(function: types.FunctionType) -> bool:
-    """Whether a function stands in a file of the user's."""
+    """Whether a function stands in a file, or a notebook, of the user's."""
+    foreign = is_installed(function.__globals__.get("__name__")) or _in_installed_folder(function.__code__.co_filename)
+    return not (foreign or is_made(function))
+
+
+def is_made(function: types.FunctionType) -> bool:
+    """Whether a function of a user's module was made at run time, without a file: by `exec`, dataclasses, wrappers."""
     file = function.__code__.co_filename
-    made = file == "<string>"  # by dataclasses and their like
-    return not (made or is_installed(function.__globals__.get("__name__")) or _in_installed_folder(file))
+    made = file.startswith("<") and not file.startswith("<ipython-input")
+    return made and not is_installed(function.__globals__.get("__name__"))
 
 
 @functools.cache
@@ -133,13 +139,16 @@ def of_module(module: types.ModuleType, way: str) -> ast.Module:
     Raises:
       FieldError: there is no source.
     """
-    return _tree(getattr(module, "__file__", None) or module.__name__, way)
+    file = getattr(module, "__file__", None)
+    if file is None and hasattr(module, "__path__"):  # a package without a file of its own
+        return ast.Module([], [])
+    return _tree(file or module.__name__, way)
 
 
 def _tree(file: str, way: str) -> ast.Module:
     linecache.checkcache(file)
     text = "".join(linecache.getlines(file))
-    if not text:
+    if not text and not (file.endswith(".py") and Path(file).is_file()):
         raise FieldError(way, file, NO_SOURCE)
     try:
         return _parsed(text)

@@ -9,7 +9,6 @@ import jax
 import pyarrow as pa
 
 from jaxgen import Experiment, FieldError
-from jaxgen.component import look_again
 from jaxgen.kernel import Block, Program, Result
 from sweeps import store
 from sweeps.profile import set_up_jax
@@ -34,7 +33,6 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
         raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
     stored, made_by = row[0], json.loads(row[0]["provenance"])
     set_up_jax()
-    look_again()
     experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
     block = Block(Program(experiment, made_by["width"]), device)
     block.assign(0, run_id, experiment)

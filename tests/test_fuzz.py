@@ -188,7 +188,7 @@ def planned_only(monkeypatch, launch_sweep):
         engine._planned(base, points, workdir, name, definition, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's
-    monkeypatch.setattr(plan, "_check_model", lambda template, seen: None)
+    monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
     monkeypatch.setattr(plan, "MAX_RUNS", 2000)
     monkeypatch.setitem(refine.MOST, "budget", 2000)
     monkeypatch.setattr(engine, "predict", lambda plan, *_: plan)
@@ -358,5 +358,5 @@ def test_plans_take_anything(data):
     )
     sweep = refused_or_done(sweeps.product, *(part for part in parts if part is not None))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "_check_model", lambda template, seen: None)
+        patch.setattr(plan, "rehearse", lambda template, seen: None)
         refused_or_done(plan.make_plan, BASE, sweep)

@@ -5,11 +5,14 @@ import sys
 import textwrap
 import threading
 
+import jax.numpy as jnp
 import pytest
 
 import jaxgen as jg
+import sweeps
 from jaxgen import component, identity
 from sweeps import command
+from sweeps.plan import make_plan
 
 HEAD = """
     import functools
@@ -49,6 +52,9 @@ STYLES = {
         "from package_a import inner", "inner.f()", package_a__inner=HELPER, edit=("0.25", "0.2")
     ),
     "import package.module": style("import package_b.inner", "package_b.inner.SCALE", package_b__inner=HELPER),
+    "import of a module from a package in the function": style(
+        "def f():\n    from package_c import inner\n    return inner.SCALE", package_c__inner=HELPER
+    ),
     "import in the function": style("def f():\n    import helper\n    return helper.SCALE", helper=HELPER),
     "module as a whole": style("import helper", "getattr(helper, 'SCALE')", helper=HELPER),
     "helper of a helper": style(
@@ -156,6 +162,9 @@ def test_an_edit_that_changes_nothing_keeps_the_runs(what, tmp_path):
     [
         ("", "open('x').read()", "reads what its source does not show"),
         ("", "eval('0.5')", "reads what its source does not show"),
+        ("import pathlib", "float(pathlib.Path('x').read_text())", "read_text.* reads what its source does not show"),
+        ("", "jnp.load('x.npy')", "reads what its source does not show"),
+        ("exec('def f(): return 0.5')", "f()", "has no source"),
         ("", "np.load('x.npy')", "reads what its source does not show"),
         ("import os", "float(os.environ['X'])", "reads what its source does not show"),
         ("import threading\nLOCK = threading.Lock()", "(LOCK and 1.0)", "cannot be followed"),
@@ -181,13 +190,20 @@ def test_a_file_edited_after_it_was_loaded_is_refused(tmp_path):
         identity.fingerprint(edited)
 
 
-def test_a_value_changed_in_a_notebook_is_noticed(tmp_path):
-    (tmp_path / "notebook.py").write_text(STYLES["constant"][0]["own"])
+def test_a_value_changed_in_a_notebook_is_noticed_also_under_jit(toy, tmp_path):
+    files, _ = style("HALF = 0.5\n@jax.jit\ndef f(): return HALF")
+    (tmp_path / "notebook.py").write_text(files["own"])
     notebook = command.load_file(str(tmp_path / "notebook.py"))
-    before = component.type_name(notebook.Edited)
-    notebook.HALF = 0.75
-    component.look_again()
-    assert component.type_name(notebook.Edited) != before
+    mine, found = toy.override({"loss": notebook.Edited()}), []
+    for half in (0.5, 0.0):
+        notebook.HALF = half
+        (run_id,) = make_plan(mine, sweeps.seeds(1)).run_ids
+        found.append((run_id, float(mine.loss(jnp.ones((3, 2)), None)[0])))
+    assert [value for _, value in found] == [0.5, 0.0]
+    assert found[0][0] != found[1][0]
+    text, notebook.HALF = mine.to_json(), 0.25
+    with pytest.raises(jg.FieldError, match="what it is made of has changed"):
+        jg.Experiment.from_json(text)
 
 
 def test_the_name_does_not_depend_on_threads_or_what_was_looked_at_before(tmp_path):
