@@ -100,7 +100,8 @@ def _damage(held: dict[str, Any]) -> str:
     axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
     runs, launches = held.get("runs", 0), held["launches"]
     sound = {
-        "name": held["name"].isprintable() and held["name"],
+        "name": bool(held["name"]),
+        "sources": _are_texts(held.get("sources", [])),
         "description": isinstance(held.get("description", ""), str),
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
@@ -228,6 +229,10 @@ def _source(cls: type) -> str | None:
     importing = [m for m in given if m is module or any(v is cls or v is module for v in vars(m).values())]
     file = getattr(importing[-1] if importing else module, "__file__", None)
     return file and os.path.abspath(file)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _places() -> list[Path]:

@@ -202,7 +202,7 @@ def test_a_users_file(tmp_path):
         ("launch_sweep", [RECIPE, "--set=optimizer.learning_rate=1e39"], "at most 3.4e+38"),
         ("launch_sweep", [RECIPE, "--devices=0"], "devices"),
         ("phase_diagram", [], "holds no sweep"),
-        ("replay", ["--run_id=x"], "x"),
+        ("replay", ["--run_id=x"], "holds no sweep"),
         ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of quickstart, edge_of_stability"),
         ("reproduce", ["--recipe=edge_of_stability", "--scale=medium"], "quick, smoke, paper"),
         ("reproduce", ["--sweep=examples/own_task.py"], "neither drawings nor claims"),

@@ -212,7 +212,7 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
     results = synthetic_results(
         {X: [0.3, 0.5], Y: [0.1, 1.0]}, seeds=2, kind=lambda i, j, s: kinds[i][s] if j else None
     )
-    drawn = results.phase_diagram(X, Y, contour="test/accuracy", levels=(0.9, 0.2))
+    drawn = results.phase_diagram(X, Y, contour="test/accuracy", levels=(0.2, 0.9))
     assert drawn.contour.levels == (0.2, 0.9)
     np.testing.assert_allclose(drawn.contour.values, [[1, 0.1]], atol=1e-3)
     np.testing.assert_allclose(drawn.test_accuracy, drawn.contour.values, atol=1e-9)

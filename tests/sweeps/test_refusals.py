@@ -12,7 +12,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from jaxgen.component import shown
+from jaxgen.errors import shown
 from sweeps.plan import make_plan
 from sweeps.replay import replay
 

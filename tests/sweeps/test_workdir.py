@@ -114,11 +114,12 @@ def held_by(toy, workdir_path):
 
 DAMAGE = {
     "schema": [None, 0, "1", 10**400, 1.5],
-    "name": [None, 3, "", "a\nb", "\ud800", []],
+    "name": [None, 3, "", "\ud800", []],
     "description": [3, [], "\ud800"],
     "fields": [None, [], "x"],
     "axes": [None, [], {"seed": 3}, {"seed": []}, {"seed": [[]]}, {"seed": [10**30]}, {"seed": [1e999]},
              {"seed": {"first": {}, "last": 1}}],
+    "sources": [None, {}, [None], [3]],
     "runs": [None, "4", -1, 10**30, []],
     "definition": [None, [], {"threshold": "x"}, {"threshold": 2}, {"colour": 1}, {"budget": 10**400}],
     "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
@@ -148,7 +149,7 @@ def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
             workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
             workdir.finish_launch(tmp_path, {"seconds": 1})
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 8 * len(content) - 1), st.sampled_from(sorted(held)), values, st.binary(max_size=20))
     def check(bit, key, value, tail):
         flipped = bytearray(content)
