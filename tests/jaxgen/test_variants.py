@@ -69,3 +69,17 @@ def test_a_run_among_many_is_what_it_is_alone(kept, points):
         many = Variants(base)
         for point in [*points, *points]:
             assert among(many, point) == alone(base, point)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("task.train_fraction", [1, 1.0, True]),
+        ("seed", [1, True, 1.0]),
+        ("optimizer.weight_decay", [0.0, -0.0, 0, False]),
+    ],
+)
+def test_values_that_are_equal_and_yet_others_are_told_apart(toy, path, values):
+    many = Variants(toy)
+    for value in values:
+        assert among(many, {path: value}) == alone(toy, {path: value})
