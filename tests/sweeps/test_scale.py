@@ -69,3 +69,23 @@ def test_a_large_result_set_is_looked_at_in_seconds(tmp_path, what, runs, evalua
     assert mean == pytest.approx(0.49 if what == "curves" else 0, abs=0.02)
     assert seconds < 10
     assert peak < 4 * 2**30
+
+
+PLAN = """
+import time
+import sweeps
+from sweeps.plan import make_plan
+from sweeps.recipes.quickstart import BASE
+plane = [sweeps.sweep("task.train_fraction", sweeps.linspace(0.25, 0.85, 100))]
+plane += [sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, 100)), sweeps.seeds(100)]
+start = time.process_time()
+plan = make_plan(BASE, sweeps.product(*plane))
+print(len(plan.run_ids), plan.pending, time.process_time() - start)
+"""
+
+
+@pytest.mark.slow
+def test_a_million_runs_are_planned_in_less_than_a_minute():
+    run_ids, pending, seconds = map(float, subprocess.check_output([sys.executable, "-c", PLAN], text=True).split())
+    assert run_ids == pending == 1_000_000
+    assert seconds < 60
