@@ -189,17 +189,19 @@ def type_name(cls: Any) -> str:
     return _NAMES[cls]
 
 
-def look_again(classes: Iterable[type]) -> None:
-    """Names users' classes anew: what they use may have changed since, as in a notebook.
+def look_again(classes: Iterable[type]) -> list[type]:
+    """Names users' classes anew, and gives those whose name is another: what they use has changed, as in a notebook.
 
     Where it has, JAX forgets what it has traced, which would go on with the old values under `jax.jit`.
     """
-    changed = False
+    changed = []
     for cls in classes:
         before = _NAMES.pop(cls, None)
-        changed |= before not in (None, type_name(cls))
+        if before not in (None, type_name(cls)):
+            changed.append(cls)
     if changed:
         jax.clear_caches()
+    return changed
 
 
 _NAMES: dict[type, str] = {}

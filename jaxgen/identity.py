@@ -18,8 +18,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.metadata
-import io
-import os
+import inspect
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -27,20 +26,24 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import source
+from jaxgen import source, unseen
 from jaxgen.errors import FieldError
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
-UNSEEN: tuple = (eval, exec, globals, open, io.open, __import__, importlib.import_module, os.getenv, os.environ)
-UNSEEN += (jnp.load, np.load, np.loadtxt, np.genfromtxt, np.fromfile)
-WHY_UNSEEN = "reads what its source does not show: read it into a constant of the file, whose value then counts"
+PRINTERS = "logging", "rich", "tqdm"  # their instances hold locks and streams, and compute nothing
 VALUES = (tuple, frozenset, types.MappingProxyType)
 CONTAINERS = (list, dict, set)
-HEAP_TYPE = 1 << 9  # made by a class statement, not in C
+HEAP_TYPE = 1 << 9  # made at run time, not in C
 GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+GLOBAL_WRITES = ("STORE_GLOBAL", "DELETE_GLOBAL")
+# What Python, dataclasses, enum and abc keep in a class: it follows from the rest, or changes without being edited.
+KEPT_IN_CLASSES: tuple[str, ...] = ("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__repr__")
+KEPT_IN_CLASSES += ("__firstlineno__", "__static_attributes__", "__slots__", "__slotnames__", "__match_args__")
+KEPT_IN_CLASSES += ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__parameters__")
+KEPT_IN_CLASSES += ("__abstractmethods__", "_abc_impl", "__orig_bases__", "__subclasshook__", "__dataclass_params__")
+KEPT_IN_CLASSES += ("_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_")
 
 
 def is_ours(cls: type) -> bool:
@@ -81,17 +84,16 @@ class _Reader:
 
     def follow(self, thing: Any, way: str) -> None:
         """Hashes a value and whatever it reaches."""
-        if any(thing is one for one in UNSEEN):
-            raise FieldError(way, _short(thing), WHY_UNSEEN)
+        unseen.check_value(thing, way)
         if isinstance(thing, PLAIN) and type(thing) in PLAIN:
             self.say(type(thing).__name__, repr(thing))
         elif isinstance(thing, types.ModuleType):
             self._module(thing, way)
         elif _is_public(thing):
-            self._installed(thing.__module__, _name(thing))
+            self._public(thing, way)
         elif type(thing) in VALUES:
             self._container(thing, way)
-        elif isinstance(thing, (np.ndarray, np.generic, jax.Array)):
+        elif type(thing) is np.ndarray or isinstance(thing, (np.generic, jax.Array)):
             self._array(thing, way)
         elif id(thing) in self._met:
             self.say("again", self._met[id(thing)])
@@ -99,6 +101,14 @@ class _Reader:
             self._met[id(thing)] = len(self._met)
             self._alive.append(thing)
             self._new(thing, way)
+
+    def _public(self, thing: Any, way: str) -> None:
+        """What an installed module calls by a name, which says all, unless it reads from elsewhere."""
+        module, name = thing.__module__, _name(thing)
+        if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
+            module = thing.__self__.__name__
+        unseen.check_name(module, name, way)
+        self._installed(module, name)
 
     def _installed(self, module: str, name: str) -> None:
         self.say("installed", module, name, _version(module.split(".")[0]))
@@ -119,14 +129,16 @@ class _Reader:
             self.follow((thing.func, thing.args, thing.keywords), way)
         elif isinstance(thing, (staticmethod, classmethod)):
             self.follow(thing.__func__, way)
-        elif isinstance(thing, property):
-            self.follow((thing.fget, thing.fset), way)
+        elif type(thing) is property:
+            self.follow((thing.fget, thing.fset, thing.fdel), way)
+        elif type(thing) is functools.cached_property:
+            self.follow(thing.func, way)
         elif isinstance(thing, types.BuiltinFunctionType) and not isinstance(thing.__self__, types.ModuleType | None):
             self.say("builtin method", thing.__name__)
             self.follow(thing.__self__, way)
         elif isinstance(thing, (types.GenericAlias, types.UnionType)) or type(thing).__module__ == "typing":
             self.say("type", repr(thing))
-        elif hasattr(thing, "__wrapped__") and source.is_installed(type(thing).__module__):
+        elif source.is_installed(type(thing).__module__) and _get(thing, "__wrapped__") is not None:
             self.say("wrapper", type(thing).__qualname__)
             self.follow(thing.__wrapped__, way)
             self.follow({k: v for k, v in _state(thing).items() if not k.startswith("_")}, way)
@@ -150,9 +162,9 @@ class _Reader:
             self.say("key", thing.dtype)
             thing = jax.random.key_data(thing)
         if isinstance(thing, jax.core.Tracer):
-            raise FieldError(way, "a traced array", "cannot be followed: it has no value yet")
+            raise FieldError(way, "a traced array", "has no value: it was kept by code that ran under jit")
         array = np.asarray(thing)
-        self.say("array", array.dtype.str, array.shape)
+        self.say("array", repr(array.dtype), array.shape)
         if array.dtype.hasobject:
             self.follow(array.tolist(), way)
         else:
@@ -163,11 +175,9 @@ class _Reader:
         if source.is_users(function):
             node = source.of_function(function, way)
             self.say("function", source.text_of(node))
-            for name, value in _globals_read(function):
+            for name, value in _globals_read(function, way):
                 self._named(name, value, node, way)
-            for part in ast.walk(node):
-                if isinstance(part, ast.Attribute) and part.attr in ("read_text", "read_bytes"):
-                    raise FieldError(way, part.attr, WHY_UNSEEN)
+            unseen.check_source(node, way)
             for module in _imported(node, function.__globals__, way):
                 self.follow(module, f"{way} → {module.__name__}")
         elif source.is_made(function) and "__wrapped__" not in vars(function):
@@ -184,6 +194,7 @@ class _Reader:
             self._named(name, value, node, way)
         if node is not None:
             self.follow((function.__defaults__, function.__kwdefaults__), f"{way} (defaults)")
+            self.follow(_state(function), f"{way} (attributes)")
         self.follow(vars(function).get("__wrapped__"), way)
 
     def _named(self, name: str, value: Any, node: ast.AST | None, way: str) -> None:
@@ -201,31 +212,18 @@ class _Reader:
             self.follow(found, f"{way} → {way_there}")
 
     def _class(self, cls: type, way: str) -> None:
-        if source.is_installed(cls.__module__) and not (cls.__module__ == "builtins" and cls.__flags__ & HEAP_TYPE):
+        """A class that no installed module calls by its name: all that it holds, its bases and what made it."""
+        self.say("class", cls.__qualname__)
+        if not cls.__flags__ & HEAP_TYPE:
             return self._installed(cls.__module__, cls.__qualname__)
+        if not source.is_installed(cls.__module__) and (node := source.of_class(cls)) is not None:
+            self.say(source.text_of(node))
         self.follow(type(cls), way)
-        stored: set[str] = set()
-        if cls.__bases__ == (tuple,) and hasattr(cls, "_fields"):  # perhaps made by namedtuple(), without a statement
-            self.say("named tuple", cls.__qualname__, *cls._fields)
-            self.follow(getattr(cls, "_field_defaults", None), way)
-        else:
-            node = source.of_class(cls, way)
-            self.say("class", source.text_of(node))
-            stored = {n.id for part in node.body for n in _shallow(part) if isinstance(n, ast.Name)}
         for name, value in sorted(vars(cls).items()):
-            inner = source.inner_function(value)
-            if inner is not None and source.is_users(inner):
-                self.say(name)
-                self.follow(inner, f"{way}.{name}")
-            elif name in stored and not isinstance(value, types.MemberDescriptorType):
+            slot = isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
+            if not (name in KEPT_IN_CLASSES or slot or (name.startswith("__") and _is_written_by_dataclasses(value))):
                 self.say(name)
                 self.follow(value, f"{way}.{name}")
-        if dataclasses.is_dataclass(cls):
-            for field in dataclasses.fields(cls):
-                for value in (field.default, field.default_factory):
-                    if field.name in stored and value is not dataclasses.MISSING:
-                        self.say(field.name)
-                        self.follow(value, f"{way}.{field.name}")
         for base in cls.__mro__[1:]:
             self.follow(base, f"{way} → {base.__qualname__}")
 
@@ -245,10 +243,14 @@ class _Reader:
     def _instance(self, thing: Any, way: str) -> None:
         self.say("instance")
         self.follow(type(thing), way)
+        if type(thing).__module__.split(".")[0] in PRINTERS:
+            return
+        if isinstance(thing, np.ufunc):
+            raise FieldError(way, _short(thing), "cannot be followed: use jnp.vectorize")
         if isinstance(thing, nn.Module):
             fields = [f.name for f in dataclasses.fields(thing) if f.name not in ("parent", "name")]
             return self.follow({name: getattr(thing, name, None) for name in fields}, way)
-        state = _state(thing)
+        state, own = _state(thing), _get(thing, "__dict__")
         try:
             reduced = copyreg.dispatch_table.get(type(thing), lambda thing: thing.__reduce_ex__(4))(thing)
         except Exception as error:  # whatever a class says about it
@@ -260,7 +262,7 @@ class _Reader:
             self.say(reduced)
         else:
             for part in reduced[:5]:
-                self.follow(list(part) if isinstance(part, Iterator) else _without_names(part), way)
+                self.follow(list(part) if isinstance(part, Iterator) else (state or None) if part is own else part, way)
         if not source.is_installed(type(thing).__module__):
             self.follow(state, way)  # its own way of being copied may leave something out
 
@@ -276,7 +278,7 @@ def _version(package: str) -> str:
 
 def _is_public(thing: Any) -> bool:
     """Whether it is what an installed module calls by that name: then its name says all."""
-    module, name = getattr(thing, "__module__", None), _name(thing)
+    module, name = _get(thing, "__module__"), _name(thing)
     if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
         module = thing.__self__.__name__
     if not isinstance(module, str) or not isinstance(name, str) or not source.is_installed(module):
@@ -288,24 +290,36 @@ def _is_public(thing: Any) -> bool:
 
 
 def _name(thing: Any) -> Any:
-    return getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    name = _get(thing, "__qualname__")
+    return name if isinstance(name, str) else _get(thing, "__name__")
+
+
+def _is_written_by_dataclasses(method: Any) -> bool:
+    """Whether a method was made from a class's fields, or from the names of a named tuple; also under wrappers."""
+    inner = method.__func__ if isinstance(method, staticmethod | classmethod) else method
+    inner = inspect.unwrap(inner) if isinstance(inner, types.FunctionType) else inner
+    return isinstance(inner, types.FunctionType) and source.is_made(inner)
+
+
+def _get(thing: Any, name: str) -> Any:
+    """An attribute, None where a class's own way of looking it up fails."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # whatever a class raises
+        return None
 
 
 def _state(thing: Any) -> dict[str, Any]:
-    """The attributes of an instance, but those that `functools.wraps` copies."""
-    slots = [s for c in type(thing).__mro__ for s in _slots(c) if hasattr(thing, s)]
-    return _without_names({**getattr(thing, "__dict__", {}), **{s: getattr(thing, s) for s in slots}})
+    """The attributes of an instance, but those that `functools.wraps` copies and those that follow from the others."""
+    slots = {s: _get(thing, s) for c in type(thing).__mro__ for s in _slots(c)}
+    state = {**(_get(thing, "__dict__") or {}), **slots}
+    cached = {k for c in type(thing).__mro__ for k, v in vars(c).items() if isinstance(v, functools.cached_property)}
+    return {name: value for name, value in state.items() if not (name in cached or str(name).startswith("__"))}
 
 
 def _slots(cls: type) -> tuple[str, ...]:
     slots = vars(cls).get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(s for s in slots if s not in ("__dict__", "__weakref__"))
-
-
-def _without_names(state: Any) -> Any:
-    if not isinstance(state, dict):
-        return state
-    return {k: v for k, v in state.items() if not (isinstance(k, str) and k.startswith("__"))}
 
 
 def _digest_of(thing: Any, way: str) -> str:
@@ -318,13 +332,21 @@ def _short(thing: Any) -> str:
     return _name(thing) if isinstance(_name(thing), str) else repr(thing)[:60]
 
 
-def _globals_read(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """The names that a function and those inside it read from its module, or from Python, with their values."""
+def _globals_read(function: types.FunctionType, way: str) -> list[tuple[str, Any]]:
+    """The names that a function and those inside it read from its module, or from Python, with their values.
+
+    Raises:
+      FieldError: it changes one, so that what it computes could depend on how often it was called.
+    """
     names, codes = set(), [function.__code__]
     while codes:
         code = codes.pop()
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        names |= {i.argval for i in dis.get_instructions(code) if i.opname in GLOBAL_READS}
+        instructions = list(dis.get_instructions(code))
+        names |= {i.argval for i in instructions if i.opname in GLOBAL_READS}
+        for written in (i.argval for i in instructions if i.opname in GLOBAL_WRITES):
+            why = "changes a global value, so that what it computes could depend on how often it was called"
+            raise FieldError(way, written, f"{why}: use functools.cache, or a constant")
     space, found = function.__globals__, []
     for name in sorted(names):
         if name in space:
@@ -361,6 +383,8 @@ def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[typ
         for name, parts in wanted:
             try:
                 module = importlib.import_module(name, space.get("__package__"))
+            except ImportError:  # perhaps optional; where it is needed, the call fails
+                continue
             except Exception as error:
                 raise FieldError(way, name, f"is imported inside a function, and cannot be: {error}") from None
             if not source.is_foreign(module.__name__):
@@ -368,14 +392,6 @@ def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[typ
                     with contextlib.suppress(ImportError):  # no module, but a name in one
                         importlib.import_module(f"{module.__name__}.{inner}")
                 yield module
-
-
-def _shallow(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement's parts, without the bodies of functions and classes in it."""
-    yield node
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-        for child in ast.iter_child_nodes(node):
-            yield from _shallow(child)
 
 
 __all__ = ["fingerprint", "is_ours"]

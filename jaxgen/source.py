@@ -10,7 +10,6 @@ import sysconfig
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from jaxgen.errors import FieldError
 
@@ -23,10 +22,12 @@ def is_installed(module: str | None) -> bool:
     if module is None:
         return True
     top = module.split(".")[0]
-    if top in OURS or top in sys.builtin_module_names or top in sys.stdlib_module_names:
-        return top != "__main__"
+    if top in OURS or top in sys.builtin_module_names:
+        return True
     file = getattr(sys.modules.get(module, sys.modules.get(top)), "__file__", None)
-    return file is not None and _in_installed_folder(file)
+    if file is None:
+        return top in sys.stdlib_module_names and top != "__main__"
+    return _in_installed_folder(file)  # also where it is called as a module of Python is
 
 
 def is_foreign(module: str) -> bool:
@@ -84,28 +85,20 @@ def of_function(function: types.FunctionType, way: str) -> ast.AST:
     return found[0]
 
 
-def of_class(cls: type, way: str) -> ast.ClassDef:
-    """The syntax tree of a class, found by its name in its file.
-
-    Raises:
-      FieldError: there is no source.
-    """
+def of_class(cls: type) -> ast.ClassDef | None:
+    """The syntax tree of a class, found by its name in its file; None for one that was made without a statement."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     lines = set()
     for value in vars(cls).values():
-        inner = inner_function(value)
-        if inner is not None and inner.__module__ == cls.__module__ and inner.__code__.co_filename != "<string>":
-            lines.add(inner.__code__.co_firstlineno)
-            file = inner.__code__.co_filename
-    if file is None:
-        raise FieldError(way, cls.__qualname__, NO_SOURCE)
+        if isinstance(value, types.FunctionType) and value.__module__ == cls.__module__ and is_users(value):
+            lines.add(value.__code__.co_firstlineno)
+            file = value.__code__.co_filename
     path = [part for part in cls.__qualname__.split(".") if part != "<locals>"]
-    found = [node for node, name in _classes(_tree(file, way), ()) if list(name) == path]
+    tree = _tree(file, cls.__qualname__) if file is not None else ast.Module([], [])
+    found = [node for node, name in _classes(tree, ()) if list(name) == path]
     if len(found) > 1:
-        found = [n for n in found if any(n.lineno <= at <= (n.end_lineno or 0) for at in lines)] or found[-1:]
-    if not found:
-        raise FieldError(way, cls.__qualname__, NO_SOURCE)
-    return found[-1]
+        found = [n for n in found if any(n.lineno <= at <= (n.end_lineno or 0) for at in lines)] or found
+    return found[-1] if found else None
 
 
 def text_of(tree: ast.AST) -> str:
@@ -116,21 +109,6 @@ def text_of(tree: ast.AST) -> str:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
                 node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(copy)
-
-
-def inner_function(value: Any) -> types.FunctionType | None:
-    """The function that a class attribute holds: a method, perhaps under wrappers such as flax's or a property."""
-    if isinstance(value, property):
-        value = value.fget
-    elif isinstance(value, functools.cached_property):
-        value = value.func
-    elif isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    while isinstance(value, types.FunctionType):
-        if "__wrapped__" not in vars(value) or is_users(value):
-            return value
-        value = vars(value)["__wrapped__"]
-    return None
 
 
 def of_module(module: types.ModuleType, way: str) -> ast.Module:

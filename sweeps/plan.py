@@ -101,7 +101,8 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     if len(sweep) > MAX_RUNS:
         raise FieldError("sweep", sweep, f"has {len(sweep):,} points, at most {MAX_RUNS:,} are planned: split it")
     _check_distinct(base, sweep)
-    look_again({type(part) for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))})
+    classes = {type(part) for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))}
+    look_again(classes)
     _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
     run_ids: set[str] = set()
@@ -123,6 +124,9 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         table = (type(template.task), jax.tree.structure(template.task))
         rehearse(template, table in tables)
         tables.add(table)
+    for cls in look_again(classes):
+        why = "changes values that it uses, so that what it computes could depend on how often it was called"
+        raise FieldError("sweep", cls.__qualname__, f"{why}: keep what it computes once in functools.cache")
     ordered = sorted(groups.values(), key=lambda g: -g.steps)
     return Plan(base, sweep, ordered, run_ids, len(sweep) - len(run_ids))
 

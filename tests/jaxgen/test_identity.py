@@ -15,7 +15,11 @@ from sweeps import command
 from sweeps.plan import make_plan
 
 HEAD = """
+    import collections
+    import dataclasses
+    import enum
     import functools
+    import typing
     import flax.linen as nn
     import flax.struct
     import jax
@@ -30,6 +34,9 @@ LOSS = """
         def __call__(self, outputs, labels):
             return {} * outputs[:, 0]
 """
+HALF = "HALF = 0.5\n"
+STATIC_JIT = "@functools.partial(jax.jit, static_argnums=0)"
+BLOCK = "class Block(nn.Module):\n    @nn.compact\n    def __call__(self, x): return 0.5 * x\n"
 HELPER = "SCALE = 0.5\n\ndef f(x=1.0):\n    return 0.25 * x\n"
 
 
@@ -103,6 +110,97 @@ STYLES = {
     "value computed before": style("def g(): return 0.5\nHALF = g()", "HALF"),
     "changed by a later statement": style("D = {}", "D['a']", after="D['a'] = 0.5\n"),
     "method put in later": style("", "self.f()", after="Edited.f = lambda self: 0.5\n"),
+    "attribute put in later": style("", "self.c", after="Edited.c = 0.5\n"),
+    "attribute of a function": style("def f(): return f.c\nf.c = 0.5"),
+    "attribute put into a helper class": style("class H: pass\nH.c = 0.5", "H.c"),
+    "class decorator": style("def put(cls):\n    cls.c = 0.5\n    return cls\n@put\nclass H: pass", "H.c"),
+    "import in a class": style("class H:\n    from helper import SCALE", "H.SCALE", helper=HELPER),
+    "module in a class": style("class H:\n    import helper", "H.helper.SCALE", helper=HELPER),
+    "keyword of a class": style(
+        "class B:\n    def __init_subclass__(cls, c): cls.c = c\nHALF = 0.5\nclass H(B, c=HALF): pass", "H.c"
+    ),
+    "attribute of a metaclass": style("class M(type):\n    c = 0.5\nclass H(metaclass=M): pass", "H.c"),
+    "class in a class": style(f"{HALF}class H:\n    class I:\n        def f(self): return HALF", "H.I().f()"),
+    "base of a class in a class": style("class B:\n    c = 0.5\nclass H:\n    class I(B): pass", "H.I.c"),
+    "method under jit": style(f"{HALF}class H:\n    {STATIC_JIT}\n    def f(self): return HALF", "H().f()"),
+    "method under lru_cache": style(f"{HALF}class H:\n    @functools.cache\n    def f(self): return HALF", "H().f()"),
+    "static method under jit": style(
+        f"{HALF}class H:\n    @staticmethod\n    @jax.jit\n    def f(): return HALF", "H.f()"
+    ),
+    "property under cache": style(
+        f"{HALF}class H:\n    @property\n    @functools.cache\n    def f(self): return HALF", "H().f"
+    ),
+    "cached property": style(
+        f"{HALF}class H:\n    @functools.cached_property\n    def f(self): return HALF\nH1 = H()", "H1.f"
+    ),
+    "setter of a property": style(
+        f"{HALF}class H:\n    @property\n    def c(self): return self.d\n    @c.setter\n    def c(self, v):"
+        " self.d = HALF * v\ndef f():\n    h = H()\n    h.c = 1.0\n    return h.c"
+    ),
+    "singledispatch": style(
+        "@functools.singledispatch\ndef f(x): return 1.0\n@f.register\ndef _(x: int): return 0.5", "f(1)"
+    ),
+    "singledispatchmethod": style(
+        f"{HALF}class H:\n    @functools.singledispatchmethod\n    def f(self, x): return HALF", "H().f(1)"
+    ),
+    "method under a decorator that is a class": style(
+        f"{HALF}class D:\n    def __init__(self, f): self.f = f\n    def __get__(self, o, t=None):"
+        " return lambda: self.f(o)\nclass H:\n    @D\n    def f(self): return HALF",
+        "H().f()",
+    ),
+    "partial method": style(
+        "class H:\n    def g(self, a): return a\n    f = functools.partialmethod(g, 0.5)", "H().f()"
+    ),
+    "attribute of a typing.NamedTuple": style("class T(typing.NamedTuple):\n    a: float = 1.0\n    c = 0.5", "T.c"),
+    "default of a typing.NamedTuple": style("class T(typing.NamedTuple):\n    a: float = 0.5", "T().a"),
+    "default of make_dataclass": style(
+        "D = dataclasses.make_dataclass('D', [('a', float, dataclasses.field(default=0.5))])", "D().a"
+    ),
+    "default of a field": style(f"{HALF}@dataclasses.dataclass\nclass D:\n    a: float = HALF", "D().a"),
+    "factory of a field": style(
+        f"{HALF}@dataclasses.dataclass\nclass D:\n    a: list = dataclasses.field(default_factory=lambda: [HALF])",
+        "D().a[0]",
+    ),
+    "dataclass with slots": style(
+        f"{HALF}@dataclasses.dataclass(slots=True)\nclass D:\n    a: float = 1.0\n    def g(self): return HALF",
+        "D().g()",
+    ),
+    "enumeration made by a call": style("E = enum.Enum('E', {'A': 0.5})", "E.A.value"),
+    "flag": style("class E(enum.Flag):\n    A = 1\n    B = 2", "E.B.value", edit=("B = 2", "B = 4")),
+    "network under remat": style(f"{BLOCK}N = nn.remat(Block)", "(N and 1.0)"),
+    "network under nn.jit": style(f"@nn.jit\n{BLOCK}", "(Block and 1.0)"),
+    "network under nn.vmap": style(
+        f"{BLOCK}N = nn.vmap(Block, variable_axes={{'params': 0}}, split_rngs={{'params': True}})", "(N and 1.0)"
+    ),
+    "axes of nn.vmap": style(
+        f"{BLOCK}N = nn.vmap(Block, variable_axes={{'params': 0}}, split_rngs={{'params': True}})",
+        "(N and 1.0)",
+        edit=("'params': True", "'params': False"),
+    ),
+    "method of a network under remat": style(
+        f"{HALF}class N(nn.Module):\n    @nn.remat\n    @nn.compact\n    def __call__(self, x): return HALF * x",
+        "(N and 1.0)",
+    ),
+    "helper called as a module of Python is": style("import this", "this.f()", this=HELPER, edit=("0.25", "0.2")),
+    "mask of an array": style(
+        "A = np.ma.array([0.5, 1.0], mask=[False, True])", "float(A.sum())", edit=("[False, True]", "[False, False]")
+    ),
+    "names in an array": style(
+        "A = np.array([(0.5, 1.0)], dtype=[('a', float), ('b', float)])",
+        "A['a'][0]",
+        edit=("[('a', float), ('b', float)]", "[('b', float), ('a', float)]"),
+    ),
+    "array of a class of its own": style(
+        "class T(np.ndarray):\n    def f(self): return 0.5\nA = np.ones(3).view(T)", "A.f()"
+    ),
+    "dictionary whose keys are attributes": style(
+        "class D(dict):\n    __getattr__ = dict.__getitem__\nC = D(a=0.5)", "C.a"
+    ),
+    "context manager": style(
+        "import contextlib\n@contextlib.contextmanager\ndef half(): yield 0.5\ndef f():\n    with half() as c: return c"
+    ),
+    "schedule of optax": style("f = optax.piecewise_constant_schedule(1.0, {10: 0.5})", "f(3)"),
+    "data frame": style("import pandas as pd\nD = pd.DataFrame({'a': [0.5]})", "float(D['a'][0])"),
 }
 SAME = {
     "comment": style("def f(): return 0.5", edit=("return 0.5", "return 0.5  # half")),
@@ -114,6 +212,15 @@ SAME = {
     "a base experiment": style("def f(): return 0.5", after="base = (Edited(), 3)\n", edit=("3)", "4)")),
     "a local name like a global one": style(
         "axes = [1, 2]\ndef f():\n    axes = 0.5\n    return axes", edit=("[1, 2]", "[1]")
+    ),
+    "an import that may be absent": style(
+        "def f():\n    try:\n        import absent\n    except ImportError:\n        pass\n    return 0.5",
+        edit=("pass", "pass  # none"),
+    ),
+    "what is printed": style(
+        "import logging\nfrom rich.console import Console\nL, C = logging.getLogger('x'), Console()\n"
+        "L.addHandler(logging.StreamHandler())\ndef f():\n    L.debug('a')\n    C.log('a')\n    return 0.5",
+        edit=("return 0.5", "return (0.5)"),
     ),
 }
 
@@ -170,6 +277,21 @@ def test_an_edit_that_changes_nothing_keeps_the_runs(what, tmp_path):
         ("import threading\nLOCK = threading.Lock()", "(LOCK and 1.0)", "cannot be followed"),
         ("G = (i for i in range(3))", "next(G)", "cannot be followed"),
         ("", "(__import__('os') and 1.0)", "reads what its source does not show"),
+        ("import pathlib", "float(pathlib.Path('x').open().read())", "reads what its source does not show"),
+        ("import pandas as pd", "pd.read_csv('x')['a'][0]", "pandas.read_csv.* reads what its source does not show"),
+        ("import gzip, pickle", "pickle.load(gzip.GzipFile('x'))", "pickle.load.* reads what its source"),
+        ("import subprocess", "float(subprocess.check_output(['x']))", "subprocess.* reads what its source"),
+        ("", "np.memmap('x')[0]", "memmap.* reads what its source does not show"),
+        ("import os", "os.read(3, 4)[0]", "read.* reads what its source does not show"),
+        ("import importlib.util", "importlib.util.spec_from_file_location('z', 'z.py')", "reads what its source"),
+        ("import runpy", "runpy.run_path('z.py')['X']", "runpy.* reads what its source does not show"),
+        ("import time", "time.time()", "reads what its source does not show"),
+        ("import datetime", "datetime.datetime.now().year", "reads what its source does not show"),
+        ("", "np.random.randn()", "a state that all the program shares, which no run can repeat"),
+        ("import random", "random.random()", "a state that all the program shares, which no run can repeat"),
+        ("", "np.random.default_rng().normal()", "has no seed, so that no run can repeat it"),
+        ("N = 0\ndef f():\n    global N\n    N += 1\n    return N", "f()", "changes a global value"),
+        ("f = np.frompyfunc(lambda x: 0.5 * x, 1, 1)", "f(1.0)", "cannot be followed: use jnp.vectorize"),
         ("deep = []\nfor _ in range(100000): deep = [deep]", "len(deep)", "nested too deeply"),
     ],
 )
@@ -216,3 +338,20 @@ def test_the_name_does_not_depend_on_threads_or_what_was_looked_at_before(tmp_pa
     for thread in threads:
         thread.join()
     assert len(set(found)) == 1
+
+
+def test_values_that_a_component_changes_itself_are_refused(toy, tmp_path):
+    files, _ = style("MEMO = {}\ndef f(): return MEMO.setdefault('a', 0.5)")
+    (tmp_path / "own.py").write_text(files["own"])
+    mine = toy.override({"loss": command.load_file(str(tmp_path / "own.py")).Edited()})
+    with pytest.raises(jg.FieldError, match=r"Edited.*changes values that it uses.*functools\.cache"):
+        make_plan(mine, sweeps.seeds(1))
+
+
+def test_a_table_that_is_computed_once_is_no_change(toy, tmp_path):
+    body = "class H:\n    @functools.cached_property\n    def c(self): return 0.5\nH1 = H()\n"
+    files, _ = style(body + "@functools.cache\ndef f(): return H1.c")
+    (tmp_path / "own.py").write_text(files["own"])
+    mine = toy.override({"loss": command.load_file(str(tmp_path / "own.py")).Edited()})
+    first, again = (make_plan(mine, sweeps.seeds(1)).run_ids for _ in range(2))
+    assert first == again
