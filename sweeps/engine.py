@@ -405,7 +405,8 @@ class _Engine:
 def _program(template: Experiment, width: int) -> tuple[Program, str]:
     """The program that trains such runs, and its name; one that this process has made before is not traced again."""
     name = program_name(template, width)
-    if name not in _PROGRAMS:
+    held = _PROGRAMS.get(name)
+    if held is None or held.signature != template.signature:  # a class that was defined anew is another to JAX
         if len(_PROGRAMS) >= KEPT:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
         _PROGRAMS[name] = Program(template, width)

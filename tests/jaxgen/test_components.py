@@ -59,15 +59,17 @@ ROWS = {
 }
 
 
+BASE = jg.Experiment(
+    task=tasks.ModularAddition(p=5),
+    model=models.QuadraticMLP(width=4),
+    loss=losses.CrossEntropy(),
+    optimizer=optimizers.AdamW(),
+    training=jg.Training(steps=6, evaluate_every=2),
+)
+
+
 def experiment(row: str) -> jg.Experiment:
-    base = jg.Experiment(
-        task=tasks.ModularAddition(p=5),
-        model=models.QuadraticMLP(width=4),
-        loss=losses.CrossEntropy(),
-        optimizer=optimizers.AdamW(),
-        training=jg.Training(steps=6, evaluate_every=2),
-    )
-    return base.override(ROWS[row])
+    return BASE.override(ROWS[row])
 
 
 def parts(row: str):
@@ -106,10 +108,24 @@ def test_every_field_has_a_line_of_documentation(row):
             assert field.name in type(part).__doc__ + "".join(b.__doc__ or "" for b in type(part).__mro__[1:])
 
 
-@pytest.mark.parametrize("row", ROWS)
+def packed() -> dict[str, dict]:
+    """The rows in as few experiments as hold each of them, where no two change the same part."""
+    packs: list[dict[str, dict]] = []
+    for name, row in sorted(ROWS.items(), key=lambda item: -len(item[1])):
+        room = [pack for pack in packs if not any(row.keys() & other.keys() for other in pack.values())]
+        if not room:
+            packs.append({})
+        (room or packs[-1:])[0][name] = row
+    return {"+".join(pack): {kind: part for row in pack.values() for kind, part in row.items()} for pack in packs}
+
+
+ALONE = [pytest.param(row, marks=pytest.mark.slow, id=f"{name} alone") for name, row in ROWS.items()]
+
+
+@pytest.mark.parametrize("row", [*(pytest.param(row, id=name) for name, row in packed().items()), *ALONE])
 def test_lanes_do_not_know_each_other_and_train_what_a_plain_run_trains(row):
     """The same bits alone, in another lane, beside others and beside a diverging run; up to rounding, a plain run's."""
-    e = experiment(row)
+    e = BASE.override(row)
     program = Program(e, 3)
     alone = train_in_block(program, {0: e})[0]
     assert alone.status == "finished"

@@ -355,3 +355,11 @@ def test_a_table_that_is_computed_once_is_no_change(toy, tmp_path):
     mine = toy.override({"loss": command.load_file(str(tmp_path / "own.py")).Edited()})
     first, again = (make_plan(mine, sweeps.seeds(1)).run_ids for _ in range(2))
     assert first == again
+
+
+def test_a_class_that_is_defined_again_trains_on(toy, tmp_path):
+    (tmp_path / "own.py").write_text(style("", "0.5 * outputs.max()")[0]["own"])
+    for seeds in (1, 2):  # as in a notebook whose first cells are run again
+        mine = toy.override({"loss": command.load_file(str(tmp_path / "own.py")).Edited(), "training.steps": 20})
+        results = sweeps.run(mine, sweeps.seeds(seeds), tmp_path / "out", width=1, devices=1)
+    assert len(results.runs) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
 import pytest
 from absl import flags
 
@@ -37,10 +38,12 @@ class Program:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(command.app, "run", lambda run, flags_parser: run(flags_parser(["program", *arguments])))
             try:
+                _promote("standard", "allow")  # as people have it
                 command.main(self.module.main)
             except SystemExit as ended:
                 return ended.code or 0
             finally:
+                _promote("strict", "raise")
                 self._forget()
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
@@ -53,6 +56,12 @@ class Program:
             flag.present = 0
             if name in flags.FLAGS:
                 delattr(flags.FLAGS, name)
+
+
+def _promote(dtypes: str, ranks: str) -> None:
+    """Sets JAX's modes in every thread."""
+    jax.config.update("jax_numpy_dtype_promotion", dtypes)
+    jax.config.update("jax_numpy_rank_promotion", ranks)
 
 
 def refused(program, *arguments, capfd):
