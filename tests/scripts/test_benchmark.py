@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from programs import Program, refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,30 +17,30 @@ def benchmark(*arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
-def test_every_kind_of_figure_is_measured_and_written(tmp_path):
-    numbers, picture = tmp_path / "numbers.json", tmp_path / "lanes.svg"
-    short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,jax,matrix"]
-    cases = "--cases=quadratic-31,planning"
-    done = benchmark(cases, *short, "--lanes=2", f"--json={numbers}", f"--picture={picture}")
+def test_rates_are_measured_and_written(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,matrix"]
+    done = benchmark("--cases=quadratic-31,planning", *short, f"--json={numbers}")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(numbers.read_text())
     measured = found["cases"]["quadratic-31"]
-    assert measured["peers"].keys() == {"ours", "jax", "matrix", "ours@2"}
+    assert measured["peers"].keys() == {"ours", "matrix"}
     assert all(len(p["rates"]) == 2 and min(p["rates"]) > 0 for p in measured["peers"].values())
     assert measured["flops"] == 6 * 528 * 64 * 31  # ⌊.55 · 961⌋ rows, one product after the look-up
-    assert measured["peers"]["ours@2"]["lanes"] == 4 * jax.local_device_count()
     assert found["planning"]["runs"] == 100
-    assert picture.read_text().startswith("<?xml")
 
 
 @pytest.mark.slow
 def test_every_peer_and_every_whole_sweep(tmp_path):
-    numbers = tmp_path / "numbers.json"
-    short = ["--rounds=1", "--seconds=.05", "--runs=100", "--lanes=2"]
+    numbers, picture = tmp_path / "numbers.json", tmp_path / "lanes.svg"
+    short = ["--rounds=1", "--seconds=.05", "--runs=100", "--lanes=2", f"--picture={picture}"]
     done = benchmark("--cases=toy-10,mixed-lengths,flat-cost,same-diagram", *short, f"--json={numbers}")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(numbers.read_text())
-    assert {"ours", "wide", "jax", "matrix", "ours@2", "wide@2"} <= found["cases"]["toy-10"]["peers"].keys()
+    peers = found["cases"]["toy-10"]["peers"]
+    assert {"ours", "wide", "jax", "matrix", "ours@2", "wide@2"} <= peers.keys()
+    assert peers["ours@2"]["lanes"] == 4 * jax.local_device_count()
+    assert picture.read_text().startswith("<?xml")
     for row in found["mixed-lengths"]:
         assert 0 < row["lane_steps"] <= row["computed_lane_steps"]
     (row,) = found["flat-cost"]
@@ -50,10 +51,9 @@ def test_every_peer_and_every_whole_sweep(tmp_path):
     ("argument", "said"),
     [("--cases=quadratic-32", "quadratic-31"), ("--peers=tensorflow", "torch-vmap"), ("--lanes=0", "at least 1")],
 )
-def test_what_is_not_known_is_refused(argument, said):
-    done = benchmark(argument)
-    assert done.returncode == 2
-    assert said in done.stderr
+def test_what_is_not_known_is_refused(argument, said, capfd, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    assert said in refused(Program("benchmark"), argument, capfd=capfd)
 
 
 def test_peers_train_what_we_train(tmp_path, monkeypatch):

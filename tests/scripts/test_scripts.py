@@ -241,8 +241,6 @@ def test_an_axis_given_twice_is_refused(program, tmp_path, capfd):
     axes = "--set=task.p=5", "--set=task.p=7"
     said = refused(program("launch_sweep"), RECIPE, *axes, f"--workdir={tmp_path}", capfd=capfd)
     assert "is an axis already: give each axis once" in said
-        program("launch_sweep"), RECIPE, *axes, f"--workdir={tmp_path}", capfd=capfd
-    )
 
 
 def test_another_recipe_in_the_same_directory_is_refused(program, smoke, tmp_path, capfd):
