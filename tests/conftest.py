@@ -15,7 +15,7 @@ def own_folder(variable: str) -> None:
 own_folder("XDG_CACHE_HOME")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and the programs that tests start share what is compiled
     own_folder("JAX_COMPILATION_CACHE_DIR")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
