@@ -26,6 +26,7 @@ import sweeps
 from jaxgen import FieldError
 from sweeps import command, grammar, labels
 from sweeps.files import write_csv, write_text
+from sweeps.report import style
 from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
@@ -36,6 +37,7 @@ Y = flags.DEFINE_string("y", None, "Field on the y axis; the sweep's second axis
 OUT = flags.DEFINE_string("out", None, "Directory of the files; the workdir when left out.")
 THRESHOLD = flags.DEFINE_float("threshold", None, "Accuracy that counts as reached.")
 BUDGET = flags.DEFINE_integer("budget", None, "Last step that counts.")
+BEYOND = flags.DEFINE_bool("beyond", False, "Allow a --budget beyond what runs were trained for.")
 GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which generalisation is late, in steps.")
 SUSTAINED = flags.DEFINE_integer(
     "sustained", None, "Evaluations in a row at the threshold; 1: first crossing; 0: to the end."
@@ -153,6 +155,7 @@ def chosen(results: sweeps.Results) -> dict:
         "budget": BUDGET.value,
         "gap": GAP.value,
         "sustained": SUSTAINED.value,
+        "beyond": BEYOND.value,
         "labels": labelling,
         "where": where,
         "pool": POOL.value,
@@ -182,9 +185,9 @@ def tell(diagram: sweeps.Diagram) -> None:
         if runs:
             print(f"{name:17} {runs:6} runs, majority of {cells} cells")
     if diagram.boundary is not None:
-        value, low, high = diagram.boundary.area
-        share = f"{value:.3f} of the plane, 95 % interval {low:.3f} to {high:.3f}"
-        print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {share}")
+        print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {style.area_text(diagram.boundary, '{:.3f}')} of the plane")
+    if said := style.undecided_text(diagram):
+        print(said)
 
 
 if __name__ == "__main__":

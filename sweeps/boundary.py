@@ -95,8 +95,10 @@ class Boundary:
       p: (y, x) the probability on that grid.
       low, high: (y, x) its interval, of each point by itself.
       area: share of the plane where P > ½.
+      bounds: ends of the area's interval if all undecided runs failed, the lower, and if all succeeded, the upper.
       length: of the line P = ½, in sides of the plane, both taken as 1.
-      runs, units: how many the fit is of, and how many the bootstrap draws: seeds, or runs where they are few.
+      runs, undecided: how many the fit is of, and how many it leaves out.
+      units: how many the bootstrap draws: seeds, or runs where they are few.
       confidence: of all intervals.
       radius, spread: ℓ and s that were chosen.
       weights, replicates: (K,) b and w of the fit, and (replicates, K) of the bootstrap.
@@ -110,8 +112,10 @@ class Boundary:
     low: np.ndarray
     high: np.ndarray
     area: Estimate
+    bounds: tuple[float, float]
     length: Estimate
     runs: int
+    undecided: int
     units: int
     confidence: float
     radius: float
@@ -170,7 +174,7 @@ def fit(
 
     Args:
       x, y: (runs,) values on the axes.
-      event: (runs,) whether it happened.
+      event: (runs,) whether it happened; NaN where that is undecided: the fit is to the others.
       seeds: (runs,) of the runs; when None, every run is a unit of its own.
       x_scale, y_scale: "linear" or "log".
       x_range, y_range: ends of the plane; those of the values when left out.
@@ -183,16 +187,19 @@ def fit(
         axis or outside the range, an axis has no extent, or another argument is not allowed.
     """
     happened = np.asarray(event, float)
-    if happened.ndim != 1 or not len(happened):
-        raise FieldError("event", happened.shape, "must be one value per run, of at least one run")
-    if not np.isin(happened, (0, 1)).all():
-        raise FieldError("event", "NaN" if np.isnan(happened).any() else happened.max(), "must be true or false")
+    if happened.ndim != 1 or not np.isfinite(happened).any():
+        raise FieldError("event", happened.shape, "must be one value per run, of at least one run that is decided")
+    known = ~np.isnan(happened)
+    if not np.isin(happened[known], (0, 1)).all():
+        raise FieldError("event", happened[known].max(), "must be true or false, or NaN")
     if not 0 < confidence < 1:
         raise FieldError("confidence", confidence, "must be in (0, 1)")
     if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 1:
         raise FieldError("replicates", replicates, "must be a whole number of at least 1")
     x_axis, u = _placed("x", x, x_scale, x_range, len(happened))
     y_axis, v = _placed("y", y, y_scale, y_range, len(happened))
+    if not known.all():
+        return _with_undecided(x, y, happened, seeds, x_axis, y_axis, replicates, confidence, key)
     points, point = _gathered(u, v)
     unit, each, units, chance = _units(seeds, point, happened)
     shape = len(chance), len(points)
@@ -224,8 +231,10 @@ def fit(
         low=low,
         high=high,
         area=area,
+        bounds=(area.low, area.high),
         length=length,
         runs=len(happened),
+        undecided=0,
         units=units,
         confidence=confidence,
         radius=model.radius,
@@ -233,6 +242,25 @@ def fit(
         weights=weights[0],
         replicates=replicated,
     )
+
+
+def _with_undecided(
+    x: Any, y: Any, event: np.ndarray, seeds: Any, x_axis: Range, y_axis: Range, *options: Any
+) -> Boundary:
+    """The fit to the runs that are decided, with what the area is if the others failed, and if they succeeded."""
+    scales = ["log" if axis.log else "linear" for axis in (x_axis, y_axis)]
+    settings = dict(zip(("replicates", "confidence", "key"), options))
+    settings |= {f"{n}_range": (axis.low, axis.high) for n, axis in (("x", x_axis), ("y", y_axis))}
+
+    def fitted(event: np.ndarray, kept: np.ndarray) -> Boundary:
+        of = [None if values is None else np.asarray(values)[kept] for values in (x, y, event, seeds)]
+        return fit(*of, *scales, **settings)
+
+    known = ~np.isnan(event)
+    found, everything = fitted(event, known), np.ones_like(known)
+    failed, succeeded = (fitted(np.where(known, event, outcome), everything) for outcome in (0, 1))
+    bounds = min(failed.area.low, found.area.low), max(succeeded.area.high, found.area.high)
+    return dataclasses.replace(found, bounds=bounds, undecided=int((~known).sum()))
 
 
 def _placed(name: str, values: Any, scale: str, ends: Any, runs: int) -> tuple[Range, np.ndarray]:

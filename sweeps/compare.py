@@ -12,8 +12,10 @@ from sweeps import statistics
 def compare(one: Any, other: Any) -> pd.DataFrame:
     """A row per cell that two `sweeps.Diagram`s share, from the pairs of runs with equal `seed` and `split_seed`.
 
-    Columns: both axes; `pairs`; `p_one`, `p_other` and `p_difference`, the share of pairs in the event; `only_one`,
-    `only_other`, the pairs of which one run is in the event; `mcnemar_p`, exact and two-sided (McNemar 1947);
+    A pair of which one run is undecided is left out of all but the column `undecided`, which counts such pairs.
+
+    Columns: both axes; `pairs`; `undecided`; `p_one`, `p_other` and `p_difference`, the share of pairs in the event;
+    `only_one`, `only_other`, the pairs of which one run is in the event; `mcnemar_p`, exact, two-sided (McNemar 1947);
     `median_one`, `median_other` and their `time_ratio`, of the step at which test accuracy reaches the threshold
     (Kaplan–Meier, NaN where either is not reached); `logrank_p` of these times, which takes the arms as unpaired; and
     both p adjusted for the number of cells (Holm 1979). A cell that no seed is shared in has NaN.
@@ -44,7 +46,7 @@ def _arm(diagram: Any) -> pd.DataFrame:
             "y": np.array(diagram.y_values, object)[row],
             "seed": diagram.runs["seed"].to_numpy(),
             "split_seed": diagram.runs["split_seed"].to_numpy(),
-            "event": diagram.runs["label"].isin(diagram.labelling.indices(diagram.labelling.event)).to_numpy(),
+            "event": diagram.labelling.events(diagram.runs["label"].to_numpy()),
             "ended": ended,
             "reached": reached,
         }
@@ -55,14 +57,17 @@ def _arm(diagram: Any) -> pd.DataFrame:
 
 
 def _cell(pairs: pd.DataFrame | None) -> dict[str, Any]:
-    if pairs is None:
-        return {"pairs": 0, "mcnemar_p": np.nan, "logrank_p": np.nan}
-    one, other = pairs["event_one"].to_numpy(), pairs["event_other"].to_numpy()
+    found = 0 if pairs is None else len(pairs)
+    pairs = None if pairs is None else pairs.dropna(subset=["event_one", "event_other"])
+    if pairs is None or not len(pairs):
+        return {"pairs": 0, "undecided": found, "mcnemar_p": np.nan, "logrank_p": np.nan}
+    one, other = pairs["event_one"].to_numpy(bool), pairs["event_other"].to_numpy(bool)
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     times = [pairs[f"{name}_{arm}"].to_numpy() for arm in ("one", "other") for name in ("ended", "reached")]
     medians = [statistics.censored_median(*times[:2]), statistics.censored_median(*times[2:])]
     return {
         "pairs": len(pairs),
+        "undecided": found - len(pairs),
         "p_one": one.mean(),
         "p_other": other.mean(),
         "p_difference": one.mean() - other.mean(),

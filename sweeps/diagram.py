@@ -132,6 +132,22 @@ class Diagram:
         with np.errstate(invalid="ignore"):
             return self.event_count / self.decided
 
+    @functools.cached_property
+    def probability_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """P(event) if all undecided runs of a cell failed, and if all succeeded; NaN where there are no runs.
+
+        Which runs are undecided depends on what they did before (a stop rule ends those that succeed, a budget beyond
+        the training leaves those that have not), so they are not like the others, and no interval of these says it.
+        """
+        with np.errstate(invalid="ignore"):
+            return self.event_count / self.seeds, (self.event_count + self.seeds - self.decided) / self.seeds
+
+    @functools.cached_property
+    def movable(self) -> np.ndarray:
+        """Cells in which the undecided runs decide whether P(event) > 1/2: no line is drawn through them."""
+        least, most = self.probability_bounds
+        return (least <= 0.5) & (most > 0.5) & (self.decided < self.seeds)
+
     def probability_interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's score interval of `probability` (Wilson 1927), low and high."""
         return statistics.wilson(self.event_count, self.decided, confidence)
@@ -195,19 +211,19 @@ class Diagram:
 
     @functools.cached_property
     def boundary(self) -> Boundary | None:
-        """Where P(event | x, y) = 1/2, fitted on all runs but undecided ones, with its band; see `sweeps.boundary`.
+        """Where P(event | x, y) = 1/2, fitted to the decided runs, with its band; see `sweeps.boundary`.
 
-        None where an axis is of texts, or has fewer than three values.
+        Its `bounds` say what the area is whatever the undecided runs are. None where an axis is of texts, or has fewer
+        than three values.
         """
         kinds = [scale(values) for values in (self.x_values, self.y_values)]
         if "categorical" in kinds or min(len(self.x_values), len(self.y_values)) < 3:
             return None
-        known = ~self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
-        if not known.any():
+        event = self.labelling.events(self.runs["label"].to_numpy())
+        if np.isnan(event).all():
             return None
-        event = self.runs["label"].isin(self.labelling.indices(self.labelling.event)).to_numpy()[known]
-        x, y = (self.runs[path].to_numpy(float)[known] for path in (self.x, self.y))
-        return fit(x, y, event, self.runs["seed"].to_numpy()[known], kinds[0], kinds[1])
+        x, y = (self.runs[path].to_numpy(float) for path in (self.x, self.y))
+        return fit(x, y, event, self.runs["seed"].to_numpy(), kinds[0], kinds[1])
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""
@@ -220,8 +236,12 @@ class Diagram:
         return compare.compare(self, other)
 
     def cell_table(self) -> pd.DataFrame:
-        """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval."""
+        """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval.
+
+        `p_least` and `p_most` are the `probability_bounds`.
+        """
         p_low, p_high = self.probability_interval()
+        p_least, p_most = self.probability_bounds
         time_low, time_high = self.median_interval()
         names = [name.replace(" ", "_") for name in self.labelling.names]
         yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
@@ -237,6 +257,8 @@ class Diagram:
             "p": self.probability.ravel(),
             "p_low": p_low.ravel(),
             "p_high": p_high.ravel(),
+            "p_least": p_least.ravel(),
+            "p_most": p_most.ravel(),
             "median_test_time": self.median_time.ravel(),
             "median_low": time_low.ravel(),
             "median_high": time_high.ravel(),

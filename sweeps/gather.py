@@ -38,11 +38,16 @@ def make_diagram(
     contour: str | None = None,
     levels: tuple[float, ...] = LEVELS,
     bins: int | None = None,
+    beyond: bool | None = None,
 ) -> Diagram:
-    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
+    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`.
+
+    `beyond`: whether the budget may be beyond the runs' last steps; None: then it is theirs.
+    """
     runs = results.runs
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
+    definition = _within(definition, runs, beyond)
     wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
     curves = results.curves(*wanted)
     if not keep.all():
@@ -75,6 +80,17 @@ def make_diagram(
         lines = Contour(contour, tuple(levels), cell_means(largest, cells, counts.shape[:2]))
     placed = x, y, x_values, y_values
     return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
+
+
+def _within(definition: Definition, runs: pd.DataFrame, beyond: bool | None) -> Definition:
+    """The definition, if runs were trained to its budget; those that failed would be left out, and no others."""
+    finished = runs["steps"][(runs["status"] == "finished").to_numpy()]
+    if beyond or not len(finished) or finished.min() >= definition.budget:
+        return definition
+    if beyond is None:
+        return dataclasses.replace(definition, budget=max(int(finished.min()), 1))
+    why = f"is beyond the {finished.min():,} steps of some runs: undecided, whatever they would have done"
+    raise FieldError("budget", definition.budget, f"{why}; if that is wanted, ask with beyond (--beyond)")
 
 
 def with_unfinished(diagram: Diagram) -> Diagram:
@@ -148,7 +164,10 @@ def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Defin
     untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
     diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
     until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])
-    return Observed(definition, runs, curves, train, test, np.where(untested, -1, until), diverged, frozen)
+    until = np.where(untested, -1, until)
+    if definition.sustained == 0:  # whether it stays there to the end is seen at the budget only
+        train, test = (np.where(until < definition.budget, np.inf, time) for time in (train, test))
+    return Observed(definition, runs, curves, train, test, until, diverged, frozen)
 
 
 def place(

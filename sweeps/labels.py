@@ -78,7 +78,7 @@ class Labelling:
       assign: from `Observed` to (runs,) whole numbers, indices into `labels`.
       event: the labels of which P is drawn, and a boundary fitted.
       event_name: what they have in common, as in P(generalise).
-      undecided: the labels that say nothing about the event: such runs are left out of the boundary's fit.
+      undecided: the labels that say nothing about the event: such runs count both ways, see `Diagram`.
       curves: probes that `assign` reads, beside the two accuracies.
     """
 
@@ -114,6 +114,11 @@ class Labelling:
     def indices(self, names: Sequence[str]) -> list[int]:
         """Where these labels stand among all."""
         return [self.names.index(name) for name in names]
+
+    def events(self, label: np.ndarray) -> np.ndarray:
+        """Whether the event happened, by label: 1, 0, or NaN where that is undecided."""
+        happened = np.isin(label, self.indices(self.event)).astype(float)
+        return np.where(np.isin(label, self.indices(self.undecided)), np.nan, happened)
 
     def __call__(self, observed: Observed) -> np.ndarray:
         """The label of each run.
@@ -202,15 +207,17 @@ def _corrupted(o: Observed) -> np.ndarray:
     level = o.definition.threshold
     train, test = (o.last(name) for name in ACCURACIES)
     inverted = train >= 1.05 - o.runs[path].to_numpy(float)
-    label = np.where(train >= level, 0, np.where(inverted, 1, 2))
-    below = np.where(train >= level, 3, np.where(o.test_time <= o.definition.budget, 4, 5))
-    label = np.where(test >= level, label, below)
+    fits, generalises = phases.reaches(train, level), phases.reaches(test, level)
+    label = np.where(fits, 0, np.where(inverted, 1, 2))
+    below = np.where(fits, 3, np.where(o.test_time <= o.definition.budget, 4, 5))
+    label = np.where(generalises, label, below)
     return _unless_ended(o, label, len(CORRUPTED.labels))
 
 
 def _retention(o: Observed) -> np.ndarray:
     reached = o.test_time <= o.definition.budget
-    label = np.where(reached, np.where(o.last("test/accuracy") >= o.definition.threshold, 0, 1), 2)
+    holds = phases.reaches(o.last("test/accuracy"), o.definition.threshold)
+    label = np.where(reached, np.where(holds, 0, 1), 2)
     return _unless_ended(o, label, len(RETENTION.labels))
 
 

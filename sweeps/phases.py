@@ -35,7 +35,7 @@ class Definition:
       budget: B, the last step that counts.
       gap: G, the delay from which generalisation is late.
       sustained: evaluations in a row that must be at the threshold: 1 is the first crossing; 0 is "and stays there to
-        the end of the run".
+        the end of the run", which is not known of a run that was watched for less than the budget.
     """
 
     threshold: float
@@ -79,6 +79,11 @@ def check_definition(partial: Any) -> None:
     definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **partial})
 
 
+def reaches(values: np.ndarray, threshold: float) -> np.ndarray:
+    """Where curves are at a threshold or above, compared as they are stored, in float32: 9 of 10 rows reach .9."""
+    return values >= np.float32(threshold)
+
+
 def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1) -> np.ndarray:
     """First step at which a curve is at its threshold, for each run.
 
@@ -91,7 +96,7 @@ def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: in
     Returns:
       (runs,) steps; inf where it is never so within what was observed.
     """
-    above, seen = values >= threshold, np.isfinite(steps)
+    above, seen = reaches(values, threshold), np.isfinite(steps)
     if sustained == 0:
         holds = np.flip(np.logical_and.accumulate(np.flip(above | ~seen, 1), axis=1), 1) & seen
     else:

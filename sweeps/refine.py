@@ -241,9 +241,7 @@ def outcomes(
             raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
     curves = results.curves(*dict.fromkeys([*ACCURACIES, *labelling.curves]))
     label = labelling(gather.observe(runs, curves, results.definition()))
-    event = np.isin(label, labelling.indices(labelling.event)).astype(float)
-    event[np.isin(label, labelling.indices(labelling.undecided))] = np.nan
-    return runs[x].to_numpy(float), runs[y].to_numpy(float), event, runs["seed"].to_numpy(int)
+    return runs[x].to_numpy(float), runs[y].to_numpy(float), labelling.events(label), runs["seed"].to_numpy(int)
 
 
 def refine(

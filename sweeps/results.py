@@ -109,12 +109,14 @@ class Results:
         bins: int | None = None,
         contour: str | None = None,
         levels: tuple[float, ...] | None = None,
+        beyond: bool = False,
     ) -> Any:
         """The phase diagram over two fields (a `sweeps.Diagram`).
 
         Args:
           x, y: dotted paths of the axes.
-          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out.
+          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out, but a
+            budget within what the runs were trained for.
           labels: what runs are called: a name in `sweeps.labels.LABELLINGS`, or a `Labelling`.
           where: values that other fields are held at.
           pool: fields over whose values cells are taken together, as if they were seeds.
@@ -124,15 +126,19 @@ class Results:
           contour: a probe; lines are drawn around the cells where its largest value, averaged over seeds, reaches
             `levels`.
           levels: of the contour; .1 and .5 when left out.
+          beyond: whether the budget may be beyond the training of runs that ended in no other way. Those that have not
+            generalised by then are undecided, those that have are not: what is left out is no sample.
 
         Raises:
-          FieldError: a path is unknown, or fields other than x, y and the seeds differ between runs.
+          FieldError: a path is unknown, fields other than x, y and the seeds differ between runs, or the budget is
+            beyond the training of some.
         """
         from sweeps import gather  # diagrams are made of results
 
         definition, labelling = self.definition(threshold, budget, gap, sustained), find(labels)
         lines = contour, levels or gather.LEVELS
-        drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins)
+        may = None if budget is None and not beyond else beyond
+        drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins, may)
         return gather.with_unfinished(drawn) if unfinished else drawn
 
     def value_map(

@@ -39,6 +39,11 @@ def caption(diagram: Any) -> str:
         f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
         f"{int(late.sum())} of {len(late)} runs did not reach the threshold and are censored.",
     ]
+    if turned := style.undecided_text(diagram):
+        lines.append(
+            f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "
+            f"{int((diagram.seeds > 0).sum())} to the other side of ½, through which no line is drawn."
+        )
     if diagram.boundary is not None:
         lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap.")
     launch = (held.get("launches") or [{}])[-1]
@@ -47,6 +52,15 @@ def caption(diagram: Any) -> str:
     lines.append(f"Trained with {versions or 'unknown versions'}.")
     said = [" ".join(line.split()) for line in lines]
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def _stop_rule(diagram: Any) -> str:
+    """What the stop rule asked of the runs, where there was one."""
+    runs = diagram.runs
+    if "training.stop_patience" not in runs or not (runs["training.stop_patience"] > 0).any():
+        return ""
+    levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_accuracy"].unique()))
+    return f" (runs are stopped at accuracy ≥ {levels})"
 
 
 def replay_command(results: Any, run_id: str) -> str:

@@ -104,7 +104,7 @@ def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
 
 def boundary_lines(axes: Any, diagram: Any) -> None:
     """Draws a diagram's fitted boundary and the edges of its band, white below black to be seen on every colour."""
-    lines, band = style.boundary_lines(diagram.boundary)
+    lines, band = style.boundary_lines(diagram)
     for drawn, width, dashes in ((band, 0.7, (0, (1, 1))), (lines, 1.3, "solid")):
         axes.add_collection(LineCollection(drawn, colors="#ffffff", linewidths=1.7 * width, zorder=2.9), autolim=False)
         look: dict[str, Any] = {"linewidths": width, "linestyles": dashes, "zorder": 3}

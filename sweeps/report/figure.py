@@ -221,6 +221,10 @@ def _rate_map(axes: Any, key: Any, diagram: Any) -> None:
     )
     half = np.nanmean(high - low) / 2
     key.text(0, -drawing.LINE * 3 - 0.05, f"95 % interval: ± {half:.2f} on average", size=7, va="center")
+    if diagram.movable.any():
+        look = {"facecolor": "none", "edgecolor": style.NOT_REACHED_LINES, "hatch": "xxxx"}
+        drawing.paint(axes, diagram, diagram.movable, linewidths=0, **look)
+        drawing.key_entry(key, 4, "undecided runs decide", **look)
 
 
 def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: bool, room: float) -> None:

@@ -5,7 +5,8 @@ const runs = label.length, count = start.length - 1
 const wanted = threshold
   ? {at: thresholds.indexOf(Number(threshold.value)), budget: Math.round(budget.value), gap: Math.round(gap.value)}
   : {at: stored.at, budget: stored.budget, gap: stored.gap}
-const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never ? Infinity : t }
+const unknown = (r) => stored.stays && until[r] < wanted.budget  // whether it stays there is seen at the budget only
+const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never || unknown(r) ? Infinity : t }
 
 function label_of(r) {
   if (!threshold) return label[r]
@@ -70,7 +71,10 @@ function relabel() {
     found.labels.push(names.map((name, i) => [counts[i], `${name} ${counts[i]}`]).filter((c) => c[0]).map((c) => c[1])
       .join(", ") || "no runs")
     found.agreement_text.push(n ? `${Math.round(100 * counts[best] / n)}%` : "–")
-    found.p_text.push(decided ? `${(hits / decided).toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]` : "–")
+    const least = (hits / n).toFixed(2), most = ((hits + n - decided) / n).toFixed(2)
+    const either = decided < n ? `; ${least} to ${most} as undecided runs fail or succeed` : ""
+    const share = decided ? `${(hits / decided).toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]` : "–"
+    found.p_text.push(share + either)
     found.median_text.push(!n ? "–" : middle == Infinity ? `not reached by step ${seen_to}` : `${middle}`)
     if (n && rest[second] > 0) {
       const share = Math.sqrt(rest[second] / n), data = cells.data

@@ -262,7 +262,7 @@ def _draw_boundary(drawn: Any, diagram: Any) -> list[Any]:
         return []
     glyphs: list[Any] = []
     looks: list[dict[str, Any]] = [{"line_width": 2}, {"line_dash": "dotted"}]
-    for lines, look in zip(style.boundary_lines(diagram.boundary), looks):
+    for lines, look in zip(style.boundary_lines(diagram), looks):
         ends = {"xs": [line[:, 0] for line in lines], "ys": [line[:, 1] for line in lines]}
         glyphs.append(drawn.multi_line(**ends, line_color="#000000", **look))
     return glyphs

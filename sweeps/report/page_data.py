@@ -61,6 +61,8 @@ def header(diagram: Any) -> str:
     count = len(diagram.runs)
     if diagram.boundary is not None:
         keys.append(key("height:0;border:0;border-top:2px solid #000", escape(style.boundary_text(diagram))))
+    if said := style.undecided_text(diagram):
+        keys.append(f'<span class="key">{escape(said)}</span>')
     text = (
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)} ({diagram.sampled}), "
         f"over {style.label(diagram.x)} and "
@@ -113,8 +115,9 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         "labels": [", ".join(f"{labels[i].name} {n}" for i, n in enumerate(row) if n) or "no runs" for row in counts],
         "agreement_text": [f"{a:.0%}" if s else "–" for a, s in zip(cells["agreement"], filled)],
         "p_text": [
-            f"{p:.2f} [{low:.2f}, {high:.2f}]" if s else "–"
-            for p, low, high, s in zip(cells["p"], cells["p_low"], cells["p_high"], cells["decided"])
+            (f"{c.p:.2f} [{c.p_low:.2f}, {c.p_high:.2f}]" if c.decided else "–")
+            + (f"; {c.p_least:.2f} to {c.p_most:.2f} as undecided runs fail or succeed" if c.decided < c.seeds else "")
+            for c in cells[["p", "p_low", "p_high", "p_least", "p_most", "decided", "seeds"]].itertuples()
         ],
         "median_text": [
             ("–" if not s else f"not reached by step {o}" if np.isinf(t) else f"{t:g}")
@@ -173,7 +176,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
             "axes": [diagram.x, diagram.y],
             "replay": escape(replay_command(diagram.source, "")),
         },
-        "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap},
+        "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap, "stays": d.sustained == 0},
         "logs": [scales.scale(values) == "log" for values in (diagram.x_values, diagram.y_values)],
         "event": labelling.indices(labelling.event),
         "undecided": labelling.indices(labelling.undecided),

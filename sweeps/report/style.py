@@ -118,15 +118,37 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
 
 def boundary_text(diagram: Any) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
-    value, low, high = diagram.boundary.area
-    share = f"{value:.2f} [{low:.2f}, {high:.2f}] of the plane"
-    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share}"
+    share = area_text(diagram.boundary, "{:.2f}")
+    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share} of the plane"
 
 
-def boundary_lines(boundary: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The lines of P = 1/2, and the edges of the band in which it lies; each (points, 2) in axis coordinates."""
+def area_text(boundary: Any, form: str) -> str:
+    """The area with its interval, and what it may be whatever the undecided runs are."""
+    value, low, high, least, most = map(form.format, (*boundary.area, *boundary.bounds))
+    runs = f"{boundary.undecided} undecided run{'s' if boundary.undecided > 1 else ''}"
+    return f"{value} [{low}, {high}]" + (f", {least} to {most} whatever {runs} did" if boundary.undecided else "")
+
+
+def undecided_text(diagram: Any) -> str:
+    """How many runs are undecided, and in how many cells they decide the side of P = 1/2; empty without any."""
+    count, cells = int((diagram.seeds - diagram.decided).sum()), int(diagram.movable.sum())
+    said = f"{count} undecided run{'s' if count > 1 else ''} could turn {cells} cell{'s' if cells != 1 else ''}"
+    return said if count else ""
+
+
+def boundary_lines(diagram: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The lines of P = 1/2, and the edges of the band in which it lies; each (points, 2) in axis coordinates.
+
+    They are left out in the cells that undecided runs could turn.
+    """
+    boundary = diagram.boundary
+    columns, rows = (
+        np.clip(np.searchsorted(edges, grid) - 1, 0, len(edges) - 2)
+        for edges, grid in zip(all_edges(diagram), (boundary.x_grid, boundary.y_grid))
+    )
+    hidden = diagram.movable[np.ix_(rows, columns)]
     middle, low, high = (
-        list[Any](contour_generator(boundary.x_grid, boundary.y_grid, p).lines(0.5))
+        list[Any](contour_generator(boundary.x_grid, boundary.y_grid, np.ma.array(p, mask=hidden)).lines(0.5))
         for p in (boundary.p, boundary.low, boundary.high)
     )
     return middle, low + high
