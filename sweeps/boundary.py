@@ -248,17 +248,13 @@ def _with_undecided(
     x: Any, y: Any, event: np.ndarray, seeds: Any, x_axis: Range, y_axis: Range, *options: Any
 ) -> Boundary:
     """The fit to the runs that are decided, with what the area is if the others failed, and if they succeeded."""
-    scales = ["log" if axis.log else "linear" for axis in (x_axis, y_axis)]
-    settings = dict(zip(("replicates", "confidence", "key"), options))
-    settings |= {f"{n}_range": (axis.low, axis.high) for n, axis in (("x", x_axis), ("y", y_axis))}
-
-    def fitted(event: np.ndarray, kept: np.ndarray) -> Boundary:
-        of = [None if values is None else np.asarray(values)[kept] for values in (x, y, event, seeds)]
-        return fit(*of, *scales, **settings)
-
+    settings: dict[str, Any] = dict(zip(("replicates", "confidence", "key"), options))
+    for name, axis in (("x", x_axis), ("y", y_axis)):
+        settings |= {f"{name}_scale": "log" if axis.log else "linear", f"{name}_range": (axis.low, axis.high)}
     known = ~np.isnan(event)
-    found, everything = fitted(event, known), np.ones_like(known)
-    failed, succeeded = (fitted(np.where(known, event, outcome), everything) for outcome in (0, 1))
+    of = [None if values is None else np.asarray(values)[known] for values in (x, y, event, seeds)]
+    found = fit(*of, **settings)
+    failed, succeeded = (fit(x, y, np.where(known, event, outcome), seeds, **settings) for outcome in (0, 1))
     bounds = min(failed.area.low, found.area.low), max(succeeded.area.high, found.area.high)
     return dataclasses.replace(found, bounds=bounds, undecided=int((~known).sum()))
 

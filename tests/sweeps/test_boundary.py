@@ -191,7 +191,7 @@ def test_nothing_is_said_outside_the_plane():
         ({"y_scale": "categorical"}, "y_scale"),
         ({"event": []}, "event"),
         ({"event": [0, 2]}, "event"),
-        ({"event": [0, np.nan]}, "event"),
+        ({"event": [np.nan, np.nan]}, "event"),
         ({"seeds": [1]}, "seeds"),
         ({"confidence": 1}, "confidence"),
         ({"replicates": 0}, "replicates"),

@@ -37,6 +37,16 @@ def test_arms_are_compared_on_the_seeds_of_both(synthetic_results):
     assert (table.loc[0.8, "time_ratio"] == 1).all()
 
 
+def test_pairs_with_an_undecided_run_are_counted_and_left_out(synthetic_results):
+    kind = lambda x, y, mask, seed: "undecided" if mask and seed < 8 else "grokking"  # noqa: E731
+    one, other = synthetic_results(AXES, seeds=10, kind=kind).facets(MASK, X, Y).values()
+    table = one.compare(other)
+    assert (table["pairs"] == 2).all()
+    assert (table["undecided"] == 8).all()
+    assert (table["only_one"] == 0).all()
+    assert (table["mcnemar_p"] == 1).all()
+
+
 def test_only_shared_seeds_and_cells_count(synthetic_results):
     kind = lambda x, y, mask, seed: None if mask == 1 and (x == 0 or seed < 3) else "grokking"  # noqa: E731
     one, other = synthetic_results(AXES, seeds=5, kind=kind).facets(MASK, X, Y).values()

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +11,9 @@ from sweeps import phases
 from sweeps.diagram import Contour
 from sweeps.files import write_csv
 from sweeps.phases import Phase
-from sweeps.results import dataset
+from sweeps.report import style
+from sweeps.report.caption import caption
+from sweeps.results import Results, dataset
 from sweeps.statistics import wilson
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
@@ -47,9 +52,75 @@ def test_thresholds_are_chosen_afterwards(synthetic_results):
     assert (late.majority == Phase.GROKKING).all()
     assert (early.majority == Phase.COMPREHENSION).all()
     assert (results.phase_diagram(X, Y, budget=400).majority == Phase.MEMORISATION).all()
-    assert (results.phase_diagram(X, Y, budget=5000).majority == Phase.COMPREHENSION).all() == (
+    assert (results.phase_diagram(X, Y, budget=5000, beyond=True).majority == Phase.COMPREHENSION).all() == (
         results.definition(budget=5000).gap > 700
     )
+
+
+def mixed(x, y, seed):
+    """Of three seeds: (0, 0) confusion; (1, 0) one undecided of two that grok; (2, 0) two undecided; above all grok."""
+    undecided = {0: (), 1: (0,), 2: (0, 1)}[x]
+    return "grokking" if y else "undecided" if seed in undecided else "confusion" if x == 0 else "grokking"
+
+
+def test_undecided_runs_count_both_ways(synthetic_results, tmp_path):
+    diagram = synthetic_results(AXES, seeds=3, kind=mixed).phase_diagram(X, Y)
+    np.testing.assert_allclose(diagram.probability, [[0, 1, 1], [1, 1, 1]])
+    least, most = diagram.probability_bounds
+    np.testing.assert_allclose(least, [[0, 2 / 3, 1 / 3], [1, 1, 1]])
+    np.testing.assert_allclose(most, [[0, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(diagram.movable, [[False, False, True], [False, False, False]])
+    cells = diagram.cell_table()
+    assert cells["p_least"].tolist() == least.ravel().tolist()
+    assert cells["p_most"].tolist() == most.ravel().tolist()
+    assert "3 undecided runs could turn 1 cell of 6" in caption(diagram)
+    diagram.plot(tmp_path / "diagram.png")
+
+
+def test_a_budget_beyond_the_training_is_refused_unless_asked_for(synthetic_results):
+    results = synthetic_results(AXES, seeds=3, kind=lambda x, y, s: "grokking" if x == 2 else "confusion")
+    with pytest.raises(FieldError, match=r"budget = 2000: is beyond the 1,000 steps of some runs.*--beyond"):
+        results.phase_diagram(X, Y, budget=2000)
+    asked = results.phase_diagram(X, Y, budget=2000, beyond=True)
+    assert (asked.decided == [[0, 0, 3], [0, 0, 3]]).all()
+    np.testing.assert_array_equal(asked.movable, [[True, True, False]] * 2)
+    assert results.phase_diagram(X, Y, budget=1000).probability[0, 0] == 0
+
+
+def test_the_sweeps_own_budget_is_within_the_training(synthetic_results):
+    results = synthetic_results(AXES, seeds=2)
+    held = json.loads((results.workdir / "sweep.json").read_text())
+    held["definition"]["budget"] = 5000
+    (results.workdir / "sweep.json").write_text(json.dumps(held))
+    assert Results(results.workdir).phase_diagram(X, Y).definition.budget == 1000
+
+
+def test_no_line_is_drawn_where_undecided_runs_could_turn_it(synthetic_results):
+    axes = {X: [0.2, 0.4, 0.6, 0.8], Y: [0.1, 0.4, 0.7, 1.0]}
+    clear = synthetic_results(axes, seeds=3, kind=lambda x, y, s: "grokking" if x > 1 else "confusion")
+    lines, _ = style.boundary_lines(clear.phase_diagram(X, Y))
+    height = sum(np.ptp(line[:, 1]) for line in lines)
+    kind = lambda x, y, s: "undecided" if y == 0 and x in (1, 2) else "grokking" if x > 1 else "confusion"  # noqa: E731
+    shutil.rmtree(clear.workdir)
+    partly = synthetic_results(axes, seeds=3, kind=kind).phase_diagram(X, Y)
+    lines, _ = style.boundary_lines(partly)
+    kept = sum(np.ptp(line[:, 1]) for line in lines)
+    assert height == pytest.approx(0.9, abs=0.01)
+    assert kept == pytest.approx(0.9 - 0.15, abs=0.03)  # the lowest row of cells is half a cell high in the plane
+    assert partly.boundary.undecided == 6
+    low, high = partly.boundary.bounds
+    assert low < partly.boundary.area.low
+    assert high > partly.boundary.area.high
+    assert f"{low:.2f} to {high:.2f} whatever 6 undecided runs did" in style.boundary_text(partly)
+
+
+def test_what_is_to_stay_is_seen_at_the_budget_only(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=1, kind=lambda *_: "comprehension").phase_diagram(
+        X, Y, sustained=0, budget=2000, beyond=True
+    )
+    assert (diagram.majority == Phase.UNDECIDED).all()
+    assert np.isinf(diagram.median_time).all()
+    assert (diagram.source.phase_diagram(X, Y, sustained=0).majority == Phase.COMPREHENSION).all()
 
 
 def test_empty_cells_and_unfinished_runs(synthetic_results):

@@ -55,11 +55,18 @@ def test_times_end_with_the_run():
     np.testing.assert_array_equal(times(steps, values, 0.9, sustained=2), [10, NEVER, NEVER])
 
 
+def test_accuracies_are_compared_as_they_are_stored():
+    nine_of_ten = np.float32([[9 / 10]]).astype(float)
+    assert nine_of_ten < 0.9
+    assert times(np.array([[5.0]]), nine_of_ten, 0.9) == 5
+    assert times(np.array([[5.0]]), np.nextafter(np.float32([[0.9]]), np.float32(0)), 0.9) == np.inf
+
+
 def test_no_runs():
     assert times(np.zeros((0, 3)), np.zeros((0, 3)), 0.9).shape == (0,)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.1, 1), st.integers(1, 4))
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), st.floats(0.125, 1, width=32), st.integers(1, 4))
 def test_times_agree_with_the_definition(curve, threshold, sustained):
     n = len(curve)
     want = next(
