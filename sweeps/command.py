@@ -5,7 +5,6 @@ import importlib.machinery
 import logging
 import signal
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import jaxgen
 from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS
 from jaxgen.errors import first_line
+from jaxgen.source import in_installed_folder
 from sweeps import engine, grammar, spec
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
@@ -55,7 +55,7 @@ def main(program: Callable[[], None]) -> None:
             if not out_of_memory(error):
                 raise
             refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's code may not end the program as if all were done
             if not users_frames(error):
                 raise
             refuse(error)
@@ -77,7 +77,7 @@ def refuse(error: Any) -> NoReturn:
         print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
         if frame.line:
             print(f"    {frame.line}", file=sys.stderr)
-    said = first_line(error) if isinstance(error, Exception) and not isinstance(error, EXPECTED) else error
+    said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
     print(" ".join(f"error: {said}".split()), file=sys.stderr)
     sys.exit(2)
 
@@ -95,8 +95,9 @@ def users_frames(error: Any) -> list[traceback.FrameSummary]:
 
 def _is_users(file: Path) -> bool:
     ours = Path(jaxgen.__file__).parent, Path(__file__).parent, Path(__file__).parents[1] / "scripts"
-    installed = (Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return file.is_file() and not any(file.resolve().is_relative_to(place) for place in (*ours, *installed))
+    if not file.is_file() or in_installed_folder(str(file)):
+        return False
+    return not any(file.resolve().is_relative_to(place.resolve()) for place in ours)
 
 
 def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None) -> Sweep:

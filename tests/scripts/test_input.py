@@ -1,5 +1,6 @@
 """What the programs refuse, and how: at once, in one line, with exit code 2, writing nothing."""
 
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import engine, plan
+from sweeps import command, engine, plan
 
+FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
 RECIPE = "--recipe=quickstart", "--scale=smoke"
 
 
@@ -144,6 +146,46 @@ def test_an_error_in_a_users_component_shows_their_own_lines(launch_sweep, tmp_p
     assert frame == f'  File "{file}", line 9, in __call__'
     assert line == "    return outputs.nonsense(labels)"
     assert error.startswith("error: loss = 'Odd': fails on the outputs of MLP: AttributeError: ")
+
+
+ENDING = FAILING.replace("return outputs.nonsense(labels)", "raise ENDING(0)")
+
+
+@pytest.mark.parametrize(("ending", "code"), [("SystemExit", 2), ("KeyboardInterrupt", 130)])
+def test_a_component_cannot_end_the_program_as_if_all_were_done(launch_sweep, ending, code, tmp_path, capfd):
+    file = tmp_path / "ending.py"
+    file.write_text(ENDING.replace("ENDING", ending))
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}", "--dry_run") == code
+    said = capfd.readouterr().err.splitlines()
+    if code == 2:
+        assert said[0] == f'  File "{file}", line 9, in __call__'
+        assert said[-1] == "error: loss = 'Odd': fails on the outputs of MLP: SystemExit: 0"
+    else:
+        assert said == ["interrupted: the same command continues"]
+
+
+def test_a_users_code_cannot_end_the_program_at_any_other_place(tmp_path, monkeypatch, capfd):
+    (tmp_path / "leaves.py").write_text("import sys\n\n\ndef leave():\n    sys.exit()\n")
+    leave = command.load_file(str(tmp_path / "leaves.py")).leave
+    program = Program("launch_sweep")
+    monkeypatch.setattr(program.module, "main", leave)
+    assert program(*RECIPE, f"--workdir={tmp_path / 'none'}") == 2
+    frame, _, error = capfd.readouterr().err.splitlines()
+    assert (frame, error) == (f'  File "{tmp_path / "leaves.py"}", line 5, in leave', "error: SystemExit")
+
+
+def test_frames_of_libraries_are_not_the_users_where_the_environment_is_a_link(tmp_path, monkeypatch):
+    library = tmp_path / "environment" / "library.py"
+    library.parent.mkdir()
+    library.write_text("def fail():\n    raise ArithmeticError\n")
+    (tmp_path / "link").symlink_to(library.parent)
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: dict.fromkeys(FOLDERS, str(tmp_path / "link")))
+    for place in (tmp_path / "link", library.parent):
+        names: dict = {}
+        exec(compile(library.read_text(), str(place / "library.py"), "exec"), names)
+        with pytest.raises(ArithmeticError) as caught:
+            names["fail"]()
+        assert [frame.name for frame in command.users_frames(caught.value)] == [caught.traceback[0].name]
 
 
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
