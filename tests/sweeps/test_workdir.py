@@ -119,7 +119,7 @@ DAMAGE = {
     "fields": [None, [], "x"],
     "axes": [None, [], {"seed": 3}, {"seed": []}, {"seed": [[]]}, {"seed": [10**30]}, {"seed": [1e999]},
              {"seed": {"first": {}, "last": 1}}],
-    "sources": [None, {}, [None], [3]],
+    "sources": [None, 5, True, "x", {}, [None], [3], ["x", []]],
     "runs": [None, "4", -1, 10**30, []],
     "definition": [None, [], {"threshold": "x"}, {"threshold": 2}, {"colour": 1}, {"budget": 10**400}],
     "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
