@@ -18,6 +18,7 @@ Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
 
 # isort: split
+import os
 from pathlib import Path
 
 from absl import flags
@@ -60,7 +61,7 @@ def main() -> None:
     for flag in (BUDGET, GOAL, ON_GRID, KEY):
         if flag.present:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
-    if (Path(WORKDIR.value) / "refine.json").exists():
+    if os.path.exists(Path(WORKDIR.value) / "refine.json"):
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}

@@ -78,6 +78,8 @@ def refuse(error: Any) -> NoReturn:
         if frame.line:
             print(f"    {frame.line}", file=sys.stderr)
     said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {error.strerror}"
     print(" ".join(f"error: {said}".split()), file=sys.stderr)
     sys.exit(2)
 

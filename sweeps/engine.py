@@ -150,7 +150,7 @@ def foresee(
 ) -> tuple[Plan, Prediction]:
     """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
 
-    Trains nothing of it and writes nothing to the workdir.
+    Trains nothing of it and leaves nothing in the workdir.
     """
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
     if settings.tune:

@@ -29,7 +29,7 @@ from sweeps.labels import ACCURACIES, Labelling, find
 from sweeps.results import Results
 from sweeps.scales import scale
 from sweeps.spec import Sweep
-from sweeps.workdir import check_same, read_specification
+from sweeps.workdir import check_place, check_same, read_specification
 
 SCHEMA = 1
 CANDIDATES = 11  # log₂ of how many points are looked at
@@ -333,6 +333,7 @@ def checked(
     if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
         raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
     settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
+    check_place(path)
     rounds = _stored(path / "refine.json", settings)
     if not rounds and read_specification(path) is not None:
         raise FieldError("workdir", str(path), "holds a sweep that was not refined: use another directory")

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from sweeps.spec import Sweep
 
 SCHEMA = 1
 LISTED = 1000  # values of an axis that are written out
+FOLDERS = "runs", "inflight", "damaged"
 
 
 @contextlib.contextmanager
@@ -121,15 +123,11 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     """Refuses a directory of another sweep: another name, or a base that differs in a field that neither sweeps over.
 
     Raises:
-      FieldError: what differs, and what to do.
+      FieldError: what differs, or cannot be written, and what to do.
     """
-    where = workdir.resolve()
-    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
-        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
+    check_place(workdir)
     held = read_specification(workdir)
     if held is None:
-        if workdir.exists() and not workdir.is_dir():
-            raise FieldError("workdir", str(workdir), "is a file: it must be a directory")
         return
     if held["name"] != name:
         raise FieldError(
@@ -141,6 +139,36 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
         if path not in free and path.split(".")[0] not in free and old.get(path) != new.get(path):
             why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
             raise FieldError("workdir", str(workdir), f"{why}: use another directory, or sweep over it")
+
+
+def check_place(workdir: Path) -> None:
+    """Refuses a place that holds other things, or where a sweep cannot be written; trying that leaves nothing there.
+
+    Raises:
+      FieldError: which path, and what to do.
+    """
+    where = workdir.resolve()
+    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
+        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
+    if os.path.lexists(workdir) and not os.path.isdir(workdir):
+        raise FieldError("workdir", str(workdir), "is a file: it must be a directory")
+    for name, kind in (("lock", "file"), ("runs", "directory"), ("damaged", "directory")):
+        path = workdir / name
+        if os.path.lexists(path) and not (os.path.isfile if kind == "file" else os.path.isdir)(path):
+            raise FieldError("workdir", str(workdir), f"its {name} must be a {kind}: move {path} away")
+    folders = [folder for folder in (workdir, *(workdir / name for name in FOLDERS)) if os.path.isdir(folder)]
+    tried = workdir
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(workdir)
+        for tried in folders or [next(place for place in where.parents if os.path.exists(place))]:
+            os.rmdir(tempfile.mkdtemp(prefix=".", dir=tried))
+        tried = workdir / "lock"
+        if tried.exists():
+            open(tried, "a+").close()
+    except OSError as error:
+        why = f"{tried} cannot be written ({error.strerror}): use another directory"
+        raise FieldError("workdir", str(workdir), why) from None
 
 
 def write_specification(

@@ -1,5 +1,8 @@
 """What the programs refuse, and how: at once, in one line, with exit code 2, writing nothing."""
 
+import errno
+import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import sweeps
 from jaxgen import FieldError
 from sweeps import command, engine, plan
 
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
 RECIPE = "--recipe=quickstart", "--scale=smoke"
 
@@ -81,6 +85,52 @@ def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, c
     places = {"~": Path.home(), "project": project, "above": project.parent}
     flag = f"--workdir={places.get(workdir, workdir)}"
     assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry_run"]])
+@pytest.mark.parametrize("line", [[], ["--refine=task.train_fraction,optimizer.weight_decay"]])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        pytest.param("/proc/x", "/proc cannot be written (No such file or directory): use another", marks=ON_LINUX),
+        pytest.param("/dev/null", "is a file: it must be a directory", marks=ON_LINUX),
+        pytest.param("/dev/null/x", "/dev/null cannot be written (Not a directory): use another", marks=ON_LINUX),
+        ("x" * 300, "cannot be written (File name too long): use another directory"),
+        ("nowhere", "is a file: it must be a directory"),
+        ("runs", "its runs must be a directory: move {}/runs away"),
+        ("damaged", "its damaged must be a directory: move {}/damaged away"),
+        ("lock", "its lock must be a file: move {}/lock away"),
+    ],
+)
+def test_places_that_cannot_hold_a_sweep_are_refused(launch_sweep, dry, line, place, said, tmp_path, capfd):
+    workdir = tmp_path / place
+    if place == "nowhere":
+        workdir.symlink_to(tmp_path / "none")
+    elif place == "lock":
+        (workdir / place).mkdir(parents=True)
+    elif place in ("runs", "damaged"):
+        workdir.mkdir()
+        (workdir / place).write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    error = refused(launch_sweep, *RECIPE, *line, *dry, f"--workdir={workdir}", capfd=capfd)
+    assert error.startswith(f"error: workdir = '{workdir}': ") or len(place) > 200
+    assert said.format(workdir) in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("folder", ["", "runs", "inflight", "damaged"])
+def test_places_that_are_read_only_are_refused(launch_sweep, folder, monkeypatch, tmp_path, capfd):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    make = os.mkdir
+
+    def mkdir(path, *mode):
+        if Path(path).parent == tmp_path / folder:  # root could write anywhere
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        make(path, *mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    said = f"{tmp_path / folder} cannot be written (Permission denied): use another directory"
+    assert said in refused(launch_sweep, *RECIPE, "--dry_run", f"--workdir={tmp_path}", capfd=capfd)
 
 
 @pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
