@@ -20,6 +20,7 @@ import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
 # isort: split
 import os
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -99,7 +100,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
             raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
     base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
     sides = {path: side(path, points) for path in REFINE.value}
-    named = {"name": recipe.name, "definition": recipe.definition}
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
     if DRY_RUN.value:
         plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
@@ -107,7 +108,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
         return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()))
-    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, description=recipe.description, **options())
+    named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
+    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
 

@@ -22,6 +22,7 @@ from jaxgen.component import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
 from sweeps import engine, grammar, spec
+from sweeps.gather import SEEDS
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
 from sweeps.progress import clock
@@ -159,8 +160,14 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
       **options: see `sweeps.engine.Options`.
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
-    results = engine.run(recipe.base, points, workdir, **named, **options)
+    results = engine.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
     return results, exit_if_stopped(results)
+
+
+def changed(recipe: Recipe, points: Sweep) -> list[str]:
+    """The fields, apart from seeds, that take other values at the points than the recipe gives them."""
+    own = {path: [value] for path, value in recipe.base.flat().items()} | recipe.sweep.axes
+    return [path for path, values in points.axes.items() if path not in SEEDS and values != own.get(path)]
 
 
 def exit_if_stopped(results: Results) -> int:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def run(
     name: str = "sweep",
     definition: dict[str, Any] | None = None,
     description: str = "",
+    changed: Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """Trains every run of a sweep that is not stored in `workdir` yet, and returns the sweep's results.
@@ -115,6 +116,7 @@ def run(
       name: what the sweep is called; a workdir holds one sweep.
       definition: default threshold, budget, gap for its diagrams.
       description: one line that is kept with the sweep.
+      changed: fields that are not as the description says: captions tell their values after it.
       **options: see `Options`.
 
     Raises:
@@ -127,7 +129,7 @@ def run(
         check_same(path, name, base, sweep)
         damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
         plan.drop(store.stored_ids(path))
-        write_specification(path, name, base, sweep, definition or {}, description)
+        write_specification(path, name, base, sweep, definition or {}, description, changed)
         strangers = store.strangers(path)
         with Progress(plan.pending, plan.steps, settings.quiet, begun) as progress:
             for file in damaged:
@@ -146,7 +148,7 @@ def _aside(file: Path, workdir: Path) -> str:
 
 def _left_alone(strangers: list[Path]) -> str:
     names = ", ".join(file.name for file in strangers[:NAMED]) + (", …" if len(strangers) > NAMED else "")
-    return f"{strangers[0].parent} holds {len(strangers)} that are no runs of this sweep: {names}; left alone, not read"
+    return f"{strangers[0].parent} holds what is no shard of this sweep, left alone and not read: {names}"
 
 
 def foresee(

@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ def _damage(held: dict[str, Any]) -> str:
     sound = {
         "name": bool(held["name"]),
         "sources": _are_texts(held.get("sources", [])),
+        "changed": _are_texts(held.get("changed", [])),
         "description": isinstance(held.get("description", ""), str),
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
@@ -172,7 +173,13 @@ def check_place(workdir: Path) -> None:
 
 
 def write_specification(
-    workdir: Path, name: str, base: Experiment, sweep: Sweep, definition: dict[str, Any], description: str = ""
+    workdir: Path,
+    name: str,
+    base: Experiment,
+    sweep: Sweep,
+    definition: dict[str, Any],
+    description: str = "",
+    changed: Sequence[str] = (),
 ) -> None:
     """Writes `sweep.json`: the specification as it is now, and one more entry in the list of launches."""
     held = read_specification(workdir) or {}
@@ -186,6 +193,7 @@ def write_specification(
         "schema": SCHEMA,
         "name": name,
         "description": description,
+        "changed": list(dict.fromkeys([*held.get("changed", []), *changed])),
         "base": base.to_dict(),
         "fields": base.flat(),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},

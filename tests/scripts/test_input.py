@@ -11,7 +11,7 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, engine, plan
+from sweeps import command, engine, plan, refine
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
@@ -85,6 +85,29 @@ def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, c
     places = {"~": Path.home(), "project": project, "above": project.parent}
     flag = f"--workdir={places.get(workdir, workdir)}"
     assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        ([], []),
+        (["--seeds=5", "--set=task.p=31", "--set=split_seed=3"], []),
+        (["--set=task.p=7", "--set=optimizer.weight_decay=1,2"], ["optimizer.weight_decay", "task.p"]),
+        (["--set=task.p=7", "--refine=task.train_fraction,optimizer.weight_decay"], ["task.p"]),
+    ],
+)
+def test_what_set_changes_of_a_recipe_is_kept_for_captions(launch_sweep, arguments, changed, monkeypatch, tmp_path):
+    given = {}
+
+    def run(*_, **options):
+        given.update(options)
+        raise FieldError("nothing", None, "is trained")
+
+    monkeypatch.setattr(engine, "run", run)
+    monkeypatch.setattr(refine, "run", run)
+    assert launch_sweep(*RECIPE, *arguments, f"--workdir={tmp_path / 'none'}") == 2
+    assert given["changed"] == changed
+    assert given["description"] == "Two-layer quadratic network on (a + b) mod 31"
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry_run"]])

@@ -239,7 +239,7 @@ def test_files_of_others_among_the_shards_are_named_and_left_alone(toy, tmp_path
         (tmp_path / "runs" / name).write_text("mine")
     (tmp_path / "runs" / "folder").mkdir()
     results = sweeps.run(toy, GRID, tmp_path, **(FAST | {"quiet": False}))
-    said = "holds 3 that are no runs of this sweep: folder, notes.txt, x.parquet; left alone, not read"
+    said = "holds what is no shard of this sweep, left alone and not read: folder, notes.txt, x.parquet"
     assert capfd.readouterr().err == f"{tmp_path / 'runs'} {said}\n"
     assert len(results.runs) == 16
     assert store.shards(tmp_path) == shards
