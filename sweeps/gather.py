@@ -41,6 +41,7 @@ def make_diagram(
 ) -> Diagram:
     """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`."""
     runs = results.runs
+    _check_sustained(runs, definition)
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
@@ -75,6 +76,17 @@ def make_diagram(
         lines = Contour(contour, tuple(levels), cell_means(largest, cells, counts.shape[:2]))
     placed = x, y, x_values, y_values
     return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
+
+
+def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
+    """Refuses to wait for more evaluations in a row than any of the runs can have."""
+    every = runs["training.evaluate_every"]
+    possible = runs["training.steps"] // every + 1
+    if "training.evaluate_early" in runs:
+        possible += (every - 1).map(int.bit_length).where(runs["training.evaluate_early"] == True, 0)  # noqa: E712
+    if len(runs) and definition.sustained > possible.max():
+        why = f"is never met: these runs have at most {possible.max()} evaluations"
+        raise FieldError("sustained", definition.sustained, why)
 
 
 def with_unfinished(diagram: Diagram) -> Diagram:

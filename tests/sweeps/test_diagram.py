@@ -1,10 +1,12 @@
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 from jaxgen import FieldError
-from sweeps import phases
+from sweeps import gather, phases
 from sweeps.diagram import Contour
 from sweeps.files import write_csv
 from sweeps.phases import Phase
@@ -13,6 +15,7 @@ from sweeps.statistics import wilson
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}
+D = functools.partial(phases.Definition, threshold=0.9, budget=100, gap=20)
 
 
 def corner(x, y, seed):
@@ -50,6 +53,15 @@ def test_thresholds_are_chosen_afterwards(synthetic_results):
     assert (results.phase_diagram(X, Y, budget=5000).majority == Phase.COMPREHENSION).all() == (
         results.definition(budget=5000).gap > 700
     )
+
+
+def test_more_evaluations_in_a_row_than_a_run_can_have_are_refused(synthetic_results):
+    results = synthetic_results(AXES)
+    runs = results.runs.assign(**{"training.steps": 100, "training.evaluate_every": 10})
+    for early, most in ((False, 11), (True, 15)):  # at 0, 10, 20, … 100, and at 1, 2, 4, 8
+        gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most))
+        with pytest.raises(FieldError, match=rf"sustained = {most + 1}: is never met: .* at most {most} evaluations"):
+            gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most + 1))
 
 
 def test_empty_cells_and_unfinished_runs(synthetic_results):
