@@ -40,7 +40,9 @@ def is_foreign(module: str) -> bool:
 
 def is_users(function: types.FunctionType) -> bool:
     """Whether a function stands in a file, or a notebook, of the user's."""
-    foreign = is_installed(function.__globals__.get("__name__")) or in_installed_folder(function.__code__.co_filename)
+    foreign = is_installed(function.__globals__.get("__name__", "")) or in_installed_folder(
+        function.__code__.co_filename
+    )
     return not (foreign or is_made(function))
 
 
@@ -48,7 +50,7 @@ def is_made(function: types.FunctionType) -> bool:
     """Whether a function of a user's module was made at run time, without a file: by `exec`, dataclasses, wrappers."""
     file = function.__code__.co_filename
     made = file.startswith("<") and not file.startswith("<ipython-input")
-    return made and not is_installed(function.__globals__.get("__name__"))
+    return made and not is_installed(function.__globals__.get("__name__", ""))
 
 
 @functools.cache
