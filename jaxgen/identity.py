@@ -45,6 +45,9 @@ KEPT_IN_CLASSES += ("__annotations__", "__annotate__", "__annotate_func__", "__a
 KEPT_IN_CLASSES += ("__abstractmethods__", "_abc_impl", "__orig_bases__", "__subclasshook__", "__dataclass_params__")
 KEPT_IN_CLASSES += ("_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_")
 
+WRITTEN = ("__init__", "__new__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__setattr__")
+WRITTEN += ("__delattr__", "__replace__", "__getstate__", "__setstate__", "__getnewargs__")
+
 
 def is_ours(cls: type) -> bool:
     """Whether a class is part of this project."""
@@ -221,7 +224,7 @@ class _Reader:
         self.follow(type(cls), way)
         for name, value in sorted(vars(cls).items()):
             slot = isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
-            if not (name in KEPT_IN_CLASSES or slot or (name.startswith("__") and _is_written_by_dataclasses(value))):
+            if not (name in KEPT_IN_CLASSES or slot or (name in WRITTEN and _is_made(value))):
                 self.say(name)
                 self.follow(value, f"{way}.{name}")
         for base in cls.__mro__[1:]:
@@ -294,8 +297,8 @@ def _name(thing: Any) -> Any:
     return name if isinstance(name, str) else _get(thing, "__name__")
 
 
-def _is_written_by_dataclasses(method: Any) -> bool:
-    """Whether a method was made from a class's fields, or from the names of a named tuple; also under wrappers."""
+def _is_made(method: Any) -> bool:
+    """Whether a method was written at run time, also under wrappers: from a class's fields, if it is in `WRITTEN`."""
     inner = method.__func__ if isinstance(method, staticmethod | classmethod) else method
     inner = inspect.unwrap(inner) if isinstance(inner, types.FunctionType) else inner
     return isinstance(inner, types.FunctionType) and source.is_made(inner)

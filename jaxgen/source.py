@@ -27,7 +27,7 @@ def is_installed(module: str | None) -> bool:
     file = getattr(sys.modules.get(module, sys.modules.get(top)), "__file__", None)
     if file is None:
         return top in sys.stdlib_module_names and top != "__main__"
-    return _in_installed_folder(file)  # also where it is called as a module of Python is
+    return in_installed_folder(file)  # also where it is called as a module of Python is
 
 
 def is_foreign(module: str) -> bool:
@@ -35,12 +35,14 @@ def is_foreign(module: str) -> bool:
     if is_installed(module):
         return True
     places = list(getattr(sys.modules.get(module), "__path__", ()))
-    return bool(places) and all(map(_in_installed_folder, places))
+    return bool(places) and all(map(in_installed_folder, places))
 
 
 def is_users(function: types.FunctionType) -> bool:
     """Whether a function stands in a file, or a notebook, of the user's."""
-    foreign = is_installed(function.__globals__.get("__name__")) or _in_installed_folder(function.__code__.co_filename)
+    foreign = is_installed(function.__globals__.get("__name__", "")) or in_installed_folder(
+        function.__code__.co_filename
+    )
     return not (foreign or is_made(function))
 
 
@@ -48,11 +50,12 @@ def is_made(function: types.FunctionType) -> bool:
     """Whether a function of a user's module was made at run time, without a file: by `exec`, dataclasses, wrappers."""
     file = function.__code__.co_filename
     made = file.startswith("<") and not file.startswith("<ipython-input")
-    return made and not is_installed(function.__globals__.get("__name__"))
+    return made and not is_installed(function.__globals__.get("__name__", ""))
 
 
 @functools.cache
-def _in_installed_folder(file: str) -> bool:
+def in_installed_folder(file: str) -> bool:
+    """Whether a file is of Python or of an installed package, also through links."""
     places = [sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")]
     places += [*site.getsitepackages(), site.getusersitepackages()]
     resolved = Path(file).resolve()

@@ -18,7 +18,9 @@ Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
 
 # isort: split
+import os
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -60,7 +62,7 @@ def main() -> None:
     for flag in (BUDGET, GOAL, ON_GRID, KEY):
         if flag.present:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
-    if (Path(WORKDIR.value) / "refine.json").exists():
+    if os.path.exists(Path(WORKDIR.value) / "refine.json"):
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
@@ -98,7 +100,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
             raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
     base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
     sides = {path: side(path, points) for path in REFINE.value}
-    named = {"name": recipe.name, "definition": recipe.definition}
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
     if DRY_RUN.value:
         plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
@@ -106,7 +108,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
         return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()))
-    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, description=recipe.description, **options())
+    named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
+    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
 

@@ -5,7 +5,6 @@ import importlib.machinery
 import logging
 import signal
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,9 @@ import jaxgen
 from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS
 from jaxgen.errors import first_line
+from jaxgen.source import in_installed_folder
 from sweeps import engine, grammar, spec
+from sweeps.gather import SEEDS
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
 from sweeps.progress import clock
@@ -55,7 +56,7 @@ def main(program: Callable[[], None]) -> None:
             if not out_of_memory(error):
                 raise
             refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's code may not end the program as if all were done
             if not users_frames(error):
                 raise
             refuse(error)
@@ -77,7 +78,9 @@ def refuse(error: Any) -> NoReturn:
         print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
         if frame.line:
             print(f"    {frame.line}", file=sys.stderr)
-    said = first_line(error) if isinstance(error, Exception) and not isinstance(error, EXPECTED) else error
+    said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {error.strerror}"
     print(" ".join(f"error: {said}".split()), file=sys.stderr)
     sys.exit(2)
 
@@ -95,8 +98,9 @@ def users_frames(error: Any) -> list[traceback.FrameSummary]:
 
 def _is_users(file: Path) -> bool:
     ours = Path(jaxgen.__file__).parent, Path(__file__).parent, Path(__file__).parents[1] / "scripts"
-    installed = (Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return file.is_file() and not any(file.resolve().is_relative_to(place) for place in (*ours, *installed))
+    if not file.is_file() or in_installed_folder(str(file)):
+        return False
+    return not any(file.resolve().is_relative_to(place.resolve()) for place in ours)
 
 
 def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None) -> Sweep:
@@ -156,8 +160,14 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
       **options: see `sweeps.engine.Options`.
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
-    results = engine.run(recipe.base, points, workdir, **named, **options)
+    results = engine.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
     return results, exit_if_stopped(results)
+
+
+def changed(recipe: Recipe, points: Sweep) -> list[str]:
+    """The fields, apart from seeds, that take other values at the points than the recipe gives them."""
+    own = {path: [value] for path, value in recipe.base.flat().items()} | recipe.sweep.axes
+    return [path for path, values in points.axes.items() if path not in SEEDS and values != own.get(path)]
 
 
 def exit_if_stopped(results: Results) -> int:

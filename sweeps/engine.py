@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the n
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
 MAX_WIDTH = 65_536
 LONGEST = 1e9  # hours, or seconds
+NAMED = 5  # files in one line
 KEPT = 32  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
@@ -101,6 +102,7 @@ def run(
     name: str = "sweep",
     definition: dict[str, Any] | None = None,
     description: str = "",
+    changed: Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """Trains every run of a sweep that is not stored in `workdir` yet, and returns the sweep's results.
@@ -114,21 +116,26 @@ def run(
       name: what the sweep is called; a workdir holds one sweep.
       definition: default threshold, budget, gap for its diagrams.
       description: one line that is kept with the sweep.
+      changed: fields that are not as the description says: captions tell their values after it.
       **options: see `Options`.
 
     Raises:
       FieldError: something in the input is not allowed; nothing was written or compiled.
       sweeps.store.StoreError: results cannot be written.
     """
+    begun = time.monotonic()
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
     with locked(path):
         check_same(path, name, base, sweep)
         damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
         plan.drop(store.stored_ids(path))
-        write_specification(path, name, base, sweep, definition or {}, description)
-        with Progress(plan.pending, plan.steps, settings.quiet or not (plan.pending or damaged)) as progress:
+        write_specification(path, name, base, sweep, definition or {}, description, changed)
+        strangers = store.strangers(path)
+        with Progress(plan.pending, plan.steps, settings.quiet, begun) as progress:
             for file in damaged:
                 progress.note(_aside(file, path))
+            if strangers:
+                progress.note(_left_alone(strangers))
             stopped_by = _Engine(plan, path, settings, progress).run() if plan.pending else None
         if any((path / "inflight").glob("*.block")) and plan.run_ids <= store.stored_ids(path):
             checkpoint.clear(path)  # blocks of another width
@@ -137,6 +144,11 @@ def run(
 
 def _aside(file: Path, workdir: Path) -> str:
     return f"{file} could not be read: set aside in {workdir / 'damaged'}, its runs start anew"
+
+
+def _left_alone(strangers: list[Path]) -> str:
+    names = ", ".join(file.name for file in strangers[:NAMED]) + (", …" if len(strangers) > NAMED else "")
+    return f"{strangers[0].parent} holds what is no shard of this sweep, left alone and not read: {names}"
 
 
 def foresee(
@@ -150,7 +162,7 @@ def foresee(
 ) -> tuple[Plan, Prediction]:
     """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
 
-    Trains nothing of it and writes nothing to the workdir.
+    Trains nothing of it and leaves nothing in the workdir.
     """
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
     if settings.tune:

@@ -45,6 +45,7 @@ def make_diagram(
     `beyond`: whether the budget may be beyond the runs' last steps; None: then it is theirs.
     """
     runs = results.runs
+    _check_sustained(runs, definition)
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     definition = _within(definition, runs, beyond)
@@ -91,6 +92,17 @@ def _within(definition: Definition, runs: pd.DataFrame, beyond: bool | None) -> 
         return dataclasses.replace(definition, budget=max(int(finished.min()), 1))
     why = f"is beyond the {finished.min():,} steps of some runs: undecided, whatever they would have done"
     raise FieldError("budget", definition.budget, f"{why}; if that is wanted, ask with beyond (--beyond)")
+
+
+def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
+    """Refuses to wait for more evaluations in a row than any of the runs can have."""
+    every = runs["training.evaluate_every"]
+    possible = runs["training.steps"] // every + 1
+    if "training.evaluate_early" in runs:
+        possible += (every - 1).map(int.bit_length).where(runs["training.evaluate_early"] == True, 0)  # noqa: E712
+    if len(runs) and definition.sustained > possible.max():
+        why = f"is never met: these runs have at most {possible.max()} evaluations"
+        raise FieldError("sustained", definition.sustained, why)
 
 
 def with_unfinished(diagram: Diagram) -> Diagram:

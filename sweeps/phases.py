@@ -100,10 +100,12 @@ def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: in
     if sustained == 0:
         holds = np.flip(np.logical_and.accumulate(np.flip(above | ~seen, 1), axis=1), 1) & seen
     else:
-        holds = above.copy()
-        for shift in range(1, sustained):
-            holds[:, :-shift] &= above[:, shift:]
-            holds[:, values.shape[1] - shift :] = False
+        holds, held = above.copy(), 1
+        while held < sustained:
+            shift = min(held, sustained - held)
+            holds[:, :-shift] &= holds[:, shift:]
+            holds[:, max(values.shape[1] - shift, 0) :] = False
+            held += shift
     first = np.argmax(holds, axis=1)
     at = np.take_along_axis(steps, first[:, None], 1)[:, 0] if len(steps) else np.zeros(0)
     return np.where(holds.any(axis=1), at, np.inf)

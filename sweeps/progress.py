@@ -12,21 +12,25 @@ LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Shows runs done, lane-steps per second, occupancy and the time left. Used as a context.
+    """Shows runs done, lane-steps per second, occupancy and the time left, if there are any runs. Used as a context.
 
     Args:
       total: runs to train.
       steps: their budgets added up.
       quiet: show nothing.
+      begun: when all began, on the monotonic clock; now when None.
     """
 
-    def __init__(self, total: int, steps: int, quiet: bool = False):
+    def __init__(self, total: int, steps: int, quiet: bool = False, begun: float | None = None):
         self._total, self._steps, self._quiet = total, steps, quiet
         self._console = Console(stderr=True)
         self._live = (
-            Live(console=self._console, refresh_per_second=4) if self._console.is_terminal and not quiet else None
+            Live(console=self._console, refresh_per_second=4)
+            if self._console.is_terminal and total and not quiet
+            else None
         )
         self._start = self._shown = time.monotonic()
+        self._begun = self._start if begun is None else begun
         self._done = self._done_steps = self._done_budget = self._useful = self._computed = 0
 
     def __enter__(self) -> "Progress":
@@ -65,15 +69,17 @@ class Progress:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, last: bool = False) -> None:
-        if self._quiet:
+        if self._quiet or not self._total:
             return
-        seconds = time.monotonic() - self._start
+        now = time.monotonic()
+        seconds = now - self._start
         rate = self._useful / seconds if seconds > 0 else 0.0
         used = self._done_steps / self._done_budget if self._done_budget else 1.0
         left = max(self._steps * used - self._useful, 0) / rate if rate else float("inf")
         occupancy = self._useful / self._computed if self._computed else 1.0
         text = f"{self._done}/{self._total} runs  {rate:,.0f} lane-steps/s  occupancy {occupancy:.0%}  "
-        text += f"{clock(seconds)} elapsed" if last or self._done >= self._total else f"about {clock(left)} left"
+        spent = f"{clock(seconds)} of training, {clock(now - self._begun)} in all"
+        text += spent if last or self._done >= self._total else f"about {clock(left)} left"
         if self._live:
             grid = Table.grid(padding=(0, 1))
             grid.add_row(ProgressBar(total=max(self._total, 1), completed=self._done, width=30), text)

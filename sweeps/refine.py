@@ -29,7 +29,7 @@ from sweeps.labels import ACCURACIES, Labelling, find
 from sweeps.results import Results
 from sweeps.scales import scale
 from sweeps.spec import Sweep
-from sweeps.workdir import check_same, read_specification
+from sweeps.workdir import check_place, check_same, read_specification
 
 SCHEMA = 1
 CANDIDATES = 11  # log₂ of how many points are looked at
@@ -258,6 +258,7 @@ def refine(
     name: str = "refinement",
     definition: dict[str, Any] | None = None,
     description: str = "",
+    changed: Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """Trains rounds of runs around the boundary of an event, until it is known well enough or the budget is used up.
@@ -276,7 +277,7 @@ def refine(
       seeds: how many runs a point may have, with seeds 0 … seeds - 1.
       key: of the random numbers: equal input gives equal rounds.
       labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
-      name, definition, description: as in `sweeps.run`.
+      name, definition, description, changed: as in `sweeps.run`.
       **options: see `sweeps.Options`; `max_hours` is for all rounds together.
 
     Returns:
@@ -296,7 +297,16 @@ def refine(
         if hours is not None:
             options["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
         sweep = as_sweep(axes, rounds)
-        results = run(base, sweep, path, name=name, definition=definition, description=description, **options)
+        results = run(
+            base,
+            sweep,
+            path,
+            name=name,
+            definition=definition,
+            description=description,
+            changed=changed,
+            **options,
+        )
         x, y, event, seed = outcomes(results, *axes, labels=labelling)
         if len(x) < len(sweep) or len(sweep) >= budget:
             return results
@@ -331,6 +341,7 @@ def checked(
     if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
         raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
     settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
+    check_place(path)
     rounds = _stored(path / "refine.json", settings)
     if not rounds and read_specification(path) is not None:
         raise FieldError("workdir", str(path), "holds a sweep that was not refined: use another directory")

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from jaxgen.kernel import capacity
 from sweeps.profile import device_bytes
 
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
+STEP = {"apply": "model", "objective": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
+"""Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
 
 
 def rehearse(template: Experiment, seen: bool) -> None:
@@ -61,7 +64,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
         for split in template.training.stop_splits:
             if split not in splits:
                 raise FieldError("training.stop_splits", split, f"must be among {', '.join(splits)}")
-        with _traced("optimizer", type(template.optimizer).__name__, "no step can be made"):
+        with _traced_step(template):
             traced, stepped = jax.make_jaxpr(step, return_shape=True)(numbers, data, state)
         if jax.tree.map(_kind, stepped) != jax.tree.map(_kind, state):
             why = "a step changes the shape or dtype of the parameters or of its state"
@@ -80,8 +83,21 @@ def _traced(part: str, name: Any, what: str) -> Iterator[None]:
         yield
     except FieldError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FieldError(part, name, f"{what}: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _traced_step(template: Experiment) -> Iterator[None]:
+    """Names the part that a step was calling when it failed; both where gradients were on their way back."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        frames = [f.name for f in traceback.extract_tb(error.__traceback__) if f.filename == training.__file__]
+        parts = [STEP[frames[-1]]] if frames[-1] in STEP else ["model", "loss"]
+        names = ", ".join(type(getattr(template, part)).__name__ for part in parts)
+        with _traced(", ".join(parts), names, "no step can be made"):
+            raise
 
 
 def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows) -> None:

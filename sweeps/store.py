@@ -43,6 +43,11 @@ def shards(workdir: Path) -> list[Path]:
     return sorted((Path(workdir) / "runs").glob("L*.parquet"))
 
 
+def strangers(workdir: Path) -> list[Path]:
+    """What lies among the shards of a workdir, not hidden, and is none by its name: never read, moved or removed."""
+    return sorted({*(Path(workdir) / "runs").glob("[!.]*")} - {*shards(workdir)})
+
+
 def stored_ids(workdir: Path) -> set[str]:
     """The run_ids that a workdir holds, in shards whose content is what their name says."""
     found: set[str] = set()

@@ -14,7 +14,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from sweeps.spec import Sweep
 
 SCHEMA = 1
 LISTED = 1000  # values of an axis that are written out
+FOLDERS = "runs", "inflight", "damaged"
 
 
 @contextlib.contextmanager
@@ -102,6 +104,7 @@ def _damage(held: dict[str, Any]) -> str:
     sound = {
         "name": bool(held["name"]),
         "sources": _are_texts(held.get("sources", [])),
+        "changed": _are_texts(held.get("changed", [])),
         "description": isinstance(held.get("description", ""), str),
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
@@ -121,15 +124,11 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     """Refuses a directory of another sweep: another name, or a base that differs in a field that neither sweeps over.
 
     Raises:
-      FieldError: what differs, and what to do.
+      FieldError: what differs, or cannot be written, and what to do.
     """
-    where = workdir.resolve()
-    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
-        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
+    check_place(workdir)
     held = read_specification(workdir)
     if held is None:
-        if workdir.exists() and not workdir.is_dir():
-            raise FieldError("workdir", str(workdir), "is a file: it must be a directory")
         return
     if held["name"] != name:
         raise FieldError(
@@ -143,8 +142,44 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
             raise FieldError("workdir", str(workdir), f"{why}: use another directory, or sweep over it")
 
 
+def check_place(workdir: Path) -> None:
+    """Refuses a place that holds other things, or where a sweep cannot be written; trying that leaves nothing there.
+
+    Raises:
+      FieldError: which path, and what to do.
+    """
+    where = workdir.resolve()
+    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
+        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
+    if os.path.lexists(workdir) and not os.path.isdir(workdir):
+        raise FieldError("workdir", str(workdir), "is a file: it must be a directory")
+    for name, kind in (("lock", "file"), ("runs", "directory"), ("damaged", "directory")):
+        path = workdir / name
+        if os.path.lexists(path) and not (os.path.isfile if kind == "file" else os.path.isdir)(path):
+            raise FieldError("workdir", str(workdir), f"its {name} must be a {kind}: move {path} away")
+    folders = [folder for folder in (workdir, *(workdir / name for name in FOLDERS)) if os.path.isdir(folder)]
+    tried = workdir
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(workdir)
+        for tried in folders or [next(place for place in where.parents if os.path.exists(place))]:
+            os.rmdir(tempfile.mkdtemp(prefix=".", dir=tried))
+        tried = workdir / "lock"
+        if tried.exists():
+            open(tried, "a+").close()
+    except OSError as error:
+        why = f"{tried} cannot be written ({error.strerror}): use another directory"
+        raise FieldError("workdir", str(workdir), why) from None
+
+
 def write_specification(
-    workdir: Path, name: str, base: Experiment, sweep: Sweep, definition: dict[str, Any], description: str = ""
+    workdir: Path,
+    name: str,
+    base: Experiment,
+    sweep: Sweep,
+    definition: dict[str, Any],
+    description: str = "",
+    changed: Sequence[str] = (),
 ) -> None:
     """Writes `sweep.json`: the specification as it is now, and one more entry in the list of launches."""
     held = read_specification(workdir) or {}
@@ -158,6 +193,7 @@ def write_specification(
         "schema": SCHEMA,
         "name": name,
         "description": description,
+        "changed": list(dict.fromkeys([*held.get("changed", []), *changed])),
         "base": base.to_dict(),
         "fields": base.flat(),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},

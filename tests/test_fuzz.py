@@ -182,7 +182,7 @@ def planned_only(monkeypatch, launch_sweep):
         engine._planned(recipe.base, points, workdir, recipe.name, recipe.definition, options)
         return None, 0
 
-    def refined(base, sides, workdir, *, name, definition, description, budget, goal, key, **options):
+    def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
         plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
         points = refine.as_sweep(sides, rounds or [refine.propose([], [], [], [], plane, 1)])
         engine._planned(base, points, workdir, name, definition, options)

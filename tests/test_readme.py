@@ -12,13 +12,13 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_tour_runs_as_printed_but_smaller(tmp_path, monkeypatch):
     code, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    for large, small in (("0.85, 12", "0.85, 2"), ("1, 12", "1, 2"), ("seeds(3)", "seeds(1)"), ("3000", "100")):
+    for large, small in (("0.85, 12", "0.85, 3"), ("1, 12", "1, 3"), ("seeds(3)", "seeds(1)"), ("3000", "100")):
         assert large in code
         code = code.replace(large, small)
     monkeypatch.chdir(tmp_path)
     space: dict = {}
     exec(code, space)
-    assert len(space["results"].runs) == 4
+    assert len(space["results"].runs) == 9
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"tour", "diagram.png", "diagram.txt", "report.html"}
 
 

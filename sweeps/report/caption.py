@@ -1,6 +1,5 @@
 """The caption of a phase diagram as text: what it is of, how sure it is, and how to make it again."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,9 @@ import numpy as np
 
 from sweeps.files import write_text
 from sweeps.report import style
+
+LISTED = 4  # values of a field
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
 
 
 def write_caption(diagram: Any, path: str | Path) -> None:
@@ -26,7 +28,7 @@ def caption(diagram: Any) -> str:
     totals = diagram.counts.sum((0, 1))
     names = [f"{diagram.labelling.names[i]} {totals[i]}" for i in style.present([diagram])]
     lines = [
-        f"{held.get('name') or 'Phase diagram'}: {held.get('description') or ''}".rstrip(": "),
+        f"{held.get('name') or 'Phase diagram'}: {_described(diagram, held)}".rstrip(": "),
         f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({len(diagram.x_values)} values) and "
         f"{style.label(diagram.y)} ({len(diagram.y_values)}), {style.seeds_text(diagram.seeds)} ({diagram.sampled})"
         + (f"; held: {fixed}" if fixed else "")
@@ -63,10 +65,20 @@ def _stop_rule(diagram: Any) -> str:
     return f" (runs are stopped at accuracy ≥ {levels})"
 
 
+def _described(diagram: Any, held: dict[str, Any]) -> str:
+    """The sweep's description, and the values that these runs have of the fields in which it may not hold."""
+    said = []
+    for path in (path for path in held.get("changed", []) if path in diagram.runs):
+        column = diagram.runs[path].drop_duplicates()
+        texts = list(map(style.value_text, column.sort_values() if column.dtype.kind in "iuf" else column))
+        if len(texts) > LISTED:
+            texts = [f"{texts[0]} … {texts[-1]} ({len(texts)} values)"]
+        said.append(f"{path} = {', '.join(texts)}")
+    return ", ".join(filter(None, [held.get("description"), f"with {'; '.join(said)}" if said else ""]))
+
+
 def replay_command(results: Any, run_id: str) -> str:
-    """What trains a run of `sweeps.Results` again, for a shell in the project's directory; the run_id stands last."""
-    near = lambda file: os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file  # noqa: E731
-    flags = [("workdir", str(results.workdir))]
-    flags += [("sweep", near(file)) for file in results.specification.get("sources", [])]
-    said = [f"--{name}={shlex.quote(value)}" for name, value in flags]
-    return " ".join(["python scripts/replay.py", *said, f"--run_id={run_id}"])
+    """What trains a run of `sweeps.Results` again, for a shell in any directory; the run_id stands last."""
+    files = [("workdir", results.workdir), *(("sweep", file) for file in results.specification.get("sources", []))]
+    said = [f"--{name}={shlex.quote(str(Path(file).absolute()))}" for name, file in files]
+    return " ".join(["python", shlex.quote(str(SCRIPT)), *said, f"--run_id={run_id}"])

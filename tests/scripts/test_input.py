@@ -1,5 +1,9 @@
 """What the programs refuse, and how: at once, in one line, with exit code 2, writing nothing."""
 
+import errno
+import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -7,8 +11,10 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import engine, plan
+from sweeps import command, engine, plan, refine
 
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
+FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
 RECIPE = "--recipe=quickstart", "--scale=smoke"
 
 
@@ -81,6 +87,75 @@ def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, c
     assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        ([], []),
+        (["--seeds=5", "--set=task.p=31", "--set=split_seed=3"], []),
+        (["--set=task.p=7", "--set=optimizer.weight_decay=1,2"], ["optimizer.weight_decay", "task.p"]),
+        (["--set=task.p=7", "--refine=task.train_fraction,optimizer.weight_decay"], ["task.p"]),
+    ],
+)
+def test_what_set_changes_of_a_recipe_is_kept_for_captions(launch_sweep, arguments, changed, monkeypatch, tmp_path):
+    given = {}
+
+    def run(*_, **options):
+        given.update(options)
+        raise FieldError("nothing", None, "is trained")
+
+    monkeypatch.setattr(engine, "run", run)
+    monkeypatch.setattr(refine, "run", run)
+    assert launch_sweep(*RECIPE, *arguments, f"--workdir={tmp_path / 'none'}") == 2
+    assert given["changed"] == changed
+    assert given["description"] == "Two-layer quadratic network on (a + b) mod 31"
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry_run"]])
+@pytest.mark.parametrize("line", [[], ["--refine=task.train_fraction,optimizer.weight_decay"]])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        pytest.param("/proc/x", "/proc cannot be written (No such file or directory): use another", marks=ON_LINUX),
+        pytest.param("/dev/null", "is a file: it must be a directory", marks=ON_LINUX),
+        pytest.param("/dev/null/x", "/dev/null cannot be written (Not a directory): use another", marks=ON_LINUX),
+        ("x" * 300, "cannot be written (File name too long): use another directory"),
+        ("nowhere", "is a file: it must be a directory"),
+        ("runs", "its runs must be a directory: move {}/runs away"),
+        ("damaged", "its damaged must be a directory: move {}/damaged away"),
+        ("lock", "its lock must be a file: move {}/lock away"),
+    ],
+)
+def test_places_that_cannot_hold_a_sweep_are_refused(launch_sweep, dry, line, place, said, tmp_path, capfd):
+    workdir = tmp_path / place
+    if place == "nowhere":
+        workdir.symlink_to(tmp_path / "none")
+    elif place == "lock":
+        (workdir / place).mkdir(parents=True)
+    elif place in ("runs", "damaged"):
+        workdir.mkdir()
+        (workdir / place).write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    error = refused(launch_sweep, *RECIPE, *line, *dry, f"--workdir={workdir}", capfd=capfd)
+    assert error.startswith(f"error: workdir = '{workdir}': ") or len(place) > 200
+    assert said.format(workdir) in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("folder", ["", "runs", "inflight", "damaged"])
+def test_places_that_are_read_only_are_refused(launch_sweep, folder, monkeypatch, tmp_path, capfd):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    make = os.mkdir
+
+    def mkdir(path, *mode):
+        if Path(path).parent == tmp_path / folder:  # root could write anywhere
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        make(path, *mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    said = f"{tmp_path / folder} cannot be written (Permission denied): use another directory"
+    assert said in refused(launch_sweep, *RECIPE, "--dry_run", f"--workdir={tmp_path}", capfd=capfd)
+
+
 @pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
 @pytest.mark.parametrize("begin", [engine.run, engine.foresee])
 def test_names_and_definitions_are_checked_before_a_dry_run_too(begin, wrong, toy, tmp_path):
@@ -144,6 +219,46 @@ def test_an_error_in_a_users_component_shows_their_own_lines(launch_sweep, tmp_p
     assert frame == f'  File "{file}", line 9, in __call__'
     assert line == "    return outputs.nonsense(labels)"
     assert error.startswith("error: loss = 'Odd': fails on the outputs of MLP: AttributeError: ")
+
+
+ENDING = FAILING.replace("return outputs.nonsense(labels)", "raise ENDING(0)")
+
+
+@pytest.mark.parametrize(("ending", "code"), [("SystemExit", 2), ("KeyboardInterrupt", 130)])
+def test_a_component_cannot_end_the_program_as_if_all_were_done(launch_sweep, ending, code, tmp_path, capfd):
+    file = tmp_path / "ending.py"
+    file.write_text(ENDING.replace("ENDING", ending))
+    assert launch_sweep(f"--sweep={file}", f"--workdir={tmp_path / 'none'}", "--dry_run") == code
+    said = capfd.readouterr().err.splitlines()
+    if code == 2:
+        assert said[0] == f'  File "{file}", line 9, in __call__'
+        assert said[-1] == "error: loss = 'Odd': fails on the outputs of MLP: SystemExit: 0"
+    else:
+        assert said == ["interrupted: the same command continues"]
+
+
+def test_a_users_code_cannot_end_the_program_at_any_other_place(tmp_path, monkeypatch, capfd):
+    (tmp_path / "leaves.py").write_text("import sys\n\n\ndef leave():\n    sys.exit()\n")
+    leave = command.load_file(str(tmp_path / "leaves.py")).leave
+    program = Program("launch_sweep")
+    monkeypatch.setattr(program.module, "main", leave)
+    assert program(*RECIPE, f"--workdir={tmp_path / 'none'}") == 2
+    frame, _, error = capfd.readouterr().err.splitlines()
+    assert (frame, error) == (f'  File "{tmp_path / "leaves.py"}", line 5, in leave', "error: SystemExit")
+
+
+def test_frames_of_libraries_are_not_the_users_where_the_environment_is_a_link(tmp_path, monkeypatch):
+    library = tmp_path / "environment" / "library.py"
+    library.parent.mkdir()
+    library.write_text("def fail():\n    raise ArithmeticError\n")
+    (tmp_path / "link").symlink_to(library.parent)
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: dict.fromkeys(FOLDERS, str(tmp_path / "link")))
+    for place in (tmp_path / "link", library.parent):
+        names: dict = {}
+        exec(compile(library.read_text(), str(place / "library.py"), "exec"), names)
+        with pytest.raises(ArithmeticError) as caught:
+            names["fail"]()
+        assert [frame.name for frame in command.users_frames(caught.value)] == [caught.traceback[0].name]
 
 
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):

@@ -157,7 +157,7 @@ def test_the_captions_command_replays_a_run_of_own_components(program, tmp_path)
     *_, command = (folder / "out" / "diagram.txt").read_text().partition("Any run again, e.g.: ")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     again = subprocess.run(
-        ["sh", "-c", command], env=os.environ | {"PATH": path}, cwd=ROOT, capture_output=True, text=True
+        ["sh", "-c", command], env=os.environ | {"PATH": path}, cwd=tmp_path, capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr
     assert "the same, bit for bit" in again.stdout

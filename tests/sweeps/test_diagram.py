@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import pytest
 import xarray as xr
 
 from jaxgen import FieldError
-from sweeps import phases
+from sweeps import gather, phases
 from sweeps.diagram import Contour
 from sweeps.files import write_csv
 from sweeps.phases import Phase
@@ -18,6 +19,7 @@ from sweeps.statistics import wilson
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}
+D = functools.partial(phases.Definition, threshold=0.9, budget=100, gap=20)
 
 
 def corner(x, y, seed):
@@ -121,6 +123,15 @@ def test_what_is_to_stay_is_seen_at_the_budget_only(synthetic_results):
     assert (diagram.majority == Phase.UNDECIDED).all()
     assert np.isinf(diagram.median_time).all()
     assert (diagram.source.phase_diagram(X, Y, sustained=0).majority == Phase.COMPREHENSION).all()
+
+
+def test_more_evaluations_in_a_row_than_a_run_can_have_are_refused(synthetic_results):
+    results = synthetic_results(AXES)
+    runs = results.runs.assign(**{"training.steps": 100, "training.evaluate_every": 10})
+    for early, most in ((False, 11), (True, 15)):  # at 0, 10, 20, … 100, and at 1, 2, 4, 8
+        gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most))
+        with pytest.raises(FieldError, match=rf"sustained = {most + 1}: is never met: .* at most {most} evaluations"):
+            gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most + 1))
 
 
 def test_empty_cells_and_unfinished_runs(synthetic_results):

@@ -22,6 +22,8 @@ def phase_diagram():
         (["--where=task.p"], "where = 'task.p': must look like task.p=31"),
         (["--facet=task.p", "--pool=task.p"], "is the field of --facet"),
         (["--watch=nan"], "watch = nan"),
+        (["--sustained=1000000"], "sustained = 1000000: is never met: these runs have at most 61 evaluations"),
+        (["--sustained=62"], "sustained = 62: is never met"),
     ],
 )
 def test_diagrams_refuse_before_anything_is_drawn(phase_diagram, synthetic_results, arguments, said, tmp_path, capfd):
@@ -29,3 +31,12 @@ def test_diagrams_refuse_before_anything_is_drawn(phase_diagram, synthetic_resul
     out = tmp_path / "out"
     assert said in refused(phase_diagram, f"--workdir={results.workdir}", f"--out={out}", *arguments, capfd=capfd)
     assert not out.exists() or not any(out.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(phase_diagram, synthetic_results, tmp_path, capfd):
+    results = synthetic_results({"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]})
+    out = tmp_path / "file" / "x"
+    out.parent.write_text("")
+    assert refused(phase_diagram, f"--workdir={results.workdir}", f"--out={out}", capfd=capfd) == (
+        f"error: {out}: Not a directory\n"
+    )

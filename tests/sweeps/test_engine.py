@@ -1,6 +1,7 @@
 import contextlib
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -229,6 +230,39 @@ def test_damaged_shards_are_trained_again(toy, tmp_path):
     sweeps.run(toy, GRID, tmp_path, **FAST)
     assert bits(tmp_path) == before
     assert list((tmp_path / "damaged").iterdir())
+
+
+def test_files_of_others_among_the_shards_are_named_and_left_alone(toy, tmp_path, capfd):
+    sweeps.run(toy, GRID, tmp_path, **FAST)
+    shards = store.shards(tmp_path)
+    for name in ("notes.txt", "x.parquet", ".hidden"):
+        (tmp_path / "runs" / name).write_text("mine")
+    (tmp_path / "runs" / "folder").mkdir()
+    results = sweeps.run(toy, GRID, tmp_path, **(FAST | {"quiet": False}))
+    said = "holds what is no shard of this sweep, left alone and not read: folder, notes.txt, x.parquet"
+    assert capfd.readouterr().err == f"{tmp_path / 'runs'} {said}\n"
+    assert len(results.runs) == 16
+    assert store.shards(tmp_path) == shards
+    assert store.strangers(tmp_path) == [tmp_path / "runs" / name for name in ("folder", "notes.txt", "x.parquet")]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    globs = re.findall(r"runs/([^'` ]*parquet)", readme)
+    assert len(globs) == 3
+    assert all(sorted((tmp_path / "runs").glob(pattern)) == shards for pattern in globs)
+
+
+def test_the_time_of_a_launch_counts_from_its_call(toy, tmp_path, monkeypatch, capfd):
+    planned = engine.make_plan
+
+    def slowly(*arguments):
+        time.sleep(1.5)
+        return planned(*arguments)
+
+    monkeypatch.setattr(engine, "make_plan", slowly)
+    begun = time.monotonic()
+    sweeps.run(toy, sweeps.seeds(1), tmp_path, **(FAST | {"quiet": False}))
+    took = time.monotonic() - begun
+    training, whole = re.search(r"(\d+) s of training, (\d+) s in all\n$", capfd.readouterr().err).groups()
+    assert int(training) + 1 <= int(whole) <= took + 0.5
 
 
 def test_bad_input_writes_and_compiles_nothing(toy, tmp_path, monkeypatch):

@@ -43,6 +43,8 @@ def test_times_of_first_and_sustained_crossing():
     assert times(steps, values, 0.9, sustained=2) == 30
     assert times(steps, values, 0.9, sustained=3) == 30
     assert times(steps, values, 0.9, sustained=4) == NEVER
+    assert times(steps, values, 0.0, sustained=6) == 0
+    assert times(steps, values, 0.0, sustained=7) == times(steps, values, 0.0, sustained=2**31) == NEVER
     assert times(steps, values, 0.9, sustained=0) == 30
     assert times(steps, values, 0.99) == 50
 
@@ -66,7 +68,7 @@ def test_no_runs():
     assert times(np.zeros((0, 3)), np.zeros((0, 3)), 0.9).shape == (0,)
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), st.floats(0.125, 1, width=32), st.integers(1, 4))
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), st.floats(0.125, 1, width=32), st.integers(1, 14))
 def test_times_agree_with_the_definition(curve, threshold, sustained):
     n = len(curve)
     want = next(

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import sys
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import jaxgen as jg
@@ -45,6 +47,28 @@ class Net(nn.Module):
         return nn.Dropout(0.5, deterministic=False)(x) if self.what == "dropout" else None
 
 
+@jax.custom_vjp
+def one_way(outputs):
+    return outputs
+
+
+def no_way_back(*_):
+    raise ArithmeticError("no way back")
+
+
+one_way.defvjp(lambda outputs: (outputs, None), no_way_back)
+
+
+def only_before_a_step(self, outputs, labels):
+    if len(outputs) < 49:
+        raise ArithmeticError("a step has fewer rows")
+    return outputs[:, 0]
+
+
+def ends_the_program(self, *_):
+    sys.exit(0)
+
+
 @pytest.fixture(autouse=True)
 def no_source(monkeypatch):
     """Classes that are made by a function have no source of their own."""
@@ -64,6 +88,17 @@ def no_source(monkeypatch):
         (lambda: {"loss": loss(lambda self, o, y: None)}, r"loss = None: must give one value per row, shape \(49,\)"),
         (lambda: {"loss": loss(lambda self, o, y: y)}, "loss = 'int32': must give real numbers"),
         (lambda: {"loss": loss(lambda self, o, y: o.nope)}, "fails on the outputs of QuadraticMLP: AttributeError"),
+        (lambda: {"loss": loss(ends_the_program)}, "loss = 'Own': fails on the outputs of QuadraticMLP: SystemExit: 0"),
+        (lambda: {"optimizer": optimizer(ends_the_program)}, "optimizer = 'Own': cannot be made .*: SystemExit: 0"),
+        (lambda: {"loss": loss(only_before_a_step)}, "loss = 'Own': no step can be made: ArithmeticError: a step has"),
+        (
+            lambda: {"optimizer": optimizer(lambda self: optax.GradientTransformation(lambda p: (), ends_the_program))},
+            "optimizer = 'Own': no step can be made: SystemExit: 0",
+        ),
+        (
+            lambda: {"loss": loss(lambda self, o, y: one_way(o)[:, 0])},
+            "model, loss = 'QuadraticMLP, Own': no step can be made: ArithmeticError: no way back",
+        ),
         (lambda: {"loss": jg.models.MLP()}, "loss = 'MLP': must be a flax.struct.dataclass, not a network"),
         (lambda: {"model": jg.losses.CrossEntropy()}, "model = 'CrossEntropy': must be a flax linen module"),
         (lambda: {"optimizer": optimizer(lambda self: None)}, "gives NoneType, not an optax transformation"),

@@ -36,6 +36,10 @@ def test_the_same_sweep_may_grow(toy, tmp_path):
     held = workdir.read_specification(tmp_path)
     assert held["axes"]["optimizer.weight_decay"] == [0.1, 0.5, 1.0]
     assert len(held["launches"]) == 2
+    assert held["changed"] == []
+    for changed in (["task.p", "model.width"], ["task.p"], ["loss.dtype"]):
+        workdir.write_specification(tmp_path, "mine", toy, finer, {}, "", changed)
+    assert workdir.read_specification(tmp_path)["changed"] == ["task.p", "model.width", "loss.dtype"]
     assert held["launches"][0]["jax"]
 
 
@@ -116,10 +120,11 @@ DAMAGE = {
     "schema": [None, 0, "1", 10**400, 1.5],
     "name": [None, 3, "", "\ud800", []],
     "description": [3, [], "\ud800"],
+    "changed": [None, 5, "task.p", [3]],
     "fields": [None, [], "x"],
     "axes": [None, [], {"seed": 3}, {"seed": []}, {"seed": [[]]}, {"seed": [10**30]}, {"seed": [1e999]},
              {"seed": {"first": {}, "last": 1}}],
-    "sources": [None, {}, [None], [3]],
+    "sources": [None, 5, True, "x", {}, [None], [3], ["x", []]],
     "runs": [None, "4", -1, 10**30, []],
     "definition": [None, [], {"threshold": "x"}, {"threshold": 2}, {"colour": 1}, {"budget": 10**400}],
     "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],

@@ -1,6 +1,9 @@
 import doctest
+import json
 import re
+import shlex
 from html import unescape
+from pathlib import Path
 
 import matplotlib
 import matplotlib.image
@@ -10,7 +13,8 @@ import pytest
 from jaxgen import FieldError
 from sweeps import scales
 from sweeps.labels import FOUR_PHASES, LABELLINGS
-from sweeps.report import drawing, figure, style
+from sweeps.report import caption, drawing, figure, style
+from sweeps.results import Results
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
@@ -132,6 +136,33 @@ def test_colours_differ_in_grey():
 def test_examples_of_style():
     assert doctest.testmod(style).failed == 0
     assert doctest.testmod(scales).failed == 0
+
+
+def test_the_replay_command_runs_in_any_directory(synthetic_results, tmp_path, monkeypatch):
+    results = synthetic_results(GRID)
+    held = results.specification | {"sources": [str(tmp_path / "own.py")]}
+    (results.workdir / "sweep.json").write_text(json.dumps(held))
+    monkeypatch.chdir(tmp_path)
+    command = shlex.split(caption.replay_command(Results(results.workdir.name), "0123"))
+    assert command[0] == "python"
+    assert Path(command[1]).samefile(Path(caption.__file__).parents[2] / "scripts" / "replay.py")
+    assert command[2:] == [f"--workdir={results.workdir}", f"--sweep={tmp_path / 'own.py'}", "--run_id=0123"]
+    assert Path(command[1]).is_absolute()
+
+
+def test_the_caption_tells_what_the_description_does_not(synthetic_results):
+    axes = {FRACTION: [0.3, 0.4, 0.5, 0.6, 0.7], DECAY: [0.1, 1.0]}
+    results = synthetic_results({**axes, "optimizer.learning_rate": [0.1, 0.2], "task.p": [5, 7]}, name="demo")
+    held = results.specification | {"description": "mod 31", "changed": ["task.p", "optimizer.learning_rate", "nope"]}
+    (results.workdir / "sweep.json").write_text(json.dumps(held))
+    for p in (5, 7):
+        diagram = results.phase_diagram(*axes, where={"task.p": p}, pool=["optimizer.learning_rate"])
+        first, *_ = caption.caption(diagram).splitlines()
+        assert first == f"demo: mod 31, with task.p = {p}; optimizer.learning_rate = 0.1, 0.2"
+    held["changed"] = [FRACTION]
+    (results.workdir / "sweep.json").write_text(json.dumps(held))
+    first, *_ = caption.caption(diagram).splitlines()
+    assert first == "demo: mod 31, with task.train_fraction = 0.3 … 0.7 (5 values)"
 
 
 def test_the_caption_says_how_sure_the_figure_is_and_how_to_make_it_again(synthetic_results, tmp_path):

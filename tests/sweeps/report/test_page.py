@@ -13,6 +13,7 @@ import pytest
 import sweeps
 from sweeps import claims, scales
 from sweeps.labels import Label, Labelling
+from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -367,7 +368,8 @@ def test_replay_commands_are_quoted_for_the_shell(synthetic_results, tmp_path, b
     run_id = browser_page.locator(".list code").first.inner_text()
     command = browser_page.locator(".list button").first.get_attribute("title")
     flags = [f"--workdir={workdir}", *(f"--sweep={file}" for file in files), f"--run_id={run_id}"]
-    assert shlex.split(command) == ["python", "scripts/replay.py", *flags]
+    assert shlex.split(command) == ["python", str(SCRIPT), *flags]
+    assert SCRIPT.is_file()
 
 
 def test_the_runs_can_be_downloaded(synthetic_results, tmp_path, browser_page):
