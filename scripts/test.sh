@@ -6,4 +6,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "${EXTRAS:-[test]}"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest --numprocesses=2 "$@"
+.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile "$@"

@@ -61,8 +61,8 @@ def test_closed_form_solves_modular_addition():
 
 def test_transformer_sees_positions_and_all_tokens():
     bound = models.bind(models.Transformer(width=8, heads=2, mlp_width=16), jg.tasks.ModularAddition(p=5))
-    variables = bound.init(KEY, jnp.zeros((1, 2), jnp.int32))
-    outputs = bound.apply(variables, jnp.array([[1, 2], [2, 1], [3, 2]]))
+    variables = jax.jit(bound.init)(KEY, jnp.zeros((1, 2), jnp.int32))
+    outputs = jax.jit(bound.apply)(variables, jnp.array([[1, 2], [2, 1], [3, 2]]))
     assert outputs.shape == (3, 5)
     assert not np.allclose(outputs[0], outputs[1])
     assert not np.allclose(outputs[0], outputs[2])
@@ -74,8 +74,8 @@ def encoder(**fields):
 
 def test_encoder_without_positions_reads_the_last_token_and_the_set_of_the_others():
     bound = models.bind(encoder(dropout=None), jg.tasks.ModularAddition(p=5))
-    variables = bound.init(KEY, jnp.zeros((1, 3), jnp.int32))
-    outputs = bound.apply(variables, jnp.array([[1, 2, 3], [2, 1, 3], [1, 3, 2]]))
+    variables = jax.jit(bound.init)(KEY, jnp.zeros((1, 3), jnp.int32))
+    outputs = jax.jit(bound.apply)(variables, jnp.array([[1, 2, 3], [2, 1, 3], [1, 3, 2]]))
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
     assert not np.allclose(outputs[0], outputs[2])
     shapes = jax.tree.map(jnp.shape, variables["params"])
@@ -89,7 +89,7 @@ def test_encoder_is_pytorchs_post_norm_layer():
     bound = models.bind(encoder(), jg.tasks.ModularAddition(p=5))
     tokens = np.array([[1, 2], [4, 0], [3, 3]])
     params = jax.tree.map(
-        lambda w: w + 0.1 * jax.random.normal(KEY, w.shape), bound.init(KEY, jnp.asarray(tokens))["params"]
+        lambda w: w + 0.1 * jax.random.normal(KEY, w.shape), jax.jit(bound.init)(KEY, jnp.asarray(tokens))["params"]
     )
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True).eval()
     to_torch = lambda w: torch.nn.Parameter(torch.tensor(np.asarray(w)))  # noqa: E731
@@ -106,7 +106,7 @@ def test_encoder_is_pytorchs_post_norm_layer():
         theirs.eps = 1e-6
     x = torch.tensor(np.asarray(params["embedding"]))[torch.tensor(tokens)]
     want = layer(x)[:, -1].detach().numpy() @ np.asarray(params["unembedding"]) + np.asarray(params["bias"])
-    np.testing.assert_allclose(bound.apply({"params": params}, jnp.asarray(tokens)), want, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(bound.apply)({"params": params}, jnp.asarray(tokens)), want, atol=1e-5)
 
 
 def test_dropout_keeps_its_share_and_the_mean():
@@ -123,14 +123,14 @@ def test_dropout_keeps_its_share_and_the_mean():
 def test_dropout_is_new_at_each_step_and_for_each_seed_and_off_in_evaluations(toy):
     toy = toy.override({"model": encoder(dropout=0.5)})
 
+    apply, numbers = jax.jit(training.apply), training.numbers(toy)
+    data = training.load(numbers, training.Rows.of(toy.task))
+    params = jax.jit(training.init)(numbers, data).params
+
     def outputs(step, seed=0, **changes):
         e = training.numbers(toy.override({"split_seed": 0, "seed": seed, **changes}))
-        data = training.load(e, training.Rows.of(toy.task))
-        return np.asarray(training.apply(e, params, data.inputs, step))
+        return np.asarray(apply(e, params, data.inputs, step))
 
-    numbers = training.numbers(toy)
-    data = training.load(numbers, training.Rows.of(toy.task))
-    params = training.init(numbers, data).params
     np.testing.assert_array_equal(outputs(3), outputs(3))
     np.testing.assert_array_equal(outputs(None), outputs(3, **{"model.dropout": 0.0}))
     assert not np.allclose(outputs(3), outputs(4))
@@ -154,8 +154,8 @@ def test_a_users_network_is_told_when_it_trains(toy):
     toy = toy.override({"model": Noisy()})
     numbers = training.numbers(toy)
     data = training.load(numbers, training.Rows.of(toy.task))
-    params = training.init(numbers, data).params
-    calm, first, second = (training.apply(numbers, params, data.inputs, step) for step in (None, 0, 1))
+    params, apply = jax.jit(training.init)(numbers, data).params, jax.jit(training.apply)
+    calm, first, second = (apply(numbers, params, data.inputs, step) for step in (None, 0, 1))
     assert not np.allclose(first, second)
     assert not np.allclose(first, calm)
     assert np.isfinite(jg.train(toy.override({"training.steps": 20}))["train/loss"]).all()

@@ -83,10 +83,9 @@ def test_float64_trajectories_match_the_reference(case):
 def test_a_step_on_padded_rows_is_a_step_on_the_train_rows(toy):
     values, rows = training.numbers(toy), training.Rows.of(toy.task)
     data = training.load(values, rows)
-    state = training.init(values, data)
-    exact = training.step(values, data, 29, state)
-    padded = training.step(values, data, 35, state)
-    whole = training.step(values, data, 49, state)
+    state = jax.jit(training.init)(values, data)
+    step = jax.jit(training.step, static_argnums=2)
+    exact, padded, whole = (step(values, data, capacity, state) for capacity in (29, 35, 49))
     for a, b, c in zip(*(jax.tree.leaves(s.params) for s in (exact, padded, whole))):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
@@ -96,7 +95,7 @@ def test_evaluation_measures_each_split_by_hand(toy):
     values, rows = training.numbers(toy), training.Rows.of(toy.task)
     data = training.load(values, rows)
     state = training.init(values, data)
-    measured = training.evaluate(values, data, 29, state)
+    measured = jax.jit(training.evaluate, static_argnums=2)(values, data, 29, state)
     outputs = training.apply(values, state.params, data.inputs)
     for name, part in (("train", slice(0, 29)), ("test", slice(29, 49))):
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(outputs[part], data.labels[part]).mean()

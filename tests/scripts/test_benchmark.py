@@ -17,6 +17,13 @@ def benchmark(*arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
+def test_planning_is_measured_and_written(tmp_path):
+    done = benchmark("--cases=planning", "--runs=100", f"--json={tmp_path / 'numbers.json'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "numbers.json").read_text())["planning"]["runs"] == 100
+
+
+@pytest.mark.slow
 def test_rates_are_measured_and_written(tmp_path):
     numbers = tmp_path / "numbers.json"
     short = ["--rounds=2", "--seconds=.05", "--runs=100", "--peers=ours,matrix"]

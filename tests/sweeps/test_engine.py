@@ -22,7 +22,8 @@ GRID = sweeps.product(
     sweeps.sweep("training.steps", [20, 100]),
     sweeps.seeds(2),
 )
-FAST = {"width": 2, "intervals": 3, "quiet": True}
+FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}
+BOTH = FAST | {"devices": 2}
 
 
 def bits(workdir):
@@ -67,9 +68,9 @@ def test_out_of_memory_halves_the_width_and_loses_nothing(toy, tmp_path, monkeyp
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         launch(self, *arguments)
 
-    sweeps.run(toy, GRID, tmp_path / "wide", width=2, intervals=3, quiet=True)
+    sweeps.run(toy, GRID, tmp_path / "wide", **FAST)
     monkeypatch.setattr(kernel.Block, "launch", scarce)
-    found = sweeps.run(toy, GRID, tmp_path / "halved", width=8, intervals=3, quiet=True)
+    found = sweeps.run(toy, GRID, tmp_path / "halved", **(FAST | {"width": 8}))
     assert set(calls) == {8, 4, 2}
     assert len(found.runs) == 16
     assert bits(tmp_path / "halved").keys() == bits(tmp_path / "wide").keys()
@@ -84,7 +85,7 @@ def test_memory_that_does_not_suffice_for_one_lane_is_an_error(toy, tmp_path, mo
 
     monkeypatch.setattr(kernel.Block, "launch", scarce)
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        sweeps.run(toy, GRID, tmp_path, width=2, intervals=3, quiet=True)
+        sweeps.run(toy, GRID, tmp_path, **FAST)
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_width_that_did_not_fit_is_written_down_narrower(toy, tmp_path, monkey
 
 
 def test_damaged_widths_are_refused(toy, tmp_path):
-    sweeps.run(toy, sweeps.seeds(1), tmp_path, devices=1, **FAST)
+    sweeps.run(toy, sweeps.seeds(1), tmp_path, **FAST)
     said = json.loads((tmp_path / "sweep.json").read_text())
     for held in ["x", [], {"p": 3}, {"p": {"lanes": 0}}, {"p": {"lanes": True}}]:
         (tmp_path / "sweep.json").write_text(json.dumps({**said, "widths": held}))
@@ -188,13 +189,13 @@ def test_long_runs_come_first_and_the_launch_says_what_it_did(toy, tmp_path, cou
 
 
 def test_bits_do_not_depend_on_devices_width_queue_or_neighbours(toy, tmp_path):
-    sweeps.run(toy, GRID, tmp_path / "two", devices=2, **FAST)
-    sweeps.run(toy, GRID, tmp_path / "one", devices=1, **FAST)
+    sweeps.run(toy, GRID, tmp_path / "two", **BOTH)
+    sweeps.run(toy, GRID, tmp_path / "one", **FAST)
     backwards = sweeps.chain(
         *(sweeps.product(*(sweeps.fixed(k, v) for k, v in p.items())) for p in reversed(list(GRID)))
     )
     sick = sweeps.product(sweeps.fixed("optimizer.learning_rate", 1e30), *GRID.factors)
-    sweeps.run(toy, sweeps.chain(sick, backwards), tmp_path / "sick", **FAST)
+    sweeps.run(toy, sweeps.chain(sick, backwards), tmp_path / "sick", **BOTH)
     two, one, sick = (bits(tmp_path / name) for name in ("two", "one", "sick"))
     assert two == one
     assert len(sick) == 32
@@ -207,11 +208,11 @@ def test_one_program_is_traced_per_signature_and_capacity(toy, tmp_path, monkeyp
     monkeypatch.setattr(engine, "_PROGRAMS", {})
     init = kernel.Program.__init__
     monkeypatch.setattr(kernel.Program, "__init__", lambda self, *a: (init(self, *a), programs.append(self))[0])
-    sweeps.run(toy, GRID, tmp_path, **FAST)
+    sweeps.run(toy, GRID, tmp_path, **BOTH)
     compiled = [p for p in programs if p._compiled]
     assert [p.traces for p in compiled] == [1, 1]
     assert all(len(p._compiled) == 2 for p in compiled)
-    sweeps.run(toy, sweeps.product(sweeps.fixed("optimizer.eps", 1e-7), GRID), tmp_path / "more", **FAST)
+    sweeps.run(toy, sweeps.product(sweeps.fixed("optimizer.eps", 1e-7), GRID), tmp_path / "more", **BOTH)
     assert [p.traces for p in programs if p._compiled] == [1, 1]  # the process keeps its programs
 
 

@@ -21,7 +21,13 @@ from sweeps.refine import Plane, propose
 ROOT = Path(__file__).parents[2]
 SQUARE = Plane(Range(0, 1), Range(0, 1))
 RATES = {"optimizer.learning_rate": Range(1e-4, 1e-1, log=True), "optimizer.weight_decay": [0.1, 0.3, 1.0, 3.0]}
-FAST = {"width": 4, "intervals": 5, "quiet": True, "definition": {"threshold": 0.9, "budget": 100, "gap": 20}}
+FAST = {
+    "width": 4,
+    "intervals": 5,
+    "quiet": True,
+    "devices": 1,
+    "definition": {"threshold": 0.9, "budget": 100, "gap": 20},
+}
 
 
 def above(x, y):
@@ -259,6 +265,7 @@ def measured(tmp_path, *arguments):
     return json.loads(numbers.read_text())
 
 
+@pytest.mark.slow
 def test_a_quarter_of_the_runs_of_a_grid_of_trained_networks_suffices(tmp_path):
     found = measured(tmp_path, "--worlds=trained", "--repeats=3", "--most=1100")["trained"]
     assert found["ratios"]["dense"]["1024"]["ratio"] < 1
