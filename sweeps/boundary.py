@@ -252,8 +252,8 @@ def _with_undecided(
     for name, axis in (("x", x_axis), ("y", y_axis)):
         settings |= {f"{name}_scale": "log" if axis.log else "linear", f"{name}_range": (axis.low, axis.high)}
     known = ~np.isnan(event)
-    of = [None if values is None else np.asarray(values)[known] for values in (x, y, event, seeds)]
-    found = fit(*of, **settings)
+    of = seeds if seeds is None else np.asarray(seeds)[known]
+    found = fit(np.asarray(x)[known], np.asarray(y)[known], event[known], of, **settings)
     failed, succeeded = (fit(x, y, np.where(known, event, outcome), seeds, **settings) for outcome in (0, 1))
     bounds = min(failed.area.low, found.area.low), max(succeeded.area.high, found.area.high)
     return dataclasses.replace(found, bounds=bounds, undecided=int((~known).sum()))
