@@ -49,7 +49,8 @@ class Survival:
       events: (k,) runs that reached it at that step.
       median: the first step with S ≤ 1/2; inf where half never reached it, NaN without runs.
       interval: the median's (Brookmeyer and Crowley 1982, doi 10.2307/2530286): the first steps at which `low` and
-        `high` are ≤ 1/2; inf where they never are.
+        `high` are ≤ 1/2; inf where they never are. With n runs of which all lie on one side of the median with a
+        probability 2 · 2⁻ⁿ above 1 - confidence (n ≤ 5 at 95 %), nothing is known of its lower end, which is 0.
     """
 
     times: np.ndarray
@@ -113,7 +114,8 @@ def kaplan_meier(ended: np.ndarray, reached: np.ndarray, confidence: float = 0.9
         band = curve.confidence_interval(confidence, method="log-log")
     low, high = _close(curve.probabilities, band.low.probabilities, band.high.probabilities, at_risk, first, confidence)
     crossings = [float(np.min(times, where=s <= HALF, initial=np.inf)) for s in (curve.probabilities, low, high)]
-    return Survival(times, curve.probabilities, low, high, at_risk, events, crossings[0], (crossings[1], crossings[2]))
+    lower = crossings[1] if _bounds_the_median(len(ended), confidence) else 0.0
+    return Survival(times, curve.probabilities, low, high, at_risk, events, crossings[0], (lower, crossings[2]))
 
 
 def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
@@ -160,6 +162,8 @@ def grouped_median(
         starts = np.flatnonzero(first)
         crossings = np.where(curves <= HALF, times, np.inf)
         found[:, groups[starts]] = np.minimum.reduceat(crossings, starts, axis=1)
+        few = starts[~_bounds_the_median(at_risk[starts], confidence)]
+        found[1, groups[few]] = 0
     return found[0], found[1], found[2]
 
 
@@ -335,6 +339,11 @@ def _indices(groups: Any, count: int, of_runs: np.ndarray) -> np.ndarray:
         raise FieldError("groups", groups.shape, f"must have one index per run: {of_runs.shape}")
     refuse("groups", groups, (groups < 0) | (groups >= count), f"must be in [0, {count})")
     return groups
+
+
+def _bounds_the_median(runs: Any, confidence: float) -> Any:
+    """Whether so many runs all on one side of a median are rare enough to bound it, by the sign test."""
+    return 0.5 ** np.asarray(runs) <= (1 - confidence) / 2
 
 
 def _steps(groups: np.ndarray, ended: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, ...]:

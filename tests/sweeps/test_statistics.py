@@ -135,11 +135,11 @@ def test_a_half_is_a_half_after_many_fractions():
     assert kaplan_meier(ended, reached).median == censored_median(ended, reached) == 12
 
 
-@pytest.mark.parametrize(("runs", "high"), [(5, np.inf), (6, 100)])
-def test_all_runs_at_one_evaluation(runs, high):
+@pytest.mark.parametrize(("runs", "low", "high"), [(5, 0, np.inf), (6, 100, 100)])
+def test_all_runs_at_one_evaluation(runs, low, high):
     """The interval is the sign test's: below six, all on one side of the median has 2 · 2⁻ⁿ > 5 %."""
     curve = kaplan_meier(np.full(runs, 100.0), np.ones(runs, bool))
-    assert (curve.median, curve.interval) == (100, (100, high))
+    assert (curve.median, curve.interval) == (100, (low, high))
     assert curve.high[0] == pytest.approx(stats.binomtest(0, runs).proportion_ci(0.95, "exact").high)
     assert curve.restricted_mean(500) == (100, 0)
 
@@ -165,6 +165,15 @@ def test_interval_of_the_median_covers_it():
     assert ((low == median) & (median == high)).mean() < 0.9
 
 
+@pytest.mark.parametrize("runs", [3, 5, 6])
+def test_few_runs_do_not_bound_a_median_that_they_all_exceed(runs):
+    times = np.random.default_rng(1).exponential(1, (4000, runs))
+    groups = np.repeat(np.arange(4000), runs)
+    _, low, high = grouped_median(groups, 4000, times.ravel(), np.ones(4000 * runs, bool))
+    assert ((low <= np.log(2)) & (np.log(2) <= high)).mean() > 0.95
+    assert (low > 0).all() == (runs >= 6)
+
+
 def test_uncensored_restricted_mean_is_the_mean():
     times = np.random.default_rng(0).integers(1, 40, 31) * 50.0
     mean, error = kaplan_meier(times, np.ones(31, bool)).restricted_mean(1200)
@@ -176,10 +185,12 @@ def test_nothing_and_next_to_nothing():
     none = kaplan_meier(np.zeros(0), np.zeros(0, bool))
     assert np.isnan([none.median, *none.interval, *none.restricted_mean(5)]).all()
     one = kaplan_meier(np.array([100.0]), np.array([True]))
-    assert (one.median, one.interval, one.restricted_mean(500)[0]) == (100, (100, np.inf), 100)
+    assert (one.median, one.interval, one.restricted_mean(500)[0]) == (100, (0, np.inf), 100)
     assert np.isnan(one.restricted_mean(500)[1])
     never = kaplan_meier(np.full(4, 300.0), np.zeros(4, bool))
-    assert (never.median, never.interval, never.restricted_mean(300)) == (np.inf, (np.inf, np.inf), (300, 0))
+    assert (never.median, never.interval, never.restricted_mean(300)) == (np.inf, (0, np.inf), (300, 0))
+    many = kaplan_meier(np.full(6, 300.0), np.zeros(6, bool))
+    assert many.interval == (np.inf, np.inf)
     assert never.restricted_mean(500)[0] == 500  # S stays where it was last seen
     assert one.restricted_mean(0)[0] == 0
     for found in (*grouped_median([], 2, [], []), grouped_restricted_mean([], 2, [], [], 5)):
