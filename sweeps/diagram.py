@@ -99,6 +99,16 @@ class Diagram:
         return "one seed" if one("seed") and one("split_seed") else "train split and initialisation vary"
 
     @functools.cached_property
+    def units(self) -> np.ndarray:
+        """Numbers of what runs share their randomness in, (runs,): of each run its seed, or its train split's.
+
+        Of the two that with fewer values, if it differs at all: runs that share either are not independent.
+        """
+        seed, split = (self.runs[name].to_numpy() for name in ("seed", "split_seed"))
+        varied = [n for n in (seed, np.where(split < 0, seed, split)) if len(np.unique(n)) > 1]
+        return min(varied, key=lambda numbers: len(np.unique(numbers)), default=seed)
+
+    @functools.cached_property
     def majority(self) -> np.ndarray:
         """The most frequent label of each cell (of equals the first); -1 where there are no runs."""
         return np.where(self.seeds > 0, self.counts.argmax(-1), -1)
@@ -223,7 +233,7 @@ class Diagram:
         if np.isnan(event).all():
             return None
         x, y = (self.runs[path].to_numpy(float) for path in (self.x, self.y))
-        return fit(x, y, event, self.runs["seed"].to_numpy(), kinds[0], kinds[1])
+        return fit(x, y, event, self.units, kinds[0], kinds[1])
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""

@@ -47,13 +47,21 @@ def caption(diagram: Any) -> str:
             f"{int((diagram.seeds > 0).sum())} to the other side of ½, through which no line is drawn."
         )
     if diagram.boundary is not None:
-        lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap.")
+        lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap over {_drawn(diagram)}.")
     launch = (held.get("launches") or [{}])[-1]
     versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
     run_id = diagram.runs["run_id"].iloc[0]
     lines.append(f"Trained with {versions or 'unknown versions'}.")
     said = [" ".join(line.split()) for line in lines]
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def _drawn(diagram: Any) -> str:
+    """What the bootstrap of the line took as the sampling unit."""
+    found = len(np.unique(diagram.units))
+    if diagram.boundary.units == found:
+        return f"the {found} seeds" if (diagram.units == diagram.runs["seed"]).all() else f"the {found} train splits"
+    return f"single runs as if they were independent, for there are only {found} seeds"
 
 
 def _stop_rule(diagram: Any) -> str:

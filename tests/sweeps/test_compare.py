@@ -111,6 +111,16 @@ def test_what_a_fixed_split_varies_is_said(synthetic_results):
     assert synthetic_results(axes, seeds=3).phase_diagram(X, Y).sampled == "one train split, initialisation varies"
 
 
+@pytest.mark.parametrize(
+    ("seeds", "splits", "units"),
+    [(6, [-1], 6), (1, [*range(7)], 7), (8, [0], 8), (8, [*range(5)], 5), (5, [*range(8)], 5)],
+)
+def test_runs_that_share_a_seed_or_a_split_are_one_unit(synthetic_results, seeds, splits, units):
+    axes = {X: [0.2, 0.5, 0.8], Y: [0.01, 0.1, 1.0], "split_seed": splits}
+    diagram = synthetic_results(axes, seeds=seeds, kind=lambda x, y, *_: "grokking" if x > y else "confusion")
+    assert diagram.phase_diagram(X, Y).boundary.units == units
+
+
 def test_union_of_axes():
     assert union([[1, 3], [2, 3]]) == [1, 2, 3]
     assert union([[0.5], ["None"]]) == ["0.5", "None"]
