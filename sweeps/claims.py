@@ -8,7 +8,7 @@ import enum
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,21 +33,31 @@ class Verdict(enum.StrEnum):
     UNDECIDED = "UNDECIDED"
 
 
+class Bounds(NamedTuple):
+    """What is known of a quantity where it could not be watched to its end: for each seed it is in [low, high]."""
+
+    low: pd.Series
+    high: pd.Series
+
+
 @dataclasses.dataclass(frozen=True)
 class Effect:
     """A quantity of which a claim says that its mean over seeds is above a bound.
 
     Attributes:
       name: what it is, with its unit.
-      values: one per seed, indexed by it; of differences, those seeds that both arms have.
+      values: one per seed, indexed by it; NaN where nothing is known, so that the mean may be anything. Of `Bounds`
+        the lower ends, with which alone a claim can pass.
       above: the bound; None for a quantity that is only told.
-      note: what a reader has to know, e.g. how censored times count.
+      note: what a reader has to know, e.g. of which evaluations it is.
+      upper: the upper ends, with which alone a claim can fail; like `values` where these are known.
     """
 
     name: str
-    values: pd.Series
+    values: Any
     above: float | None = 0.0
     note: str = ""
+    upper: pd.Series = dataclasses.field(init=False)
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not isinstance(self.note, str):
@@ -55,40 +65,72 @@ class Effect:
         number = isinstance(self.above, (int, float)) and not isinstance(self.above, bool)
         if self.above is not None and not (number and np.isfinite(float(self.above))):
             raise FieldError("effect.above", self.above, "must be a finite number, or None")
+        both = self.values if isinstance(self.values, Bounds) else (self.values, self.values)
         try:
-            object.__setattr__(self, "values", pd.Series(self.values, dtype=float))
+            for field, ends, unknown in zip(("values", "upper"), both, (-np.inf, np.inf)):
+                object.__setattr__(self, field, pd.Series(ends, dtype=float).fillna(unknown))
         except (TypeError, ValueError, OverflowError):
             raise FieldError("effect.values", self.values, "must be a number for each seed") from None
+
+    @functools.cached_property
+    def known(self) -> pd.Series:
+        """Whether anything is known of each seed."""
+        return ~((self.values == -np.inf) & (self.upper == np.inf))
 
     @property
     def seeds(self) -> int:
         """How many seeds it was measured on."""
-        return int(self.values.notna().sum())
+        return int(self.known.sum())
 
     @property
     def mean(self) -> float:
-        """Mean over seeds."""
-        return float(self.values.mean())
+        """Mean over the seeds that are known: of their lower ends, or of the upper ones where one has no lower end."""
+        low, high = (float(ends[self.known].mean()) for ends in (self.values, self.upper))
+        return high if low == -np.inf else low
+
+    @property
+    def relation(self) -> str:
+        """What the true mean of these seeds is to `mean`: "≥ " or "≤ " where some are bounds, else empty."""
+        low, high = (ends[self.known] for ends in (self.values, self.upper))
+        return "" if low.equals(high) else "≤ " if (low == -np.inf).any() else "≥ "
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
-        """Student's t interval of the mean at 95 %: mean ± t · s / √n; one point where all seeds agree exactly.
+        """`interval_at` 95 %."""
+        return self.interval_at(CONFIDENCE)
 
-        Infinite below three seeds, where s says little, and where a value is infinite.
+    def interval_at(self, confidence: float) -> tuple[float, float]:
+        """Student's t interval of the mean: mean ± t · s / √n; one point where all seeds agree exactly.
+
+        The lower end is that of the lower bounds, the upper that of the upper ones. What is truly infinite counts with
+        the farthest finite value, which is nearer to the others: the end is a bound all the same. Infinite below three
+        seeds, where s says little, and where there is a seed of which no bound on that side is known.
         """
-        values = self.values.dropna()
-        if len(values) < LEAST_SEEDS or not np.isfinite(values).all():
-            return -np.inf, np.inf
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-        return float(values.mean() - half), float(values.mean() + half)
+        return -_upper_end(-self.values, confidence), _upper_end(self.upper, confidence)
 
     @property
     def verdict(self) -> Verdict | None:
         """PASS: the whole interval is above the bound; FAIL: none of it; UNDECIDED otherwise. None without a bound."""
+        return self.verdict_at(CONFIDENCE)
+
+    def verdict_at(self, confidence: float) -> Verdict | None:
+        """`verdict` by the interval at another confidence."""
         if self.above is None:
             return None
-        low, high = self.interval
+        low, high = self.interval_at(confidence)
         return Verdict.PASS if low > self.above else Verdict.FAIL if high <= self.above else Verdict.UNDECIDED
+
+
+def _upper_end(values: pd.Series, confidence: float) -> float:
+    """The upper end of the t interval of a mean of upper bounds."""
+    finite = values[np.isfinite(values)]
+    if len(values) < LEAST_SEEDS or (values == np.inf).any():
+        return np.inf
+    if not len(finite):
+        return -np.inf
+    values = values.clip(lower=finite.min())
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() + half)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +166,16 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS if all effects pass; FAIL if one fails; UNDECIDED otherwise."""
-        found = {effect.verdict for effect in self.effects if effect.above is not None} or {Verdict.UNDECIDED}
-        return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in found)
+        """PASS if all effects pass; FAIL if one of m fails at 1 - 5 %/m (Bonferroni); UNDECIDED otherwise.
+
+        That all pass needs no such care: the one that is least sure to be above its bound is tested at 5 %.
+        """
+        tested = [effect for effect in self.effects if effect.above is not None]
+        if tested and all(effect.verdict == Verdict.PASS for effect in tested):
+            return Verdict.PASS
+        strict = 1 - (1 - CONFIDENCE) / max(len(tested), 1)
+        fails = any(effect.verdict_at(strict) == Verdict.FAIL for effect in tested)
+        return Verdict.FAIL if fails else Verdict.UNDECIDED
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is infinite or missing is null."""
@@ -134,11 +183,11 @@ class Judgement:
         effects = []
         for e in self.effects:
             by_seed = {str(seed): finite(value) for seed, value in e.values.items()}
+            at_most = {"at_most": {str(seed): finite(value) for seed, value in e.upper.items()}} if e.relation else {}
             low, high = map(finite, e.interval)
             numbers = {"mean": finite(e.mean), "low": low, "high": high, "above": finite(e.above)}
-            effects.append(
-                {"name": e.name, "verdict": e.verdict, **numbers, "seeds": e.seeds, "by_seed": by_seed, "note": e.note}
-            )
+            told = {"name": e.name, "verdict": e.verdict, **numbers, "seeds": e.seeds, "by_seed": by_seed}
+            effects.append(told | at_most | {"note": e.note})
         said = {"name": self.claim.name, "text": self.claim.text, "published": self.claim.published}
         return {**said, "verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
 
@@ -155,11 +204,13 @@ class Arm:
       seeds: (S,) that have all of its runs; with a split seed of its own, each pair counts.
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
+      ended: (S, P) whether a run diverged or froze: what it has not reached it never will; none where left out.
     """
 
     seeds: np.ndarray
     steps: np.ndarray
     curves: Callable[[str], np.ndarray]
+    ended: np.ndarray | None = None
 
     def mean(self, values: np.ndarray) -> pd.Series:
         """The mean over the runs of each seed of values (S, P), by seed."""
@@ -194,23 +245,23 @@ class Arm:
         return np.isfinite(self.steps).sum(2) - 1
 
 
-def log_ratio(late: Arm, early: Arm, probe: str, threshold: float) -> pd.Series:
+def log_ratio(late: Arm, early: Arm, probe: str, threshold: float) -> Bounds:
     """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least at a threshold.
 
-    Where T_late was not reached it counts with the end of observation, so the true ratio is larger; where T_early was
-    not, but T_late was before the end of its observation, the true ratio is smaller. Where neither bound can be given
-    the seed has no value (NaN). Arms of one run per seed.
+    A time that was not reached is after the end of observation, and infinite where the run diverged or froze. Of a
+    seed that only one of the arms has nothing is known: (-inf, inf). Arms of one run per seed.
     """
-    times = {}
+    ends = {}
     for name, arm in (("late", late), ("early", early)):
-        time = arm.time(probe, threshold)[:, 0]
-        reached = np.isfinite(time)
-        times[name] = pd.Series(np.maximum(np.where(reached, time, arm.observed()[:, 0]), 1), arm.seeds)
-        times[f"{name} reached"] = pd.Series(reached, arm.seeds)
-    table = pd.DataFrame(times).dropna()
-    known = table["early reached"].astype(bool)
-    known |= table["late reached"].astype(bool) & (table["late"] <= table["early"])
-    return np.log10(table["late"] / table["early"]).where(known)
+        time = np.maximum(arm.time(probe, threshold)[:, 0], 1)
+        never = np.zeros(len(time), bool) if arm.ended is None else arm.ended[:, 0]
+        least = np.where(np.isfinite(time) | never, time, np.maximum(arm.observed()[:, 0], 1))
+        ends[f"{name} least"], ends[f"{name} most"] = pd.Series(least, arm.seeds), pd.Series(time, arm.seeds)
+    table = pd.DataFrame(ends)
+    with np.errstate(invalid="ignore"):
+        low = np.log10(table["late least"]) - np.log10(table["early most"])
+        high = np.log10(table["late most"]) - np.log10(table["early least"])
+    return Bounds(low.fillna(-np.inf), high.fillna(np.inf))
 
 
 class Evidence:
@@ -222,11 +273,12 @@ class Evidence:
     """
 
     def __init__(self, results: Results, base: Experiment):
-        table = results.table(["run_id", "seed", "split_seed"])
+        table = results.table(["run_id", "seed", "split_seed", "status"])
         self.base = base
         self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
         self._results = Results(results.workdir, set(self._places))  # the same runs, should others be added meanwhile
         self._curves: dict[str, np.ndarray] = {}
+        self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen"))
         self._seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
 
     def arm(self, *parts: Sweep) -> Arm:
@@ -245,7 +297,8 @@ class Evidence:
         if not seeds:
             raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
         index = np.array(places)
-        return Arm(np.array(seeds), self._curve("step")[index], lambda name: self._curve(name)[index])
+        curves = lambda name: self._curve(name)[index]  # noqa: E731
+        return Arm(np.array(seeds), self._curve("step")[index], curves, self._ended[index])
 
     def _curve(self, name: str) -> np.ndarray:
         if name not in self._curves:
@@ -291,7 +344,7 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
         yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
         for e in j.effects:
             low, high = e.interval
-            span = f"{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
+            span = f"{e.relation}{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
             claimed = "" if e.above is None else f"> {e.above:g}"
             lost = len(e.values) - e.seeds
             seeds = f"{e.seeds}" + (f" (of {len(e.values)}: others have no value)" if lost else "")

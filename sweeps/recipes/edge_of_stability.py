@@ -118,7 +118,7 @@ def perpendicular_generalises(e: Evidence) -> list[Effect]:
         Effect(
             "log₁₀ of the steps to 90 % test accuracy, AdamW / ⊥AdamW",
             ratio,
-            note="AdamW that never gets there counts with its last step: a lower bound",
+            note="AdamW that never gets there counts from its last step on",
         ),
         Effect("final test accuracy, ⊥AdamW", perpendicular.final("test/accuracy"), above=0.9),
         Effect("mean cos(Δθ, θ) until ⊥AdamW ends, AdamW - ⊥AdamW", cosine[0] - cosine[1]),

@@ -39,6 +39,7 @@ def test_interval_covers_the_mean_as_often_as_it_says():
         ([1.0, -1.0, 0.5], Verdict.UNDECIDED),
         ([1.0, 1.1], Verdict.UNDECIDED),
         ([1.0, 1.1, np.nan], Verdict.UNDECIDED),
+        ([1.0, 1.1, 0.9, np.nan], Verdict.UNDECIDED),
         ([], Verdict.UNDECIDED),
     ],
 )
@@ -85,11 +86,51 @@ def test_ratios_of_times_use_censored_ones_only_as_the_bounds_they_are(evidence)
     assert (late.time("test/accuracy", 0.9) == 700).all()
     assert np.isinf(never.time("test/accuracy", 0.9)).all()
     ratio = lambda a, b: claims.log_ratio(a, b, "test/accuracy", 0.9)  # noqa: E731
-    np.testing.assert_allclose(ratio(late, fast), np.log10(700 / 60))
-    np.testing.assert_allclose(ratio(never, late), np.log10(1000 / 700))  # at least: observed to step 1000
-    np.testing.assert_allclose(ratio(late, never), np.log10(700 / 1000))  # at most
-    assert ratio(never, never).isna().all()
-    assert len(ratio(late, fast)) == 3  # seeds that both have
+    both, inf = np.log10(700 / 60), np.inf
+    np.testing.assert_allclose(ratio(late, fast), [[both] * 3 + [-inf], [both] * 3 + [inf]])  # seed 3 has one arm
+    least, most = np.log10(1000 / 700), np.log10(700 / 1000)  # observed to step 1000
+    np.testing.assert_allclose(ratio(never, late), [[least] * 3 + [-inf], [inf] * 4])
+    np.testing.assert_allclose(ratio(late, never), [[-inf] * 4, [most] * 3 + [inf]])
+    np.testing.assert_allclose(ratio(never, never), [[-inf] * 4, [inf] * 4])
+    assert Effect("x", ratio(never, late)).seeds == 3
+
+
+def bounded(low, high):
+    return Effect("x", claims.Bounds(pd.Series(low), pd.Series(high)))
+
+
+def test_lower_bounds_can_pass_and_upper_bounds_can_fail_and_neither_the_other():
+    inf, some = np.inf, [0.9, 1.0, 1.1]
+    assert bounded(some, [inf] * 3).verdict == Verdict.PASS
+    assert bounded([-inf] * 3, some).verdict == Verdict.UNDECIDED
+    assert bounded([-1.1, -1.0, -0.9], [inf] * 3).verdict == Verdict.UNDECIDED
+    assert bounded([-inf] * 3, [-1.1, -1.0, -0.9]).verdict == Verdict.FAIL
+    assert bounded([*some, -inf], [*some, inf]).verdict == Verdict.UNDECIDED  # of one seed nothing is known
+    assert bounded([*some, -inf], [*some, 1.0]).verdict == Verdict.UNDECIDED  # an upper bound is no lower one
+    assert bounded([*some, inf], [*some, inf]).verdict == Verdict.PASS  # a late arm that diverged: truly infinite
+    assert bounded([inf] * 3, [inf] * 3).verdict == Verdict.PASS
+    assert bounded([-inf] * 3, [-inf] * 3).verdict == Verdict.FAIL
+    assert (bounded(some, [inf] * 3).relation, bounded([-inf] * 3, some).relation) == ("≥ ", "≤ ")
+    assert bounded(some, [inf] * 3).mean == pytest.approx(1.0)
+
+
+def test_a_claim_of_several_effects_does_not_fail_by_their_number():
+    values = stats.t.ppf(0.02, 4)  # a t statistic whose interval at 95 % is just below 0
+    draws = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    low = effect(*(draws + values * draws.std(ddof=1) / 5**0.5))
+    assert low.verdict == Verdict.FAIL
+    assert judged(low).verdict == Verdict.FAIL
+    assert judged(low, effect(1, 1.1, 0.9)).verdict == Verdict.UNDECIDED
+
+
+def test_what_diverged_never_gets_there(synthetic_results):
+    kinds = {0: "grokking", 1: "diverged"}
+    results = synthetic_results({FRACTION: [0.3, 0.5]}, 3, lambda i, seed: kinds[i])
+    early, late = (Evidence(results, BASE).arm(sweeps.fixed(FRACTION, f)) for f in (0.3, 0.5))
+    ratio = claims.log_ratio(late, early, "test/accuracy", 0.9)
+    assert np.isposinf(ratio).all()
+    assert Effect("x", ratio).verdict == Verdict.PASS
+    assert Effect("x", claims.log_ratio(early, late, "test/accuracy", 0.9)).verdict == Verdict.FAIL
 
 
 def test_a_mistake_in_one_claim_is_told_and_loses_no_other(evidence):
@@ -162,11 +203,12 @@ def test_a_ratio_to_a_time_that_was_watched_for_less_is_unknown():
         steps = np.arange(0, watched + 1, 100.0)[None, None]
         return claims.Arm(np.array([0]), steps, lambda name: (steps >= reached).astype(float))
 
-    ratio = lambda late, early: claims.log_ratio(late, early, "test/accuracy", 0.9).tolist()  # noqa: E731
+    ratio = lambda late, early: claims.log_ratio(late, early, "test/accuracy", 0.9)  # noqa: E731
     never = arm(1000, np.inf)  # at least 1000
-    assert ratio(arm(2000, 500), never) == [np.log10(0.5)]  # at most
-    assert ratio(arm(2000, 1000), never) == [0]
-    assert np.isnan(ratio(arm(2000, 1500), never)).all()  # it may be sooner or later
+    for reached in (500, 1000, 1500):
+        low, high = ratio(arm(2000, reached), never)
+        assert low.tolist() == [-np.inf]
+        np.testing.assert_allclose(high, np.log10(reached / 1000))
 
 
 def test_final_values_are_of_the_last_evaluation():
