@@ -185,7 +185,7 @@ def tell(diagram: sweeps.Diagram) -> None:
         if runs:
             print(f"{name:17} {runs:6} runs, majority of {cells} cells")
     if diagram.boundary is not None:
-        print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {style.area_text(diagram.boundary, '{:.3f}')} of the plane")
+        print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {style.area_text(diagram.boundary, '{:.3f}')}")
     if said := style.undecided_text(diagram):
         print(said)
 

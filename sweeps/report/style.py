@@ -119,14 +119,15 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
 def boundary_text(diagram: Any) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
     share = area_text(diagram.boundary, "{:.2f}")
-    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share} of the plane"
+    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share}"
 
 
 def area_text(boundary: Any, form: str) -> str:
-    """The area with its interval, and what it may be whatever the undecided runs are."""
+    """The share of the plane with its interval, and what it may be whatever the undecided runs are."""
     value, low, high, least, most = map(form.format, (*boundary.area, *boundary.bounds))
     runs = f"{boundary.undecided} undecided run{'s' if boundary.undecided > 1 else ''}"
-    return f"{value} [{low}, {high}]" + (f", {least} to {most} whatever {runs} did" if boundary.undecided else "")
+    either = f", {least} to {most} whatever {runs} did" if boundary.undecided else ""
+    return f"{value} [{low}, {high}] of the plane{either}"
 
 
 def undecided_text(diagram: Any) -> str:
