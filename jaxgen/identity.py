@@ -44,9 +44,10 @@ KEPT_IN_CLASSES += ("__firstlineno__", "__static_attributes__", "__slots__", "__
 KEPT_IN_CLASSES += ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__parameters__")
 KEPT_IN_CLASSES += ("__abstractmethods__", "_abc_impl", "__orig_bases__", "__subclasshook__", "__dataclass_params__")
 KEPT_IN_CLASSES += ("_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_")
-
+KEPT_IN_CLASSES += ("__replace__",)
+# What dataclasses and named tuples write.
 WRITTEN: tuple[str, ...] = ("__init__", "__new__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__")
-WRITTEN += ("__setattr__", "__delattr__", "__replace__", "__getstate__", "__setstate__", "__getnewargs__")
+WRITTEN += ("__setattr__", "__delattr__", "__getstate__", "__setstate__", "__getnewargs__")
 
 
 def is_ours(cls: type) -> bool:
