@@ -48,7 +48,7 @@ def mixed(base):
     return runs
 
 
-@pytest.mark.parametrize("width", [1, 2, 5])
+@pytest.mark.parametrize("width", [2, *(pytest.param(w, marks=pytest.mark.slow) for w in (1, 5))])
 def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
     program = Program(mixed["plain 0"], width)
     forwards = drain(Block(program, jax.devices()[0]), iter(mixed.items()))
@@ -59,7 +59,7 @@ def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
     assert program.traces == 1
 
 
-@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("width", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_early_evaluations_add_points_and_change_nothing_else(mixed, width):
     early = {name: run.override({"training.evaluate_early": True}) for name, run in mixed.items()}
     late = drain(Block(Program(mixed["plain 0"], width), jax.devices()[0]), iter(mixed.items()))

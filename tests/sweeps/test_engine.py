@@ -58,7 +58,7 @@ def test_a_sweep_trains_every_run_once_and_only_the_difference_later(toy, tmp_pa
     assert not list((tmp_path / "inflight").glob("*"))
 
 
-@pytest.mark.parametrize("call", [1, 4])
+@pytest.mark.parametrize("call", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_out_of_memory_halves_the_width_and_loses_nothing(toy, tmp_path, monkeypatch, call):
     launch, calls = kernel.Block.launch, []
 
