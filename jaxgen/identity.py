@@ -39,7 +39,7 @@ HEAP_TYPE = 1 << 9  # made at run time, not in C
 GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 GLOBAL_WRITES = ("STORE_GLOBAL", "DELETE_GLOBAL")
 # What Python, dataclasses, enum and abc keep in a class: it follows from the rest, or changes without being edited.
-KEPT_IN_CLASSES: tuple[str, ...] = ("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__repr__")
+KEPT_IN_CLASSES: tuple[str, ...] = ("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__")
 KEPT_IN_CLASSES += ("__firstlineno__", "__static_attributes__", "__slots__", "__slotnames__", "__match_args__")
 KEPT_IN_CLASSES += ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__parameters__")
 KEPT_IN_CLASSES += ("__abstractmethods__", "_abc_impl", "__orig_bases__", "__subclasshook__", "__dataclass_params__")
@@ -47,7 +47,7 @@ KEPT_IN_CLASSES += ("_value2member_map_", "_hashable_values_", "_unhashable_valu
 KEPT_IN_CLASSES += ("__replace__",)
 # What dataclasses and named tuples write.
 WRITTEN: tuple[str, ...] = ("__init__", "__new__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__")
-WRITTEN += ("__setattr__", "__delattr__", "__getstate__", "__setstate__", "__getnewargs__")
+WRITTEN += ("__repr__", "__setattr__", "__delattr__", "__getstate__", "__setstate__", "__getnewargs__")
 
 
 def is_ours(cls: type) -> bool:
@@ -225,7 +225,7 @@ class _Reader:
         self.follow(type(cls), way)
         for name, value in sorted(vars(cls).items()):
             slot = isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
-            if not (name in KEPT_IN_CLASSES or slot or (name in WRITTEN and _is_made(value))):
+            if not (name in KEPT_IN_CLASSES or slot or (name in WRITTEN and _is_written(name, value))):
                 self.say(name)
                 self.follow(value, f"{way}.{name}")
         for base in cls.__mro__[1:]:
@@ -298,11 +298,13 @@ def _name(thing: Any) -> Any:
     return name if isinstance(name, str) else _get(thing, "__name__")
 
 
-def _is_made(method: Any) -> bool:
-    """Whether a method was written at run time, also under wrappers: from a class's fields, if it is in `WRITTEN`."""
+def _is_written(name: str, method: Any) -> bool:
+    """Whether a method in `WRITTEN` was made at run time, from a class's fields, also under wrappers."""
     inner = method.__func__ if isinstance(method, staticmethod | classmethod) else method
-    inner = inspect.unwrap(inner) if isinstance(inner, types.FunctionType) else inner
-    return isinstance(inner, types.FunctionType) and source.is_made(inner)
+    if not isinstance(inner, types.FunctionType):
+        return False
+    wrapped = name == "__repr__" and source.is_installed(inner.__globals__.get("__name__", ""))  # by recursive_repr
+    return wrapped or source.is_made(inspect.unwrap(inner))
 
 
 def _get(thing: Any, name: str) -> Any:

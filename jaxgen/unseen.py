@@ -14,7 +14,7 @@ import numpy as np
 from jaxgen import source
 from jaxgen.errors import FieldError
 
-READERS: tuple = (eval, exec, globals, open, io.open, __import__, importlib.import_module, os.getenv, os.environ)
+READERS: tuple = (eval, exec, globals, input, open, io.open, __import__, importlib.import_module, os.getenv, os.environ)
 READERS += (os.open, os.read, os.popen, os.system, time.time, time.time_ns, time.perf_counter, time.monotonic)
 PACKAGES = "subprocess", "runpy", "socket", "urllib", "http", "secrets", "uuid", "multiprocessing", "ctypes"
 NAMES = re.compile("open|read|(read|open)_.*|load(txt|mat)?|fromfile|memmap|genfromtxt|imread|spec_from_file_location")

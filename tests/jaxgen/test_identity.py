@@ -196,6 +196,11 @@ STYLES = {
     "dictionary whose keys are attributes": style(
         "class D(dict):\n    __getattr__ = dict.__getitem__\nC = D(a=0.5)", "C.a"
     ),
+    "text of an instance": style(f"{HALF}class H:\n    def __repr__(self): return str(HALF)", "float(repr(H()))"),
+    "class made by a call": style("H = type('H', (), {'c': 0.5})", "H.c"),
+    "class of a factory": style(
+        "def make(c):\n    class H:\n        def f(self): return c\n    return H\nH = make(0.5)", "H().f()"
+    ),
     "context manager": style(
         "import contextlib\n@contextlib.contextmanager\ndef half(): yield 0.5\ndef f():\n    with half() as c: return c"
     ),
@@ -285,6 +290,7 @@ def test_an_edit_that_changes_nothing_keeps_the_runs(what, tmp_path):
         ("import os", "os.read(3, 4)[0]", "read.* reads what its source does not show"),
         ("import importlib.util", "importlib.util.spec_from_file_location('z', 'z.py')", "reads what its source"),
         ("import runpy", "runpy.run_path('z.py')['X']", "runpy.* reads what its source does not show"),
+        ("", "float(input())", "reads what its source does not show"),
         ("import time", "time.time()", "reads what its source does not show"),
         ("import datetime", "datetime.datetime.now().year", "reads what its source does not show"),
         ("", "np.random.randn()", "a state that all the program shares, which no run can repeat"),
