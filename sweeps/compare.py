@@ -12,7 +12,8 @@ from sweeps import statistics
 def compare(one: Any, other: Any) -> pd.DataFrame:
     """A row per cell that two `sweeps.Diagram`s share, from the pairs of runs with equal `seed` and `split_seed`.
 
-    A pair of which one run is undecided is left out of all but the column `undecided`, which counts such pairs.
+    A pair of which one run is undecided is left out of what is said of the event; the column `undecided` counts such
+    pairs. Times are of all pairs: these runs are censored where they ended.
 
     Columns: both axes; `pairs`; `undecided`; `p_one`, `p_other` and `p_difference`, the share of pairs in the event;
     `only_one`, `only_other`, the pairs of which one run is in the event; `mcnemar_p`, exact, two-sided (McNemar 1947);
@@ -57,23 +58,22 @@ def _arm(diagram: Any) -> pd.DataFrame:
 
 
 def _cell(pairs: pd.DataFrame | None) -> dict[str, Any]:
-    found = 0 if pairs is None else len(pairs)
-    pairs = None if pairs is None else pairs.dropna(subset=["event_one", "event_other"])
-    if pairs is None or not len(pairs):
-        return {"pairs": 0, "undecided": found, "mcnemar_p": np.nan, "logrank_p": np.nan}
-    one, other = pairs["event_one"].to_numpy(bool), pairs["event_other"].to_numpy(bool)
+    if pairs is None:
+        return {"pairs": 0, "undecided": 0, "mcnemar_p": np.nan, "logrank_p": np.nan}
+    known = pairs.dropna(subset=["event_one", "event_other"])
+    one, other = known["event_one"].to_numpy(bool), known["event_other"].to_numpy(bool)
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     times = [pairs[f"{name}_{arm}"].to_numpy() for arm in ("one", "other") for name in ("ended", "reached")]
     medians = [statistics.censored_median(*times[:2]), statistics.censored_median(*times[2:])]
     return {
-        "pairs": len(pairs),
-        "undecided": found - len(pairs),
-        "p_one": one.mean(),
-        "p_other": other.mean(),
-        "p_difference": one.mean() - other.mean(),
+        "pairs": len(known),
+        "undecided": len(pairs) - len(known),
+        "p_one": known["event_one"].mean(),
+        "p_other": known["event_other"].mean(),
+        "p_difference": known["event_one"].mean() - known["event_other"].mean(),
         "only_one": only_one,
         "only_other": only_other,
-        "mcnemar_p": statistics.mcnemar(only_one, only_other),
+        "mcnemar_p": statistics.mcnemar(only_one, only_other) if len(known) else np.nan,
         "median_one": medians[0],
         "median_other": medians[1],
         "time_ratio": medians[0] / medians[1] if np.isfinite(medians).all() and medians[1] > 0 else np.nan,

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from jaxgen import FieldError
+from sweeps import statistics
 from sweeps.gather import spread, union
 
 X, Y, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -38,11 +39,13 @@ def test_arms_are_compared_on_the_seeds_of_both(synthetic_results):
 
 
 def test_pairs_with_an_undecided_run_are_counted_and_left_out(synthetic_results):
-    kind = lambda x, y, mask, seed: "undecided" if mask and seed < 8 else "grokking"  # noqa: E731
+    kind = lambda x, y, mask, seed: "undecided" if mask and seed < 8 else "comprehension"  # noqa: E731
     one, other = synthetic_results(AXES, seeds=10, kind=kind).facets(MASK, X, Y).values()
     table = one.compare(other)
     assert (table["pairs"] == 2).all()
     assert (table["undecided"] == 8).all()
+    times = [values[d.runs["cell"] == 0] for d in (one, other) for values in d.times()]
+    assert table["logrank_p"][0] == statistics.logrank(*times).p < 0.01  # they are censored, not left out
     assert (table["only_one"] == 0).all()
     assert (table["mcnemar_p"] == 1).all()
 
