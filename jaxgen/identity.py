@@ -93,8 +93,9 @@ class _Reader:
             self.say(type(thing).__name__, repr(thing))
         elif isinstance(thing, types.ModuleType):
             self._module(thing, way)
-        elif _is_public(thing):
-            self._public(thing, way)
+        elif (public := _public_name(thing)) is not None:
+            unseen.check_name(*public, way)
+            self._installed(*public)
         elif type(thing) in VALUES:
             self._container(thing, way)
         elif type(thing) is np.ndarray or isinstance(thing, (np.generic, jax.Array)):
@@ -105,14 +106,6 @@ class _Reader:
             self._met[id(thing)] = len(self._met)
             self._alive.append(thing)
             self._new(thing, way)
-
-    def _public(self, thing: Any, way: str) -> None:
-        """What an installed module calls by a name, which says all, unless it reads from elsewhere."""
-        module, name = thing.__module__, _name(thing)
-        if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
-            module = thing.__self__.__name__
-        unseen.check_name(module, name, way)
-        self._installed(module, name)
 
     def _installed(self, module: str, name: str) -> None:
         self.say("installed", module, name, _version(module.split(".")[0]))
@@ -280,17 +273,17 @@ def _version(package: str) -> str:
     return ", ".join(sorted(f"{name} {importlib.metadata.version(name)}" for name in set(names)))
 
 
-def _is_public(thing: Any) -> bool:
-    """Whether it is what an installed module calls by that name: then its name says all."""
+def _public_name(thing: Any) -> tuple[str, str] | None:
+    """The module and name of what an installed module calls so: that says all. None for anything else."""
     module, name = _get(thing, "__module__"), _name(thing)
     if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
         module = thing.__self__.__name__
     if not isinstance(module, str) or not isinstance(name, str) or not source.is_installed(module):
-        return False
+        return None
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return found is thing
+    return (module, name) if found is thing else None
 
 
 def _name(thing: Any) -> Any:

@@ -45,5 +45,6 @@ def check_source(node: ast.AST, way: str) -> None:
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute) and part.attr in METHODS:
             raise FieldError(way, part.attr, WHY)
-        if isinstance(part, ast.Call) and ast.unparse(part).endswith(GENERATORS):
+        bare = isinstance(part, ast.Call) and not (part.args or part.keywords)
+        if bare and ast.unparse(part).endswith(GENERATORS):
             raise FieldError(way, ast.unparse(part), WHY_UNSEEDED)
