@@ -40,15 +40,12 @@ def make_diagram(
     bins: int | None = None,
     beyond: bool | None = None,
 ) -> Diagram:
-    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram`.
-
-    `beyond`: whether the budget may be beyond the runs' last steps; None: then it is theirs.
-    """
+    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram` and `within_training`."""
     runs = results.runs
     _check_sustained(runs, definition)
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
-    definition = _within(definition, runs, beyond)
+    definition = within_training(definition, runs, beyond)
     wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
     curves = results.curves(*wanted)
     if not keep.all():
@@ -83,8 +80,17 @@ def make_diagram(
     return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
 
 
-def _within(definition: Definition, runs: pd.DataFrame, beyond: bool | None) -> Definition:
-    """The definition, if runs were trained to its budget; those that failed would be left out, and no others."""
+def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | None = None) -> Definition:
+    """The definition, if runs were trained to its budget; those that failed would be left out, and no others.
+
+    Args:
+      definition: what is asked for.
+      runs: a row per run.
+      beyond: whether the budget may be beyond the training of some; None: then it is theirs.
+
+    Raises:
+      FieldError: it is, and may not.
+    """
     finished = runs["steps"][(runs["status"] == "finished").to_numpy()]
     if beyond or not len(finished) or finished.min() >= definition.budget:
         return definition

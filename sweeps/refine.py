@@ -230,7 +230,8 @@ def outcomes(
     Args:
       results: the runs.
       x, y: dotted paths of the axes.
-      labels: what runs are called, and which labels are the event; the sweep's own definition decides.
+      labels: what runs are called, and which labels are the event; the sweep's own definition decides, with a budget
+        within the training.
 
     Raises:
       FieldError: there is no such field or labelling.
@@ -240,7 +241,7 @@ def outcomes(
         if path not in runs:
             raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
     curves = results.curves(*dict.fromkeys([*ACCURACIES, *labelling.curves]))
-    label = labelling(gather.observe(runs, curves, results.definition()))
+    label = labelling(gather.observe(runs, curves, gather.within_training(results.definition(), runs)))
     return runs[x].to_numpy(float), runs[y].to_numpy(float), labelling.events(label), runs["seed"].to_numpy(int)
 
 

@@ -218,6 +218,15 @@ def test_the_event_is_that_of_the_labelling(synthetic_results):
         refine.outcomes(results, "task.fraction", "optimizer.weight_decay")
 
 
+def test_runs_that_failed_to_the_end_of_their_training_are_no_undecided_ones(synthetic_results):
+    axes = {"task.train_fraction": [0.3, 0.8], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes, seeds=1, kind=lambda i, j, seed: "grokking" if i else "confusion")
+    held = json.loads((results.workdir / "sweep.json").read_text())
+    held["definition"]["budget"] = 5000
+    (results.workdir / "sweep.json").write_text(json.dumps(held))
+    assert sorted(refine.outcomes(sweeps.Results(results.workdir), *axes)[2].tolist()) == [0, 0, 1, 1]
+
+
 def test_train_fractions_share_few_programs(toy):
     plane = Plane(Range(0.2, 1), Range(0.01, 1, log=True))
     axes = {"task.train_fraction": plane.x, "optimizer.weight_decay": plane.y}
