@@ -4,7 +4,7 @@ from scipy import optimize, stats
 from scipy.special import expit
 
 from jaxgen import FieldError
-from sweeps import boundary
+from sweeps import boundary, surface
 
 STEPS = np.linspace(0, 1, 301)
 PLANE = np.meshgrid(STEPS, STEPS)
@@ -57,7 +57,7 @@ def test_the_mode_is_the_one_that_scipy_finds():
 def test_the_evidence_is_that_of_numerical_integration():
     # a single function and few runs: ∫ p(data | w) p(w) dw by quadrature
     design, trials, events = np.array([[0.3], [1.0], [-0.7]]), np.array([[4.0, 9.0, 5.0]]), np.array([[2.0, 6.0, 1.0]])
-    model = boundary._Model(design, design**2, 0.4, 1.0)
+    model = surface.Model(design, design**2, 0.4, 1.0)
     model.precision = np.array([0.5])
     mode = model.mode(trials, events, np.zeros((1, 1)), np.zeros((1, 1)), 1e-12)
     w = np.linspace(-10, 10, 20001)
