@@ -4,8 +4,9 @@ from sweeps import boundary, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Effect, Evidence, Verdict, judge
 from sweeps.diagram import Diagram
-from sweeps.engine import Options, run
+from sweeps.engine import run
 from sweeps.labels import Label, Labelling, Observed, register
+from sweeps.options import Options
 from sweeps.phases import Definition, Phase
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.results import Results

@@ -157,7 +157,7 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
       recipe: at one of its scales.
       points: its sweep, or what the user made of it.
       workdir: directory of the results.
-      **options: see `sweeps.engine.Options`.
+      **options: see `sweeps.Options`.
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
     results = engine.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)

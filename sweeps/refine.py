@@ -23,9 +23,10 @@ from jaxgen import Experiment, FieldError
 from jaxgen.component import unknown
 from sweeps import boundary, gather
 from sweeps.boundary import Boundary, Range
-from sweeps.engine import Options, run
+from sweeps.engine import run
 from sweeps.files import write_text
 from sweeps.labels import ACCURACIES, Labelling, find
+from sweeps.options import Options
 from sweeps.results import Results
 from sweeps.scales import scale
 from sweeps.spec import Sweep
