@@ -24,7 +24,9 @@ def caption(diagram: Any) -> str:
     fields = {**held.get("fields", {}), **{k: style.value_text(v) for k, v in diagram.held.items()}}
     fixed = ", ".join(f"{path} = {value}" for path, value in fields.items() if path in diagram.held)
     low, high = diagram.probability_interval()
-    late = ~np.isfinite(diagram.runs["test_time"].to_numpy()) | (diagram.runs["test_time"] > diagram.definition.budget)
+    unknown = diagram.runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided)).to_numpy()
+    late = ~diagram.times()[1]
+    untold = f", of {int((late & unknown).sum())} it is not known; all of these" if (late & unknown).any() else " and"
     totals = diagram.counts.sum((0, 1))
     names = [f"{diagram.labelling.names[i]} {totals[i]}" for i in style.present([diagram])]
     lines = [
@@ -39,7 +41,7 @@ def caption(diagram: Any) -> str:
         f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
         "average.",
         f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
-        f"{int(late.sum())} of {len(late)} runs did not reach the threshold and are censored.",
+        f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored.",
     ]
     if turned := style.undecided_text(diagram):
         lines.append(

@@ -118,16 +118,18 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
 
 def boundary_text(diagram: Any) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
-    share = area_text(diagram.boundary, "{:.2f}")
-    return f"P({diagram.labelling.event_name}) = ½, 95 % band (dotted); inside: {share}"
+    lines, band = boundary_lines(diagram)
+    drawn = "95 % band (dotted)" if lines else f"no line{', edges of its 95 % band (dotted)' if band else ''}"
+    return f"P({diagram.labelling.event_name}) = ½, {drawn}; inside: {area_text(diagram.boundary, '{:.2f}')}"
 
 
 def area_text(boundary: Any, form: str) -> str:
-    """The share of the plane with its interval, and what it may be whatever the undecided runs are."""
+    """The share of the plane with its interval; with undecided runs first what it may be whatever they did."""
     value, low, high, least, most = map(form.format, (*boundary.area, *boundary.bounds))
     runs = f"{boundary.undecided} undecided run{'s' if boundary.undecided > 1 else ''}"
-    either = f", {least} to {most} whatever {runs} did" if boundary.undecided else ""
-    return f"{value} [{low}, {high}] of the plane{either}"
+    if not boundary.undecided:
+        return f"{value} [{low}, {high}] of the plane"
+    return f"{least} to {most} whatever {runs} did, {value} [{low}, {high}] by the others alone, of the plane"
 
 
 def undecided_text(diagram: Any) -> str:

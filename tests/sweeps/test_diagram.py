@@ -76,6 +76,9 @@ def test_undecided_runs_count_both_ways(synthetic_results, tmp_path):
     assert cells["p_least"].tolist() == least.ravel().tolist()
     assert cells["p_most"].tolist() == most.ravel().tolist()
     assert "3 undecided runs could turn 1 cell of 6" in caption(diagram)
+    assert "3 of 18 runs did not reach the threshold, of 3 it is not known; all of these are censored" in caption(
+        diagram
+    )
     diagram.plot(tmp_path / "diagram.png")
 
 
@@ -114,6 +117,14 @@ def test_no_line_is_drawn_where_undecided_runs_could_turn_it(synthetic_results):
     assert low < partly.boundary.area.low
     assert high > partly.boundary.area.high
     assert f"{low:.2f} to {high:.2f} whatever 6 undecided runs did" in style.boundary_text(partly)
+    assert "inside: 0." in style.boundary_text(partly)  # what may be stands before what the others alone say
+
+
+def test_a_line_that_is_not_drawn_is_not_spoken_of(synthetic_results):
+    axes = {X: [0.2, 0.5, 0.8], Y: [0.1, 0.4, 0.7]}
+    diagram = synthetic_results(axes, seeds=3, kind=lambda *_: "grokking").phase_diagram(X, Y)
+    assert style.boundary_lines(diagram)[0] == []
+    assert "= ½, no line" in style.boundary_text(diagram)
 
 
 def test_what_is_to_stay_is_seen_at_the_budget_only(synthetic_results):
