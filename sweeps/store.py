@@ -13,6 +13,7 @@ once. Columns:
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -75,10 +76,19 @@ def set_damaged_aside(workdir: Path) -> list[Path]:
 
 
 def _intact(path: Path) -> bool:
+    """Whether a shard's content is what its name says; a file that stays as it is is read for that once a process."""
     try:
-        return path.is_file() and path.stem.endswith(f"-{_digest(path.read_bytes())}")
+        if not path.is_file():
+            return False
+        of = path.stat()
+        return _named(path, of.st_ino, of.st_size, of.st_mtime_ns)
     except OSError:
         return False
+
+
+@functools.lru_cache(maxsize=2**12)
+def _named(path: Path, *version: int) -> bool:
+    return path.stem.endswith(f"-{_digest(path.read_bytes())}")
 
 
 def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
@@ -99,7 +109,7 @@ def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
     """The runs of a workdir, each once; only `columns` (those that exist) are read.
 
     Raises:
-      StoreError: a shard cannot be read.
+      StoreError: a shard cannot be read, or its content is not what its name says.
     """
 
     def part(file: pq.ParquetFile) -> pa.Table:
@@ -120,6 +130,9 @@ def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]
         with _readable(path):
             try:
                 with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                    if not _intact(path):
+                        path.stat()  # raises where it was merged meanwhile
+                        raise ValueError("its content is not what its name says")
                     found.append(look(file))
             except FileNotFoundError:
                 if path.is_symlink():

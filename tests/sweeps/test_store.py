@@ -124,7 +124,7 @@ def shard():
 
 
 def is_noticed(name, content):
-    """Whether a launch sets the file aside; until then readers name it or pass over it, and raise nothing else."""
+    """Whether readers name the file, raising nothing else, and a launch sets it aside."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs" / name
         path.parent.mkdir()
@@ -135,6 +135,7 @@ def is_noticed(name, content):
                 look(folder)
             except store.StoreError as error:
                 said.append(str(error))
+        assert len(said) == 3
         assert all(text.startswith(str(path.parent)) and "\n" not in text for text in said)
         assert store.stored_ids(folder) == set()
         return store.set_damaged_aside(folder) == [path] and not list(path.parent.iterdir())
@@ -166,6 +167,16 @@ def test_truncated_and_foreign_shards_are_noticed(shard):
 
     check()
     assert is_noticed("L0-foreign.parquet", content)
+
+
+def test_a_shard_whose_values_were_changed_is_not_read(toy, tmp_path):
+    write(tmp_path, [result(toy, 0)])
+    (shard,) = store.shards(tmp_path)
+    rows = pq.read_table(shard)
+    changed = rows.set_column(rows.column_names.index("steps"), "steps", pa.array([7]))
+    pq.write_table(changed, shard, write_page_checksum=True)
+    with pytest.raises(store.StoreError, match=f"{shard.name}.*not what its name says"):
+        store.read(tmp_path)
 
 
 def test_directories_and_links_named_like_shards_are_set_aside(toy, tmp_path):
