@@ -66,7 +66,7 @@ def main() -> None:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()))
+        return command.show_plan(*engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
 
@@ -107,7 +107,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         left = max(budget - sum(map(len, rounds)), 0)
         first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
-        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()))
+        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)

@@ -50,7 +50,7 @@ def main() -> None:
     options = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*engine.foresee(recipe.base, points, workdir, **named, **options))
+        return command.show_plan(*engine.foresee(recipe.base, points, workdir, **named, **options), workdir)
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))

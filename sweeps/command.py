@@ -21,7 +21,7 @@ from jaxgen import Experiment, FieldError
 from jaxgen.component import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
-from sweeps import engine, grammar, spec
+from sweeps import engine, grammar, spec, store
 from sweeps.gather import SEEDS
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
@@ -179,8 +179,8 @@ def exit_if_stopped(results: Results) -> int:
     return stored
 
 
-def show_plan(plan: Plan, prediction: Prediction) -> None:
-    """Prints a plan as a table with its cost."""
+def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
+    """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
     table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
     groups = [g for g in plan.groups if g.pending]
     costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
@@ -188,6 +188,8 @@ def show_plan(plan: Plan, prediction: Prediction) -> None:
         rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
         table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
     Console(width=None if Console().is_terminal else 110).print(table)
+    for file in store.damaged(Path(workdir)):
+        print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     stored = len(plan.run_ids) - plan.pending
     print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
     cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"

@@ -69,10 +69,15 @@ def columns(workdir: Path) -> list[str]:
 
 def set_damaged_aside(workdir: Path) -> list[Path]:
     """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
-    moved = [path for path in shards(workdir) if not _intact(path)]
+    moved = damaged(workdir)
     for path in moved:
         set_aside(Path(workdir), path)
     return moved
+
+
+def damaged(workdir: Path) -> list[Path]:
+    """The shards of a workdir whose content is not what their name says."""
+    return [path for path in shards(workdir) if not _intact(path)]
 
 
 def _intact(path: Path) -> bool:

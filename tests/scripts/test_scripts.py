@@ -13,6 +13,7 @@ import pytest
 from programs import Program, refused
 
 import sweeps
+from sweeps import store
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "--recipe=quickstart"
@@ -40,6 +41,16 @@ def smoke(tmp_path_factory):
     done = script("launch_sweep", "--recipe=quickstart", "--scale=smoke", f"--workdir={workdir}", *fast)
     assert done.returncode == 0, done.stderr
     return workdir
+
+
+def test_a_dry_run_names_what_a_launch_will_set_aside(smoke, program, tmp_path, capfd):
+    copy = tmp_path / "copy"
+    shutil.copytree(smoke, copy)
+    shard = store.shards(copy)[0]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert program("launch_sweep")(RECIPE, "--scale=smoke", f"--workdir={copy}", "--dry_run") == 0
+    assert f"{shard} cannot be read: a launch sets it aside" in capfd.readouterr().out
+    assert shard.exists()
 
 
 def test_launch_diagram_replay(smoke, tmp_path):
