@@ -2,28 +2,36 @@
 
 The fit is that of `sweeps.surface`.
 
-Uncertainty is that of a bootstrap over seeds: a replicate draws as many whole seeds as there are, with replacement, and
-fits again. It also draws the centre of the prior from the prior (Osband et al. 2018, arXiv 1806.03335), so that
-replicates differ where there are no runs, such as between the cells of a coarse grid. Below five seeds single runs are
-drawn, as if they were independent. With few units quantiles are taken further out, with n units at Φ(-√(n/(n-1)) t) for
-the quantile t of Student's distribution with n - 1 degrees of freedom (Hesterberg 2015, expanded percentiles, doi
-10.1080/00031305.2015.1089789).
+Uncertainty, of each point by itself and of the area, is put together of
+  - a bootstrap: a replicate draws as many whole seeds as there are, with replacement, and fits again. It also draws the
+    centre of the prior from the prior (Osband et al. 2018, arXiv 1806.03335), so that replicates differ where there
+    are no runs, such as between the cells of a coarse grid. Below twelve seeds single runs are drawn. With few units
+    quantiles are taken further out, with n units at Φ(-√(n/(n-1)) t) for the quantile t of Student's distribution
+    with n - 1 degrees of freedom (Hesterberg 2015, expanded percentiles, doi 10.1080/00031305.2015.1089789);
+  - a jackknife over up to 64 seeds (`sweeps.jackknife`), as runs of one seed share what they start from all over the
+    plane: the fit without each gives an interval of the area, and how far the line as a whole may be displaced. Below
+    three seeds nothing is known. Where runs were drawn, the two are added in squares, else the wider counts;
+  - the bias of a smooth fit, which neither sees: half-widths are taken BIAS times as wide, those of whole lines WHOLE
+    times. With these numbers `scripts/benchmarks/coverage.py` finds at least nominal coverage in nearly all its worlds;
+  - what lies between runs: between neighbours on a grid, at one of which all runs and at the other none had the event,
+    the line may be anywhere, and a share of the plane that runs may leave unseen (see `fit`) is never ruled out.
 """
 
 import dataclasses
 import functools
 from typing import Any, NamedTuple
 
-import contourpy
 import numpy as np
 from scipy import sparse, stats
 from scipy.special import expit
 
 from jaxgen import FieldError
-from sweeps import surface
+from sweeps import band, jackknife, surface
+from sweeps.band import STEPS
 
-LEAST_SEEDS = 5
-RESOLUTION = 101  # points along each axis of what is drawn
+LEAST_SEEDS = 12  # that are drawn
+MOST_SEEDS = 64  # that are left out one by one
+BIAS, WHOLE = 1.2, 1.5  # by which half-widths of points and of whole lines are multiplied: see the module
 BINS = 64  # along each axis, into which runs are gathered where there are more than BINS² points
 SCALES = ("linear", "log")
 
@@ -84,11 +92,12 @@ class Boundary:
       x_grid, y_grid: (RESOLUTION,) values along them, evenly spaced as they run.
       p: (y, x) the probability on that grid.
       low, high: (y, x) its interval, of each point by itself.
+      whole_low, whole_high: (y, x) wider ones: the whole line is where they hold ½, with this confidence.
       area: share of the plane where P > ½.
       bounds: ends of the area's interval if all undecided runs failed, the lower, and if all succeeded, the upper.
       length: of the line P = ½, in sides of the plane, both taken as 1.
       runs, undecided: how many the fit is of, and how many it leaves out.
-      units: how many the bootstrap draws: seeds, or runs where they are few.
+      units: sampling units that it is of: seeds, or runs where no seeds were given.
       confidence: of all intervals.
       radius, spread: ℓ and s that were chosen.
       weights, replicates: (K,) b and w of the fit, and (replicates, K) of the bootstrap.
@@ -101,6 +110,8 @@ class Boundary:
     p: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    whole_low: np.ndarray
+    whole_high: np.ndarray
     area: Estimate
     bounds: tuple[float, float]
     length: Estimate
@@ -123,18 +134,23 @@ class Boundary:
 
     def contour(self) -> list[np.ndarray]:
         """The line P = ½ as polylines (points, 2) in axis values; none where P is ½ nowhere."""
-        lines = _lines(_square(self.radius) @ self.weights)
+        lines = band.lines(_square(self.radius) @ self.weights)
         return [np.stack([self.x.from_unit(line[:, 0]), self.y.from_unit(line[:, 1])], 1) for line in lines]
 
     @property
     def band(self) -> np.ndarray:
-        """(y, x) whether the interval of P holds ½: where the line may lie."""
+        """(y, x) whether the interval of P holds ½, of each point by itself."""
         return (self.low < 0.5) & (self.high > 0.5)
+
+    @property
+    def whole_band(self) -> np.ndarray:
+        """(y, x) where the line may lie, all of it at once."""
+        return (self.whole_low < 0.5) & (self.whole_high > 0.5)
 
     @property
     def uncertainty(self) -> float:
         """Share of the plane in the band, or the width of the area's interval where that is larger."""
-        return max(float(_share(self.band)), self.area.high - self.area.low)
+        return max(float(band.share(self.band)), self.area.high - self.area.low)
 
     def _design(self, x: Any, y: Any) -> np.ndarray:
         u, v = np.broadcast_arrays(self.x.to_unit(x), self.y.to_unit(y))
@@ -205,21 +221,33 @@ def fit(
 
     square, tails = _square(model.radius), _tails(units, confidence)
     logit, logits = square @ weights[0], np.moveaxis(square @ replicated.T, -1, 0)
-    low, high = expit(np.quantile(logits, tails, axis=0))
-    area = _estimate(_share(logit > 0), np.quantile(_share(logits > 0), tails))
+    below, above = np.abs(np.quantile(logits, tails, axis=0) - logit)
+    area = _estimate(band.share(logit > 0), np.quantile(band.share(logits > 0), tails))
     if happened.min() == happened.max():
-        beyond = _unseen(len(points), int(counts.min()), confidence)
-        area = _estimate(happened[0], [1 - beyond, area.high] if happened[0] else [area.low, beyond])
-    length = _estimate(_length(logit), np.quantile([_length(one) for one in logits], tails))
-    steps = np.linspace(0, 1, RESOLUTION)
+        area = Estimate(*3 * [float(happened[0])])
+    length = _estimate(band.length(logit), np.quantile([band.length(one) for one in logits], tails))
+    if seeds is not None and (found := len(np.unique(seeds))) <= MOST_SEEDS:
+        without = np.moveaxis(square @ _without_each(model, weights, seeds, point, happened).T, -1, 0)
+        moved = band.moved(logit, band.displacement(logit, without, confidence))
+        both = np.maximum if units == found else np.hypot  # drawn runs do not have in them what seeds share
+        (below, above), units = (both(one, other) for one, other in zip((below, above), moved)), found
+        area = _widened(area, jackknife.half_width(band.share(without > 0), confidence))
+        length = _widened(length, jackknife.half_width(np.array([band.length(one) for one in without]), confidence))
+    between = band.between(points, counts[0], happenings[0])
+    beyond = _unseen(len(points), int(counts.min()), confidence)
+    area, ends = _area(area, float(band.share(between)) / 2, beyond), []
+    for wide in (BIAS, WHOLE * band.simultaneous(logit, logits, confidence)):
+        ends += [np.where(between, 0, expit(logit - wide * below)), np.where(between, 1, expit(logit + wide * above))]
     return Boundary(
         x=x_axis,
         y=y_axis,
-        x_grid=x_axis.from_unit(steps),
-        y_grid=y_axis.from_unit(steps),
+        x_grid=x_axis.from_unit(STEPS),
+        y_grid=y_axis.from_unit(STEPS),
         p=expit(logit),
-        low=low,
-        high=high,
+        low=ends[0],
+        high=ends[1],
+        whole_low=ends[2],
+        whole_high=ends[3],
         area=area,
         bounds=(area.low, area.high),
         length=length,
@@ -300,9 +328,33 @@ def _units(seeds: Any, point: np.ndarray, happened: np.ndarray) -> tuple[np.ndar
     return unit.ravel(), 1 / count[unit.ravel()], len(point), count / len(point)
 
 
+def _without_each(
+    model: surface.Model, weights: np.ndarray, seeds: Any, point: np.ndarray, happened: np.ndarray
+) -> np.ndarray:
+    """The weights (seeds, K) of the fit without each seed in turn, of the model that was chosen with all."""
+    found, unit = np.unique(seeds, return_inverse=True)
+    shape = len(found), len(model.design)
+    own = [sparse.csr_array((w, (unit.ravel(), point)), shape).toarray() for w in (np.ones(len(point)), happened)]
+    trials, events = (one.sum(0) - one for one in own)
+    start = np.repeat(weights, len(found), 0)
+    return model.mode(trials, events, np.zeros_like(start), start, surface.ROUGH)
+
+
 def _estimate(value: Any, ends: Any) -> Estimate:
     """The value lies in its interval: a percentile interval alone need not hold it."""
     return Estimate(float(value), float(min(value, ends[0])), float(max(value, ends[1])))
+
+
+def _area(found: Estimate, reach: float, beyond: float) -> Estimate:
+    """The area's interval times BIAS, at least `reach` to each side; a share `beyond` may be on either side, unseen."""
+    down, up = (max(BIAS * half, reach) for half in (found.value - found.low, found.high - found.value))
+    low, high = min(found.value - down, 1 - beyond), max(found.value + up, beyond)
+    return Estimate(found.value, max(low, 0.0), min(high, 1.0))
+
+
+def _widened(one: Estimate, half: Any) -> Estimate:
+    """With an interval that reaches so far to each side at least."""
+    return Estimate(one.value, min(one.low, one.value - float(half)), max(one.high, one.value + float(half)))
 
 
 def _tails(units: int, confidence: float) -> list[float]:
@@ -318,24 +370,6 @@ def _unseen(points: int, least: int, confidence: float) -> float:
     return min(1.0, (1 - ((1 - confidence) / 2) ** (1 / points)) / (1 - 0.5**least))
 
 
-def _length(logit: np.ndarray) -> float:
-    return float(sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in _lines(logit)))
-
-
-def _lines(logit: np.ndarray) -> list[np.ndarray]:
-    """Where a grid of logits over the unit square is 0."""
-    steps = np.linspace(0, 1, RESOLUTION)
-    return list[Any](contourpy.contour_generator(steps, steps, logit).lines(0.0))
-
-
-def _share(inside: np.ndarray) -> np.ndarray:
-    """Share of the square by the trapezoid rule, of grids (…, y, x) of truth values."""
-    weights = np.full(inside.shape[-1], 1.0)
-    weights[[0, -1]] = 0.5
-    return inside @ weights @ weights / weights.sum() ** 2
-
-
 @functools.lru_cache(maxsize=len(surface.LENGTHS))
 def _square(radius: float) -> np.ndarray:
-    steps = np.linspace(0, 1, RESOLUTION)
-    return surface.basis(*np.meshgrid(steps, steps), radius)
+    return surface.basis(*np.meshgrid(STEPS, STEPS), radius)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.files import write_text
+from sweeps.jackknife import LEAST_UNITS
 from sweeps.report import style
 
 LISTED = 4  # values of a field
@@ -49,7 +50,7 @@ def caption(diagram: Any) -> str:
             f"{int((diagram.seeds > 0).sum())} to the other side of ½, through which no line is drawn."
         )
     if diagram.boundary is not None:
-        lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap over {_drawn(diagram)}.")
+        lines.append(f"Line: {style.boundary_text(diagram)}, {_drawn(diagram)}.")
     launch = (held.get("launches") or [{}])[-1]
     versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
     run_id = diagram.runs["run_id"].iloc[0]
@@ -59,11 +60,12 @@ def caption(diagram: Any) -> str:
 
 
 def _drawn(diagram: Any) -> str:
-    """What the bootstrap of the line took as the sampling unit."""
-    found = len(np.unique(diagram.units))
-    if diagram.boundary.units == found:
-        return f"the {found} seeds" if (diagram.units == diagram.runs["seed"]).all() else f"the {found} train splits"
-    return f"single runs as if they were independent, for there are only {found} seeds"
+    """What the intervals of the line and the area took as the sampling unit."""
+    seeds = (diagram.units == diagram.runs["seed"]).all()
+    units, name = diagram.boundary.units, "seed" if seeds else "train split"
+    if units < LEAST_UNITS:
+        return f"of {units} {name}{'s' if units > 1 else ''}: no interval is known below {LEAST_UNITS}"
+    return f"bootstrap and jackknife over the {units} {name}s"
 
 
 def _stop_rule(diagram: Any) -> str:

@@ -119,7 +119,8 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
 def boundary_text(diagram: Any) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
     lines, band = boundary_lines(diagram)
-    drawn = "95 % band (dotted)" if lines else f"no line{', edges of its 95 % band (dotted)' if band else ''}"
+    drawn = "all of it in the 95 % band (dotted)" if band else "no band is known" if lines else ""
+    drawn = drawn if lines else f"no line{', edges of its 95 % band (dotted)' if band else ''}"
     return f"P({diagram.labelling.event_name}) = ½, {drawn}; inside: {area_text(diagram.boundary, '{:.2f}')}"
 
 
@@ -140,7 +141,7 @@ def undecided_text(diagram: Any) -> str:
 
 
 def boundary_lines(diagram: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The lines of P = 1/2, and the edges of the band in which it lies; each (points, 2) in axis coordinates.
+    """The lines of P = 1/2, and the edges of the band that holds all of it; each (points, 2) in axis coordinates.
 
     They are left out in the cells that undecided runs could turn.
     """
@@ -152,7 +153,7 @@ def boundary_lines(diagram: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     hidden = diagram.movable[np.ix_(rows, columns)]
     middle, low, high = (
         list[Any](contour_generator(boundary.x_grid, boundary.y_grid, np.ma.array(p, mask=hidden)).lines(0.5))
-        for p in (boundary.p, boundary.low, boundary.high)
+        for p in (boundary.p, boundary.whole_low, boundary.whole_high)
     )
     return middle, low + high
 

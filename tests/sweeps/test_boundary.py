@@ -4,7 +4,7 @@ from scipy import optimize, stats
 from scipy.special import expit
 
 from jaxgen import FieldError
-from sweeps import boundary, surface
+from sweeps import band, boundary, surface
 
 STEPS = np.linspace(0, 1, 301)
 PLANE = np.meshgrid(STEPS, STEPS)
@@ -111,10 +111,102 @@ def test_seeds_are_the_sampling_unit():
     assert np.mean(covered) >= 0.75
 
 
-def test_few_seeds_are_no_units():
-    few = draw("curved", 0, seeds=4)
-    assert boundary.fit(*few, replicates=9).units == 12 * 12 * 4
-    assert boundary.fit(*draw("curved", 0, seeds=5), replicates=9).units == 5
+def refitted(found, x, y, event):
+    """The logit of a fit of the same ℓ and s to other runs, at the points of the grid, by scipy's optimizer."""
+    design = surface.basis(x, y, found.radius)
+    precision = surface.Model(design, design, found.radius, found.spread).precision
+
+    def loss(weights):
+        logit = design @ weights
+        return np.logaddexp(0, np.where(event, -logit, logit)).sum() + weights @ (precision * weights) / 2
+
+    slope = lambda w: design.T @ (expit(design @ w) - event) + precision * w  # noqa: E731
+    curvature = lambda w: (design.T * (expit(design @ w) * expit(-design @ w))) @ design + np.diag(precision)  # noqa: E731
+    best = optimize.minimize(loss, found.weights, jac=slope, hess=curvature, method="trust-exact")
+    return surface.basis(*np.meshgrid(band.STEPS, band.STEPS), found.radius) @ best.x
+
+
+def test_the_area_has_the_interval_of_a_jackknife_over_seeds():
+    x, y, event, seed = draw("curved", 2, side=9, seeds=4, shift=0.08)
+    found = boundary.fit(x, y, event, seed, replicates=20)
+    assert found.units == 4
+    without = [band.share(refitted(found, *(a[seed != s] for a in (x, y, event))) > 0) for s in range(4)]
+    half = boundary.BIAS * stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((without - np.mean(without)) ** 2))
+    alone = boundary.fit(x, y, event, None, replicates=20).area
+    assert half > 2 * (alone.high - alone.value)  # so that it is not the bootstrap that is seen
+    assert found.area.value - found.area.low == pytest.approx(half, rel=0.02)
+    assert found.area.high - found.area.value == pytest.approx(half, rel=0.02)
+
+
+def test_a_line_is_displaced_by_what_the_jackknife_says_of_it():
+    """Planes moved by δ each: d = t √((n - 1)/n Σ (δ - δ̄)²), and so far around the line the logit may be 0."""
+    moved = np.array([-0.02, 0.01, 0.03, -0.01])
+    u, v = np.meshgrid(band.STEPS, band.STEPS)
+    logits = [40 * (0.6 * (u - 0.5) + 0.8 * (v - 0.5) - one) for one in (0, *moved)]
+    distance = band.displacement(logits[0], np.array(logits[1:]), 0.95)
+    assert distance == pytest.approx(
+        stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((moved - moved.mean()) ** 2)), rel=1e-3
+    )
+    below, above = band.moved(logits[0], distance)
+    middle = np.s_[40:60, 40:60]
+    np.testing.assert_allclose([below[middle], above[middle]], 40 * distance, rtol=0.06)
+    two_lines = [20 * ((u - 0.3 - one) * (u - 0.7 - one)) for one in (0, *moved)]  # which all displace to one side
+    assert band.displacement(two_lines[0], np.array(two_lines[1:]), 0.95) == pytest.approx(distance, rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_of_one_or_two_seeds_nothing_is_known(seeds):
+    found = boundary.fit(*draw("curved", 0, side=8, seeds=seeds), replicates=9)
+    assert (found.units, found.area.low, found.area.high) == (seeds, 0, 1)
+    assert found.band.all()
+    assert found.uncertainty == 1
+    assert len(found.contour()) == 1
+    agreeing = boundary.fit([0, 1, 0, 1], [0, 0, 1, 1], [True] * 4, [3] * 4, replicates=9)
+    assert agreeing.area == (1, 0, 1)
+
+
+def test_a_line_between_cells_may_be_anywhere_between_them():
+    x, y, seed = map(np.ravel, np.meshgrid(np.linspace(0, 1, 6), np.linspace(0, 1, 6), np.arange(3)))
+    found = boundary.fit(x, y, x > 0.5, seed, replicates=20)
+    between = (found.x_grid > 0.4) & (found.x_grid < 0.6)
+    assert found.band[:, between].all()
+    assert found.area.low <= 0.4
+    assert found.area.high >= 0.59
+    two = boundary.fit(x[seed < 2], y[seed < 2], (x > 0.5)[seed < 2], replicates=20)
+    assert not two.band[:, between].all()  # two runs do not tell never from always
+    diagonal = boundary.fit(x, y, x + 0.6 * y > 0.7, seed, replicates=20)
+    for axis, width in ((1, 20), (0, 20)):
+        assert diagonal.band.sum(axis).max() >= width
+
+
+def test_one_run_of_many_that_differs_is_not_an_area_of_0():
+    x, y, event, seed = draw("curved", 0, side=12, seeds=3)
+    for value in (False, True):
+        event[:] = value
+        event[200] = not value
+        area = boundary.fit(x, y, event, seed, replicates=50).area
+        other_side = 1 - area.low if value else area.high
+        assert stats.binom.pmf(0, 144, other_side * (1 - 2**-3)) <= 0.025 * (1 + 1e-9)
+
+
+def test_whole_lines_need_a_wider_band():
+    found = [boundary.fit(*draw("straight", key, side=9, seeds=3), replicates=100) for key in range(3)]
+    for b in found:
+        assert not (b.band & ~b.whole_band).any()
+        assert 1.1 < b.whole_band.mean() / b.band.mean() < 3
+
+
+def test_the_width_of_a_simultaneous_band_is_that_of_a_process():
+    """Lines displaced by smooth random functions: λ z is the quantile of max |displacement| / s, by simulation."""
+    rng, steps = np.random.default_rng(0), band.STEPS
+    waves = np.stack([f(2 * np.pi * k * steps) for k in (1, 2, 3) for f in (np.sin, np.cos)])
+    moved = rng.normal(size=(2000, 6)) @ waves / 3**0.5  # each point is normal with variance 1
+    logit = (steps[None, :] - 0.5) * np.ones((101, 1)) * 100
+    logits = logit + 5 * moved[:400, :, None]
+    largest = np.quantile(np.abs(moved).max(1), 0.95)
+    assert largest > 2.4
+    assert band.simultaneous(logit, logits, 0.95) * stats.norm.ppf(0.975) == pytest.approx(largest, rel=0.12)
+    assert band.simultaneous(logit, logit + 5 * rng.normal(size=(400, 1, 1)), 0.95) == pytest.approx(1, abs=0.12)
 
 
 def test_units_and_the_order_of_runs_do_not_matter():
