@@ -1,18 +1,18 @@
 """Laws fitted to runs: where success begins, powers, and how well curves fall on one another."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy import sparse, special
 
 from jaxgen import FieldError
+from sweeps import jackknife
 from sweeps.statistics import refuse
 
 RIDGE = 1e-3  # keeps the slope finite where some x separates failure from success
-LEAST_UNITS = 3  # fewer seeds say too little of how seeds differ
-ELEMENTS = 2**22  # of the largest array: resamples are fitted in parts
+SURE = 6  # seeds of which none on one side is rare enough to rule it out: 2 · 2⁻⁶ < 5 %
+GROUPS = 200  # more seeds or runs are left out in so many groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +24,14 @@ class CriticalValue:
         NaN where the fitted P is 1/2 everywhere.
       low, high: ends of its interval.
       slope: of the log-odds, per unit of x or of ln x; NaN where all succeed or none does.
-      resampled: what the bootstrap draws, "seeds" or "runs".
+      units: sampling units, seeds or runs.
     """
 
     value: float
     low: float
     high: float
     slope: float
-    resampled: str
+    units: int
 
 
 def critical_value(
@@ -40,49 +40,56 @@ def critical_value(
     seeds: np.ndarray | None = None,
     log: bool = False,
     confidence: float = 0.95,
-    resamples: int = 1000,
-    key: int = 0,
 ) -> CriticalValue:
-    """The x at which half of the runs succeed, by logistic regression, with a percentile bootstrap interval.
+    """The x at which half of the runs succeed, by logistic regression, with a jackknife's interval.
 
     Minimises Σ [log(1 + exp η) - success · η] + ρ b² / 2 over η = a + b u, with u = (x - mean) / standard deviation
-    and ρ = 0.001; the value is where η = 0. The bootstrap draws whole seeds (Efron 1979), so that runs of one seed at
-    several x count as dependent.
+    and ρ = 0.001; the value is where η = 0. The interval is that of `sweeps.jackknife` over whole seeds, so that runs
+    of one seed at several x count as dependent, of arctan(u / 2), in which a value that is infinite without some seed has a
+    place; more than 200 seeds are left out in 200 groups.
 
     Where all runs up to some x fail and all from the next x on succeed, or the reverse, any value between the two is
-    as good: such a resample enters the interval with both. One without a value (a single x) enters with ±inf, and with
-    fewer than three seeds or runs to draw, the interval is [-inf, inf].
+    as good: the interval has both. An end is infinite where it lies beyond all x, and below three seeds; below six if
+    all runs succeed, or none does.
 
     Args:
       x: (runs,) the control parameter.
       success: (runs,) whether each run succeeded.
-      seeds: (runs,) the seed of each run; None: runs are drawn one by one.
+      seeds: (runs,) the seed of each run; None: runs are taken one by one.
       log: the fit is in ln x.
       confidence: of the interval.
-      resamples: how many are drawn.
-      key: of the random numbers.
 
     Raises:
       FieldError: there are fewer than two different x, one is not finite (with `log`: not above 0), shapes differ,
-        `success` is not true or false, or `confidence` or `resamples` is out of range.
+        `success` is not true or false, or `confidence` is out of range.
     """
     x, success, units, unit = _points(x, "success", success, "seeds", seeds)
     refuse("success", success, (success != 0) & (success != 1), "must be true or false")
+    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
     z = _logs(x, log)
     values, place = np.unique(z, return_inverse=True)
     u = (values - z.mean()) / z.std()
-    runs, won = (sparse.csr_array((n, (place, unit)), (len(u), units)) for n in (np.ones(len(x)), success))
-    whole = _half(u, runs.sum(axis=1)[None], won.sum(axis=1)[None], np.zeros((2, 1)), 1.0)
+    group, groups = _groups(unit, units)
+    shape = groups, len(u)
+    runs, won = (sparse.csr_array((n, (group, place)), shape).toarray() for n in (np.ones(len(x)), success))
+    whole = _half(u, runs.sum(axis=0)[None], won.sum(axis=0)[None], np.zeros((2, 1)), 1.0)
     rising = -1.0 if whole.slope[0] < 0 else 1.0
-    lows, highs = [], []
-    for weights in _resamples(units, len(u), resamples, key):
-        part = _half(u, (runs @ weights.T).T, (won @ weights.T).T, whole.parameters, rising)
-        lows.append(np.where(np.isnan(part.low), -np.inf, part.low))
-        highs.append(np.where(np.isnan(part.high), np.inf, part.high))
-    found = np.array([whole.value[0], *_interval(np.concatenate(lows), np.concatenate(highs), units, confidence)])
+    without = _half(u, runs.sum(axis=0) - runs, won.sum(axis=0) - won, whole.parameters, rising)
+    low = -_upper_end(-whole.low[0], -without.low, units, confidence)
+    found = np.array([whole.value[0], low, _upper_end(whole.high[0], without.high, units, confidence)])
+    found = np.where(found > u[-1], np.inf, np.where(found < u[0], -np.inf, found))
     inside = np.interp(found, u, values)  # an end at an observed x is that x, to the last digit
     value, low, high = np.where(np.isfinite(found), np.exp(inside) if log else inside, found).tolist()
-    return CriticalValue(value, low, high, float(whole.slope[0] / z.std()), "runs" if seeds is None else "seeds")
+    return CriticalValue(value, low, high, float(whole.slope[0] / z.std()), units)
+
+
+def _upper_end(value: float, without: np.ndarray, units: int, confidence: float) -> float:
+    """The upper end of the interval of a value of which some may be infinite."""
+    whole, without = np.arctan(value / 2), np.arctan(without / 2)
+    if np.isnan([whole, *without]).any() or (units < SURE and (np.abs(without) == np.pi / 2).all()):
+        return np.inf
+    end = float(whole + jackknife.half_width(without, confidence))
+    return np.inf if end >= np.pi / 2 else 2 * np.tan(end) if end != whole else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,45 +109,37 @@ class PowerLaw:
     r2: float
 
 
-def power_law(
-    x: np.ndarray,
-    y: np.ndarray,
-    seeds: np.ndarray | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    key: int = 0,
-) -> PowerLaw:
-    """The power of x that y follows, by least squares of ln y on ln x, with a percentile bootstrap interval.
+def power_law(x: np.ndarray, y: np.ndarray, seeds: np.ndarray | None = None, confidence: float = 0.95) -> PowerLaw:
+    """The power of x that y follows, by least squares of ln y on ln x, with a jackknife's interval.
 
-    The bootstrap is that of `critical_value`. Times that were not reached (inf) have no place in this fit: left out,
+    The interval is that of `sweeps.jackknife` over seeds; with all x for each, that of the mean of their slopes by
+    Student's t. Infinite below three seeds. Times that were not reached (inf) have no place in this fit: left out,
     they bend it. Fit medians per x (`kaplan_meier`), or only x at which all runs reached it.
 
     Args:
       x, y: (points,) above 0 and finite.
-      seeds: (points,) the seed of each point; None: points are drawn one by one.
+      seeds: (points,) the seed of each point; None: points are taken one by one.
       confidence: of the interval.
-      resamples: how many are drawn.
-      key: of the random numbers.
 
     Raises:
       FieldError: there are fewer than two different x, an x or y is not above 0 or not finite, shapes differ, or
-        `confidence` or `resamples` is out of range.
+        `confidence` is out of range.
     """
     x, y, units, unit = _points(x, "y", y, "seeds", seeds)
     refuse("y", y, y == np.inf, "is a time that was not reached: fit medians, or only x at which all runs reached it")
     refuse("y", y, ~(y > 0), "must be above 0")
+    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
     log_x, log_y = _logs(x, True), np.log(y)
     u, v = log_x - log_x.mean(), log_y - log_y.mean()
     terms = np.stack([np.ones(len(u)), u, v, u * u, u * v], axis=1)
-    sums = np.stack([np.bincount(unit, term, minlength=units) for term in terms.T], axis=1)
-    drawn = [_slope(weights @ sums) for weights in _resamples(units, units, resamples, key)]
-    slopes = np.concatenate(drawn)
-    unknown = np.isnan(slopes)
-    low, high = _interval(np.where(unknown, -np.inf, slopes), np.where(unknown, np.inf, slopes), units, confidence)
-    exponent = (u @ v) / (u @ u)
+    group, groups = _groups(unit, units)
+    sums = np.stack([np.bincount(group, term, minlength=groups) for term in terms.T], axis=1)
+    half = float(jackknife.half_width(_slope(sums.sum(axis=0) - sums), confidence))
+    half = np.inf if np.isnan(half) else half  # without some seed there is one x alone
+    exponent = float((u @ v) / (u @ u))
     r2 = 1 - ((v - exponent * u) ** 2).sum() / (v @ v) if np.ptp(y) else np.nan
     prefactor = np.exp(log_y.mean() - exponent * log_x.mean())
-    return PowerLaw(float(exponent), low, high, float(prefactor), float(r2))
+    return PowerLaw(exponent, exponent - half, exponent + half, float(prefactor), float(r2))
 
 
 def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
@@ -204,7 +203,6 @@ def _half(u: np.ndarray, trials: np.ndarray, successes: np.ndarray, start: np.nd
     flat = decided | (np.abs(b) < 1e-9)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(flat, np.where(sure == 0, np.nan, -rising * np.sign(sure) * np.inf), -a / b)
-    value = np.where(value > u[-1], np.inf, np.where(value < u[0], -np.inf, value))
     low, high = value.copy(), value.copy()
     first, last = {}, {}
     for name, there in (("failure", trials > successes), ("success", successes > 0)):
@@ -271,22 +269,8 @@ def _logs(x: np.ndarray, log: bool) -> np.ndarray:
     return z
 
 
-def _resamples(units: int, places: int, resamples: int, key: int) -> Iterator[np.ndarray]:
-    """How often each unit is drawn, (a part of the resamples, units)."""
-    refuse("resamples", resamples, resamples < 1, "must be 1 or above")
-    rng = np.random.default_rng(key)
-    part = max(1, ELEMENTS // max(units, places))
-    for done in range(0, resamples, part):
-        rows = min(part, resamples - done)
-        drawn = rng.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(float)
-
-
-def _interval(lows: np.ndarray, highs: np.ndarray, units: int, confidence: float) -> tuple[float, float]:
-    """Percentile interval; outermost of the order statistics around each end, as infinities cannot be interpolated."""
-    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
-    if units < LEAST_UNITS:
-        return -np.inf, np.inf
-    last = len(lows) - 1
-    low, high = np.floor((1 - confidence) / 2 * last), np.ceil((1 + confidence) / 2 * last)
-    return float(np.sort(lows)[int(low)]), float(np.sort(highs)[int(high)])
+def _groups(unit: np.ndarray, units: int) -> tuple[np.ndarray, int]:
+    """What is left out at a time: which of them each point is of, and how many there are."""
+    if units <= GROUPS:
+        return unit, units
+    return np.random.default_rng(0).permutation(units)[unit] % GROUPS, GROUPS

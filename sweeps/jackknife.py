@@ -22,5 +22,6 @@ def half_width(without: np.ndarray, confidence: float) -> np.ndarray:
     units = len(without)
     if units < LEAST_UNITS:
         return np.full(without.shape[1:], np.inf)
+    without = without - without[:1]  # so that equal ones differ by nothing
     spread = ((without - without.mean(0)) ** 2).sum(0) * (units - 1) / units
     return np.asarray(stats.t.ppf((1 + confidence) / 2, units - 1) * np.sqrt(spread))

@@ -25,7 +25,7 @@ def test_critical_value_of_known_data(slope):
     assert found.high - found.low < 0.06
     assert found.value == pytest.approx(0.4, abs=0.02)
     assert found.slope == pytest.approx(slope, rel=0.15)
-    assert found.resampled == "runs"
+    assert found.units == 17 * 200
 
 
 @given(st.integers(0, 10**6), st.floats(0.5, 60), st.floats(0, 1))
@@ -43,7 +43,7 @@ def test_critical_value_minimises_what_it_says(key, slope, centre):
         return np.logaddexp(0, eta).sum() - eta[success].sum() + 0.0005 * parameters[1] ** 2
 
     best = optimize.minimize(loss, np.zeros(2), method="BFGS", options={"gtol": 1e-9}).x
-    found = critical_value(x, success, resamples=1)
+    found = critical_value(x, success)
     assert found.slope * x.std() == pytest.approx(best[1], rel=1e-3, abs=1e-3)
     value = x.mean() - x.std() * best[0] / best[1]
     separated = x[success].min() > x[~success].max() or x[success].max() < x[~success].min()
@@ -54,7 +54,7 @@ def test_critical_value_minimises_what_it_says(key, slope, centre):
 def test_fit_where_plain_newton_diverges():
     x = np.repeat([30, 31, 61, 61.01], [3, 1000, 1, 3])
     success = np.arange(len(x)) >= 18  # 3 of 3 fail, then 15 of 1000
-    found = critical_value(x, success, resamples=20)
+    found = critical_value(x, success)
     a, b = -found.slope * (found.value - x.mean()), found.slope * x.std()
     u, p = (x - x.mean()) / x.std(), 1 / (1 + np.exp(-found.slope * (x - found.value)))
     assert (p - success).sum() == pytest.approx(0, abs=1e-6)  # the gradient of what is minimised
@@ -83,7 +83,7 @@ def test_separated_runs_give_a_value_between_the_neighbours(counts, data, falls)
     )
     border = data.draw(st.integers(1, len(counts) - 1))
     x = np.repeat(places, counts)
-    found = critical_value(x, (x >= places[border]) ^ falls, resamples=20)
+    found = critical_value(x, (x >= places[border]) ^ falls)
     assert places[border - 1] <= found.value <= places[border]
     assert found.low <= places[border - 1]  # no run says where in between it is
     assert found.high >= places[border]
@@ -95,7 +95,7 @@ def test_a_symmetric_separation_is_in_the_middle():
     x = np.repeat([1.0, 2, 3, 4], 5)
     found = critical_value(x, x > 2, seeds=np.tile(np.arange(5), 4))
     assert found.value == pytest.approx(2.5)
-    assert (found.low, found.high, found.resampled) == (2, 3, "seeds")
+    assert (found.low, found.high, found.units) == (2, 3, 5)
 
 
 def test_outside_the_observed_range():
@@ -114,15 +114,15 @@ def test_outside_the_observed_range():
     assert (even.low, even.high) == (-np.inf, np.inf)
 
 
-def test_resamples_without_a_failure_lie_where_failures_would_begin():
-    """One failure, at the largest x: a third of the resamples have none, and success falls with x."""
+def test_without_its_only_failure_a_value_lies_where_failures_would_begin():
+    """One failure, at the largest x: without that run there is none, and success falls with x."""
     falling = critical_value([1.0, 1, 2, 2, 3, 3], [1, 1, 1, 1, 1, 0])
     assert falling.slope < 0
     assert falling.high == np.inf
-    assert falling.low > 1
+    assert falling.low < 3
     growing = critical_value([1.0, 1, 2, 2, 3, 3], [0, 1, 1, 1, 1, 1])
     assert growing.low == -np.inf
-    assert growing.high < 3
+    assert growing.high > 1
 
 
 def test_seeds_are_drawn_whole():
@@ -147,22 +147,43 @@ def test_interval_covers():
         rng = np.random.default_rng(key)
         x, seeds = np.tile(GRID, 20), np.repeat(np.arange(20), len(GRID))
         success = draw(x - 0.1 * rng.normal(size=20)[seeds], 0.5, 20, rng)
-        found = critical_value(x, success, seeds, resamples=200)
+        found = critical_value(x, success, seeds)
         hits.append(found.low <= 0.5 <= found.high)
     assert 0.88 <= np.mean(hits) < 1
 
 
-def test_deterministic_and_in_parts(monkeypatch):
+def test_the_interval_is_the_jackknife_of_fits_without_each_seed():
+    rng = np.random.default_rng(3)
+    x, seeds = np.tile(GRID, 4), np.repeat(np.arange(4), len(GRID))
+    success = draw(x - 0.03 * rng.normal(size=4)[seeds], 0.5, 25, rng)
+    found = critical_value(x, success, seeds)
+    without = [critical_value(x[seeds != s], success[seeds != s]).value for s in range(4)]
+    forth = lambda value: np.arctan((np.asarray(value) - x.mean()) / x.std() / 2)  # noqa: E731
+    half = stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((forth(without) - np.mean(forth(without))) ** 2))
+    ends = [x.mean() + 2 * x.std() * np.tan(forth(found.value) + side * half) for side in (-1, 1)]
+    assert (found.low, found.high) == pytest.approx(ends, rel=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_few_seeds_that_all_succeed_say_nothing(seeds):
+    x, of = np.tile([1.0, 2, 3], seeds), np.repeat(np.arange(seeds), 3)
+    found = critical_value(x, np.ones(3 * seeds), of)
+    assert (found.value, found.low, found.high) == (-np.inf, -np.inf, np.inf)
+
+
+def test_more_runs_than_groups_are_left_out_in_groups(monkeypatch):
     rng = np.random.default_rng(0)
-    x = rng.random(60)
+    x = rng.random(400)
     success = draw(x, 0.5, 8, rng)
-    one, same, other = (critical_value(x, success, resamples=50, key=key) for key in (3, 3, 4))
-    assert one == same != other
-    monkeypatch.setattr(fits, "ELEMENTS", 700)
-    assert critical_value(x, success, resamples=50, key=3) == one
+    groups = critical_value(x, success)
+    assert groups == critical_value(x, success)
+    monkeypatch.setattr(fits, "GROUPS", 400)
+    each = critical_value(x, success)
+    assert groups.value == each.value
+    assert groups.high - groups.low == pytest.approx(each.high - each.low, rel=0.2)
 
 
-def test_a_thousand_resamples_are_quick():
+def test_intervals_of_many_runs_are_quick():
     rng = np.random.default_rng(0)
     x = rng.random(2000)
     success = draw(x, 0.4, 12, rng)
@@ -193,7 +214,8 @@ def test_power_law_over_seeds():
     found = power_law(x, x ** exponents[seeds], seeds)
     assert found.exponent == pytest.approx(exponents.mean())
     assert found.high - found.low == pytest.approx(2 * 1.96 * stats.sem(exponents), rel=0.2)
-    assert power_law(x, x ** exponents[seeds], seeds, key=1) != found
+    mean, error = exponents.mean(), stats.sem(exponents)
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 14, mean, error))
     two = power_law(x[:8], x[:8] ** 2, seeds[:8])
     assert (two.low, two.high) == (-np.inf, np.inf)
 
@@ -255,7 +277,7 @@ def test_collapse_that_cannot_be_judged():
         ("success", lambda: critical_value([0, 1], [True])),
         ("seeds", lambda: critical_value([0, 1], [0, 1], seeds=[1])),
         ("confidence", lambda: critical_value([0, 1], [0, 1], confidence=1)),
-        ("resamples", lambda: critical_value([0, 1], [0, 1], resamples=0)),
+        ("confidence", lambda: power_law([1, 2], [1, 2], confidence=0)),
         ("x", lambda: power_law([0, 1], [1, 2])),
         ("x", lambda: power_law([2, 2], [1, 2])),
         ("y", lambda: power_law([1, 2, 3], [1, 0, 2])),
