@@ -66,7 +66,9 @@ def main() -> None:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
+        return command.show_plan(
+            *engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value
+        )
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
 

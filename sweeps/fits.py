@@ -45,8 +45,9 @@ def critical_value(
 
     Minimises Σ [log(1 + exp η) - success · η] + ρ b² / 2 over η = a + b u, with u = (x - mean) / standard deviation
     and ρ = 0.001; the value is where η = 0. The interval is that of `sweeps.jackknife` over whole seeds, so that runs
-    of one seed at several x count as dependent, of arctan(u / 2), in which a value that is infinite without some seed has a
-    place; more than 200 seeds are left out in 200 groups.
+    of one seed at several x count as dependent, of arctan(u / 2), in which a value that is infinite without some seed
+    has a place; more than 200 seeds are left out in 200 groups. To s² is added h²/12n, the variance of a mean of n
+    seeds' values that x so far apart tell to an interval, h around the value.
 
     Where all runs up to some x fail and all from the next x on succeed, or the reverse, any value between the two is
     as good: the interval has both. An end is infinite where it lies beyond all x, and below three seeds; below six if
@@ -75,20 +76,24 @@ def critical_value(
     whole = _half(u, runs.sum(axis=0)[None], won.sum(axis=0)[None], np.zeros((2, 1)), 1.0)
     rising = -1.0 if whole.slope[0] < 0 else 1.0
     without = _half(u, runs.sum(axis=0) - runs, won.sum(axis=0) - won, whole.parameters, rising)
-    low = -_upper_end(-whole.low[0], -without.low, units, confidence)
-    found = np.array([whole.value[0], low, _upper_end(whole.high[0], without.high, units, confidence)])
+    gap = np.diff(u)[np.clip(np.searchsorted(u, whole.value[0]) - 1, 0, len(u) - 2)]
+    rounding = gap / (12 * units) ** 0.5 if whole.low[0] == whole.high[0] else 0.0
+    rounded = (rounding, units, confidence)
+    low = -_upper_end(-whole.low[0], -without.low, *rounded)
+    found = np.array([whole.value[0], low, _upper_end(whole.high[0], without.high, *rounded)])
     found = np.where(found > u[-1], np.inf, np.where(found < u[0], -np.inf, found))
     inside = np.interp(found, u, values)  # an end at an observed x is that x, to the last digit
     value, low, high = np.where(np.isfinite(found), np.exp(inside) if log else inside, found).tolist()
     return CriticalValue(value, low, high, float(whole.slope[0] / z.std()), units)
 
 
-def _upper_end(value: float, without: np.ndarray, units: int, confidence: float) -> float:
+def _upper_end(value: float, without: np.ndarray, rounding: float, units: int, confidence: float) -> float:
     """The upper end of the interval of a value of which some may be infinite."""
     whole, without = np.arctan(value / 2), np.arctan(without / 2)
     if np.isnan([whole, *without]).any() or (units < SURE and (np.abs(without) == np.pi / 2).all()):
         return np.inf
-    end = float(whole + jackknife.half_width(without, confidence))
+    half = jackknife.half_width(without, confidence, rounding * np.cos(whole) ** 2 / 2)
+    end = float(whole + half)
     return np.inf if end >= np.pi / 2 else 2 * np.tan(end) if end != whole else value
 
 

@@ -159,7 +159,9 @@ def test_the_interval_is_the_jackknife_of_fits_without_each_seed():
     found = critical_value(x, success, seeds)
     without = [critical_value(x[seeds != s], success[seeds != s]).value for s in range(4)]
     forth = lambda value: np.arctan((np.asarray(value) - x.mean()) / x.std() / 2)  # noqa: E731
-    half = stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((forth(without) - np.mean(forth(without))) ** 2))
+    rounding = 0.05 / x.std() * np.cos(forth(found.value)) ** 2 / 2 / np.sqrt(12 * 4)
+    spread = 3 / 4 * np.sum((forth(without) - np.mean(forth(without))) ** 2)
+    half = stats.t.ppf(0.975, 3) * np.sqrt(spread + rounding**2)
     ends = [x.mean() + 2 * x.std() * np.tan(forth(found.value) + side * half) for side in (-1, 1)]
     assert (found.low, found.high) == pytest.approx(ends, rel=1e-6)
 
