@@ -34,6 +34,7 @@ MOST_SEEDS = 64  # that are left out one by one
 BIAS, WHOLE = 1.2, 1.5  # by which half-widths of points and of whole lines are multiplied: see the module
 BINS = 64  # along each axis, into which runs are gathered where there are more than BINS² points
 SCALES = ("linear", "log")
+LARGEST = float(np.finfo(float).max)
 
 
 class Estimate(NamedTuple):
@@ -63,7 +64,8 @@ class Range:
     def __post_init__(self):
         for name in ("low", "high"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not abs(value) <= LARGEST:
                 raise FieldError(name, value, "must be a finite number")
             object.__setattr__(self, name, float(value))
         if self.log and self.low <= 0:
@@ -283,7 +285,7 @@ def _placed(name: str, values: Any, scale: str, ends: Any, runs: int) -> tuple[R
         raise FieldError(f"{name}_scale", scale, f"must be one of {', '.join(SCALES)}: a boundary needs numbers")
     try:
         numbers = np.asarray(values, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise FieldError(name, values, "must be numbers") from None
     if numbers.shape != (runs,):
         raise FieldError(name, numbers.shape, f"must be one value for each of the {runs} runs")

@@ -122,7 +122,7 @@ class Plane:
 def _values(name: str, side: Any) -> tuple[float, ...]:
     try:
         values = tuple(sorted(float(v) for v in side))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise FieldError(name, side, "must be a Range or a list of numbers") from None
     if len(set(values)) < max(len(values), 2) or not np.isfinite(values).all():
         raise FieldError(name, side, "must have at least two values, all finite and different")

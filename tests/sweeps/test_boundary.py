@@ -273,6 +273,8 @@ def test_nothing_is_said_outside_the_plane():
         ({"x": []}, "x"),
         ({"x": [1, 2, 3]}, "x"),
         ({"x": ["MLP", "CNN"]}, "x"),
+        ({"x": [10**400, 1]}, "x"),
+        ({"x_range": (0, 10**400)}, "x_range.high"),
         ({"x": [1, np.nan]}, "x"),
         ({"x": [1, np.inf]}, "x"),
         ({"x": [1, 1]}, "x_range.high"),
