@@ -52,7 +52,9 @@ def test_every_peer_and_every_whole_sweep(tmp_path):
         assert 0 < row["lane_steps"] <= row["computed_lane_steps"]
     (row,) = found["flat-cost"]
     assert row["lane_steps"] == 100 * 400
-    assert row["lane_steps"] <= row["computed_lane_steps"] < (100 + 32) * 400  # lanes of the last blocks that had no run
+    assert (
+        row["lane_steps"] <= row["computed_lane_steps"] < (100 + 32) * 400
+    )  # lanes of the last blocks that had no run
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,15 @@ def test_runs_that_all_agree_lead_to_new_places(happened):
 
 @pytest.mark.parametrize(
     ("x", "field"),
-    [([1], "x"), ([1, 1], "x"), ([0, 0.01, 0.1, 1], "x"), (["a", "b"], "x"), ([1, np.nan], "x"), (3, "x")],
+    [
+        ([1], "x"),
+        ([1, 1], "x"),
+        ([0, 0.01, 0.1, 1], "x"),
+        (["a", "b"], "x"),
+        ([1, np.nan], "x"),
+        (3, "x"),
+        ([10**400, 1], "x"),
+    ],
 )
 def test_sides_that_are_no_axes_are_refused(x, field):
     with pytest.raises(FieldError) as refused:
