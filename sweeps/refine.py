@@ -3,7 +3,8 @@
 The first round is a scrambled Sobol sequence. Each later one fits P to the runs so far (`sweeps.boundary`) and takes,
 out of many points, those at which the next outcome is least certain: with P̄ the mean of P over the bootstrap's
 replicates, that outcome's variance is P̄ (1 - P̄) = mean of P (1 - P) + variance of P, noise and ignorance together. One
-run in sixteen goes to the largest gap between runs, so that what no run has come near to is found too.
+run in ten goes to the largest gap between runs, so that what no run has come near to is found too; rounds do not end
+before the largest disc without runs is within the goal (`unseen`).
 """
 
 import collections
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
@@ -34,9 +36,10 @@ from sweeps.workdir import check_place, check_same, read_specification
 
 SCHEMA = 1
 CANDIDATES = 11  # log₂ of how many points are looked at
+SEARCHED = 14  # log₂ of how many are looked at for the largest gap
 ALL_CELLS = 2**13  # a grid of so many cells at most is looked at wholly
 DIGITS = 6  # of values on a continuous axis
-EXPLORED = 16  # one of so many runs goes to the largest gap
+EXPLORED = 10  # one of so many runs goes to the largest gap
 POWER = 2  # of the variance: larger keeps nearer to the line
 REACH = 0.7  # of a chosen point over others, in mean distances of the batch over what is uncertain
 LEFT = 0.25  # share of its score that a chosen point keeps
@@ -223,6 +226,24 @@ def _chosen(points: np.ndarray, ran: np.ndarray, p: np.ndarray, left: np.ndarray
     return chosen
 
 
+def unseen(plane: Plane, x: Any, y: Any) -> float:
+    """The radius, in sides of the plane, of the largest disc without runs around a point that may be sampled.
+
+    An island of the event, or of its absence, that is no larger can have been missed.
+
+    Args:
+      plane: what was sampled.
+      x, y: (runs,) values on the axes.
+    """
+    at = plane.to_unit(np.stack([np.asarray(x, float), np.asarray(y, float)], 1))
+    return float(KDTree(at).query(plane.to_unit(plane.points(SEARCHED, (0,))))[0].max())
+
+
+def _disc(radius: float) -> float:
+    """The share of the plane in a disc within it."""
+    return min(np.pi * radius**2, 1.0)
+
+
 def outcomes(
     results: Results, x: str, y: str, *, labels: str | Labelling = "four_phases"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -275,7 +296,7 @@ def refine(
       workdir: directory of the results; made if it does not exist.
       budget: runs in all rounds together, at most 100,000.
       batch: runs in a round, at most 10,000.
-      goal: stop when `Boundary.uncertainty` is at most this share of the plane.
+      goal: stop when `Boundary.uncertainty`, and the largest disc without runs, are at most this share of the plane.
       seeds: how many runs a point may have, with seeds 0 … seeds - 1.
       key: of the random numbers: equal input gives equal rounds.
       labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
@@ -313,7 +334,7 @@ def refine(
         if len(x) < len(sweep) or len(sweep) >= budget:
             return results
         fitted = plane.fit(x, y, event, seed, key)
-        if goal is not None and fitted is not None and fitted.uncertainty <= goal:
+        if goal is not None and fitted is not None and max(fitted.uncertainty, _disc(unseen(plane, x, y))) <= goal:
             return results
         points = propose(x, y, event, seed, plane, min(batch, budget - len(sweep)), key=key, fitted=fitted)
         if not points:

@@ -87,7 +87,7 @@ WORLDS = {
 def measure(name: str, cells: int, seeds: int, repeats: int) -> dict[str, float]:
     """Coverage of the area, of points of the line and of the whole line, and the mean width of the area's interval."""
     truth, draw = (_trained if WORLDS[name] is None else _known)(name)
-    area = float(np.trapezoid(np.trapezoid(truth > 0.5, FINE), FINE))
+    area = float(np.trapezoid(np.trapezoid((truth > 0.5) * 1.0, FINE), FINE))
     line = _line(truth)
     held: dict[str, list[float]] = {"area": [], "width": [], "points": [], "line": []}
     for repeat in range(repeats):
