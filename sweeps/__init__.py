@@ -2,7 +2,7 @@
 
 from sweeps import boundary, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
-from sweeps.claims import Claim, Effect, Evidence, Verdict, judge
+from sweeps.claims import Claim, Effect, Evidence, Verdict, judge, share_of_seeds
 from sweeps.diagram import Diagram
 from sweeps.engine import run
 from sweeps.labels import Label, Labelling, Observed, register
@@ -46,6 +46,7 @@ __all__ = [
     "register",
     "run",
     "seeds",
+    "share_of_seeds",
     "statistics",
     "sweep",
     "zip",

@@ -9,6 +9,7 @@ import sweeps
 from jaxgen import Experiment, FieldError, losses, models, optimizers, tasks
 from sweeps import claims
 from sweeps.claims import Claim, Effect, Evidence, Verdict
+from sweeps.recipes import edge_of_stability
 
 DECAY, FRACTION = "optimizer.weight_decay", "task.train_fraction"
 BASE = Experiment(tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW())
@@ -369,6 +370,24 @@ def test_shares_of_seeds_are_exact():
 def test_values_that_do_not_fit_the_interval_are_refused(values, options, said):
     with pytest.raises(FieldError, match=said):
         Effect("x", values, **options)
+
+
+class Watched:
+    """Evidence of six seeds that learn within ten evaluations."""
+
+    base = BASE
+
+    def arm(self, *parts):
+        steps = np.tile(np.arange(0.0, 1000, 100), (6, 1, 1))
+        return claims.Arm(pd.Index(range(6)), steps, lambda name: np.minimum(steps / 400, name != "train/collapse"))
+
+
+def test_the_edge_study_judges_no_bounded_mean_by_students_t():
+    effects = [e for claim in edge_of_stability.CLAIMS for e in claim.measure(Watched()) if e.above is not None]
+    assert {e.above for e in effects if not e.share} == {0}
+    shares = [e for e in effects if e.share]
+    assert [e.seeds for e in shares] == [6] * 3
+    assert [e.verdict for e in shares if "accuracy" in e.name] == [Verdict.PASS] * 2
 
 
 @pytest.mark.parametrize(
