@@ -1,6 +1,6 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import boundary, fits, labels, refine, statistics
+from sweeps import boundary, compare, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Effect, Evidence, Verdict, judge, share_of_seeds
 from sweeps.diagram import Diagram
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "boundary",
     "chain",
+    "compare",
     "fits",
     "fixed",
     "judge",

@@ -196,7 +196,7 @@ def unit_means(values: np.ndarray, index: pd.Index) -> dict[str, np.ndarray]:
         return {UNITS[0]: values}
     levels = [pd.factorize(index.get_level_values(level))[0] for level in (0, 1)]
     seeds, splits = (level.max(initial=-1) + 1 for level in levels)
-    if splits == 1 or splits == len(values) > 1 < seeds:
+    if splits <= 1 or splits == len(values) > 1 < seeds:
         chosen = [0]
     elif seeds == 1 or seeds == len(values):
         chosen = [1]
