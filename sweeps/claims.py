@@ -96,8 +96,9 @@ class Effect:
             if wrong.any():
                 allowed = "must be 0 or 1" if self.share else f"must be in [{limits[0]:g}, {limits[1]:g}]"
                 raise FieldError("effect.values", float(ends[wrong].iloc[0]), allowed)
-        if len(unit_means(self.values.to_numpy(), self.values.index)) > 1:
-            why = "a bounded mean needs independent values, and seeds and splits cross: hold one of them"
+        units = list(unit_means(self.values.to_numpy(), self.values.index).values())
+        if len(units) > 1 or len(units[0]) != len(self.values):
+            why = "needs independent values, and several share a seed or a split: hold one of them"
             raise FieldError("effect.within", self.within, why)
 
     @functools.cached_property

@@ -1,6 +1,6 @@
 """Measures how often claims that are not so PASS, and claims that are so FAIL, by chance.
 
-  python scripts/benchmarks/claims_coverage.py                # 2000 repeats, under three minutes on one core
+  python scripts/benchmarks/claims_coverage.py                # 2000 repeats, three minutes of one core
   python scripts/benchmarks/claims_coverage.py --repeats=10000 --seed=1
 
 In each world the true mean is exactly the bound of the claim, where both mistakes are likeliest. Printed as Markdown:

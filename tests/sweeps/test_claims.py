@@ -365,7 +365,12 @@ def test_shares_of_seeds_are_exact():
         ([0.5, 1.0], {"within": 1}, r"effect.within.*two finite numbers"),
         ([0.5, 1.0], {"share": True}, r"effect.values.*0\.5.*must be 0 or 1"),
         ([1.0, 1.0], {"share": "yes"}, r"effect.share"),
-        (pd.Series(1.0, pd.MultiIndex.from_product([[0, 1], [2, 3]])), {"within": (0, 1)}, "seeds and splits cross"),
+        (pd.Series(1.0, pd.MultiIndex.from_product([[0, 1], [2, 3]])), {"within": (0, 1)}, "share a seed or a split"),
+        (
+            pd.Series(1.0, pd.MultiIndex.from_tuples([(0, 2), (0, 3), (1, 4)])),
+            {"share": True},
+            "share a seed or a split",
+        ),
         (pd.Series(1.0, pd.MultiIndex.from_product([[0, 1], [2, 3], [4]])), {}, "by seed, or by seed and split"),
     ],
 )
