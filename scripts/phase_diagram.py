@@ -10,7 +10,8 @@
 
 Writes to --out: diagram.png and .svg with their caption diagram.txt, diagram.csv (a row per cell, with intervals) and
 report.html, the page to explore. With --facet: panels of every value of a third field, and, if it has two values,
-comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs.
+comparison.csv (paired tests of each cell on the seeds that both have) and comparison_overall.csv (one of the whole
+map). With --values: values.png, a map of any number of the runs.
 """
 
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
@@ -24,7 +25,7 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, grammar, labels
+from sweeps import command, compare, grammar, labels
 from sweeps.files import write_csv, write_text
 from sweeps.report import style
 from sweeps.report.caption import caption
@@ -118,7 +119,11 @@ def draw(results: sweeps.Results, out: Path) -> None:
         if len(tabs) == 2:
             one, other = tabs.values()
             write_csv(one.compare(other), out / "comparison.csv")
-            print(f"paired: {out / 'comparison.csv'}")
+            whole = compare.overall(one, other)
+            write_csv(whole, out / "comparison_overall.csv")
+            said = "{of} {difference:+.3g} [{low:.3g}, {high:.3g}], p = {p:.2g} (of {unit} {least_p:.2g} at least; "
+            said += "{pairs} pairs, {left_out} left out)"
+            print("paired: " + "; ".join(said.format(**row) for row in whole.to_dict("records")))
     else:
         diagram = results.phase_diagram(x, y, **options)
         values = diagram.value_map(VALUES.value) if VALUES.value else None

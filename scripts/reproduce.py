@@ -4,9 +4,10 @@
   python scripts/reproduce.py --recipe=edge_of_stability --scale=paper --dry_run
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --seeds=10
 
-Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds, and PASS, FAIL or
-UNDECIDED), a figure per diagram (PNG, SVG, and its cells as CSV), and report.html. The same command again continues the
-training and draws anew; nothing is trained twice. A claim that fails is a finding, not an error.
+Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds; PASS, FAIL or UNDECIDED;
+how many claims would PASS by chance, and whether later launches asked for other seeds), a figure per diagram (PNG, SVG,
+and its cells as CSV), and report.html. The same command again continues the training and draws anew; nothing is trained
+twice. A claim that fails is a finding, not an error.
 
 Exit codes: 0 everything was written; 75 stopped before that, 130 by Ctrl-C, run again; 2 the input is not allowed.
 """
@@ -56,10 +57,11 @@ def main() -> None:
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))
     for judgement in judgements:
         print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
-    table = claims.table(judgements)
-    write_text(workdir / "claims.md", table)
+    launches = results.specification["launches"]
+    write_text(workdir / "claims.md", claims.table(judgements, launches))
     how = {"recipe": recipe.name, "scale": SCALE.value, "command": sys.argv, "runs": stored}
-    found = {**how, **environment(jax.local_devices()[0]), "claims": [j.to_dict() for j in judgements]}
+    found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
+    found["claims"] = [j.to_dict() for j in judgements]
     write_text(workdir / "claims.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
 
     tabs = {}
@@ -76,7 +78,7 @@ def main() -> None:
         cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
         write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:
-        write_page(tabs, workdir / "report.html", claims.html(judgements))
+        write_page(tabs, workdir / "report.html", claims.html(judgements, launches))
         print(f"page:   {workdir / 'report.html'}")
     print(f"claims: {workdir / 'claims.md'}")
 

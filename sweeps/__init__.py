@@ -1,8 +1,8 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import boundary, fits, labels, refine, statistics
+from sweeps import boundary, compare, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
-from sweeps.claims import Claim, Effect, Evidence, Verdict, judge
+from sweeps.claims import Claim, Effect, Evidence, Verdict, judge, share_of_seeds
 from sweeps.diagram import Diagram
 from sweeps.engine import run
 from sweeps.labels import Label, Labelling, Observed, register
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "boundary",
     "chain",
+    "compare",
     "fits",
     "fixed",
     "judge",
@@ -46,6 +47,7 @@ __all__ = [
     "register",
     "run",
     "seeds",
+    "share_of_seeds",
     "statistics",
     "sweep",
     "zip",

@@ -188,6 +188,8 @@ def write_specification(
         "command": sys.argv,
         **environment(jax.local_devices()[0]),
         "devices": len(jax.local_devices()),
+        **{name: len(sweep.axes.get(path, [None])) for name, path in (("seeds", "seed"), ("splits", "split_seed"))},
+        "runs": len(sweep),
     }
     data = {
         "schema": SCHEMA,

@@ -283,7 +283,7 @@ RECIPES = {
     sweeps.Scale: ("overrides", "sweep", "definition", "drawings"),
     sweeps.Drawing: ("name", "x", "y", "panels", "contour", "labels"),
     sweeps.Claim: ("name", "text", "measure", "published"),
-    sweeps.Effect: ("name", "values", "above", "note"),
+    sweeps.Effect: ("name", "values", "above", "note", "within", "share"),
     sweeps.Range: ("low", "high", "log"),
     refine.Plane: ("x", "y", "seeds"),
     sweeps.Options: ("width", "intervals", "max_hours", "max_compiles", "checkpoint_seconds"),

@@ -135,6 +135,9 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     (effect,) = found["claims"][0]["effects"]
     assert effect["seeds"] == 3
     assert 0 < effect["low"] < effect["mean"] < effect["high"]
+    assert (found["passes_by_chance"], found["changed"]) == (0.025, False)
+    assert found["launches"] == [{"seeds": 3, "splits": 1, "runs": 12}]
+    assert "No seeds were added" in (tmp_path / "out" / "claims.md").read_text()
 
 
 @pytest.mark.slow

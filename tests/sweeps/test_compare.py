@@ -1,9 +1,13 @@
+import itertools
+
 import numpy as np
+import pandas as pd
 import pytest
+from programs import Program
 from scipy import stats
 
 from jaxgen import FieldError
-from sweeps import statistics
+from sweeps import compare
 from sweeps.gather import spread, union
 
 X, Y, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -26,11 +30,9 @@ def test_arms_are_compared_on_the_seeds_of_both(synthetic_results):
     assert row["p_difference"] == pytest.approx(0.7)
     assert row["mcnemar_p"] == pytest.approx(stats.binomtest(0, 7).pvalue)
     assert row["mcnemar_p_holm"] == pytest.approx(min(1, 6 * row["mcnemar_p"]))
-    times = [d.runs[d.runs["cell"] == 1] for d in (one, other)]
-    samples = [
-        stats.CensoredData.right_censored(np.minimum(t["test_time"], 1000), np.isinf(t["test_time"])) for t in times
-    ]
-    assert row["logrank_p"] == pytest.approx(stats.logrank(*samples).pvalue)
+    assert (row["time_pairs"], row["time_difference"]) == (10, -7 * (1000 - 700) / 10)
+    assert row["time_p"] == pytest.approx(2 * 0.5**7)  # as the seven that differ have one sign
+    assert row["time_p_holm"] == pytest.approx(6 * row["time_p"])
     assert np.isnan(row["time_ratio"])  # one arm's median is not reached
     agreed = table.drop(index=(0.5, 0.01))
     assert (agreed["mcnemar_p"] == 1).all()
@@ -44,10 +46,73 @@ def test_pairs_with_an_undecided_run_are_counted_and_left_out(synthetic_results)
     table = one.compare(other)
     assert (table["pairs"] == 2).all()
     assert (table["undecided"] == 8).all()
-    times = [values[d.runs["cell"] == 0] for d in (one, other) for values in d.times()]
-    assert table["logrank_p"][0] == statistics.logrank(*times).p < 0.01  # they are censored, not left out
+    assert (table["time_pairs"] == 2).all()  # the others' times are not known to the budget
+    assert (table["time_difference"] == 0).all()
     assert (table["only_one"] == 0).all()
     assert (table["mcnemar_p"] == 1).all()
+
+
+def test_times_are_known_of_runs_that_reached_it_or_never_can(synthetic_results):
+    kind = lambda x, y, mask, seed: "diverged" if mask else "comprehension"  # noqa: E731
+    one, other = synthetic_results(AXES, seeds=6, kind=kind).facets(MASK, X, Y).values()
+    table = one.compare(other)
+    assert (table["time_pairs"] == 6).all()
+    assert (table["time_difference"] == 60 - 1000).all()
+    assert (table["time_p"] == 2 * 0.5**6).all()
+
+
+def test_one_test_of_the_whole_map_tells_what_no_cell_can(synthetic_results):
+    def kind(x, y, mask, seed):
+        if (x, seed) == (0, 5):
+            return "undecided"
+        return "grokking" if mask == 0 and y == 0 else "comprehension" if x == 2 else "memorisation"
+
+    one, other = synthetic_results(AXES, seeds=6, kind=kind).facets(MASK, X, Y).values()
+    assert (one.compare(other)[["mcnemar_p_holm", "time_p_holm"]].min() > 0.05).all()
+    event, steps = compare.overall(one, other).to_dict("records")
+    assert (event["of"], steps["of"]) == ("P(generalise)", "steps")
+    for row in (event, steps):
+        assert (row["unit"], row["pairs"], row["left_out"]) == ("6 seeds", 34, 2)
+        assert row["p"] == row["least_p"] == 2 * 0.5**6
+    by_seed = np.array([2 / 6] * 5 + [1 / 4])  # of (x, y) = (0, 0) and (1, 0); seed 5 has no x = 0
+    want = stats.ttest_1samp(by_seed, 0).confidence_interval(0.95)
+    np.testing.assert_allclose([event["difference"], event["low"], event["high"]], [by_seed.mean(), *want])
+    by_seed = np.array([(2 * -300 + 640) / 6] * 5 + [(-300 + 640) / 4])
+    assert steps["difference"] == pytest.approx(by_seed.mean())
+
+
+def test_the_program_tells_the_test_of_the_whole_map(synthetic_results, tmp_path, capfd):
+    kind = lambda x, y, mask, seed: "memorisation" if mask else "grokking"  # noqa: E731
+    workdir = synthetic_results(AXES, seeds=6, kind=kind).workdir
+    assert Program("phase_diagram")(f"--workdir={workdir}", f"--facet={MASK}", f"--out={tmp_path}") == 0
+    told = capfd.readouterr().out
+    assert "paired: P(generalise) +1 [1, 1], p = 0.031 (of 6 seeds 0.031 at least; 36 pairs, 0 left out); steps" in told
+    assert pd.read_csv(tmp_path / "comparison_overall.csv")["of"].tolist() == ["P(generalise)", "steps"]
+    assert len(pd.read_csv(tmp_path / "comparison.csv")) == 6
+
+
+@pytest.mark.parametrize(("seeds", "unit", "p"), [(1, "3 splits", 0.25), (4, "4 seeds × 3 splits", np.nan)])
+def test_splits_of_their_own_are_units_of_the_whole_map(synthetic_results, seeds, unit, p):
+    kind = lambda x, y, mask, split, seed: "grokking" if mask else "memorisation"  # noqa: E731
+    results = synthetic_results(AXES | {"split_seed": [7, 8, 9]}, seeds=seeds, kind=kind)
+    found = compare.overall(*results.facets(MASK, X, Y).values())
+    assert (found["unit"] == unit).all()
+    np.testing.assert_array_equal(found["p"], p)
+
+
+def test_sign_flips_are_those_of_scipy_and_of_counting():
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(0.5, 1, n) for n in (6, 6, 0, 1, 13, 20)]
+    found = compare.sign_flip(arrays)
+    for values, p in zip(arrays[:2], found):
+        signs = np.array(list(itertools.product([1, -1], repeat=6)))
+        means = signs @ values
+        assert p == pytest.approx(
+            min(1, 2 * min((means >= values.sum() - 1e-9).mean(), (means <= values.sum() + 1e-9).mean()))
+        )
+    assert np.isnan(found[2])
+    assert found[3] == 1
+    np.testing.assert_array_equal(found, compare.sign_flip(arrays))
 
 
 def test_only_shared_seeds_and_cells_count(synthetic_results):

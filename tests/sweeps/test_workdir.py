@@ -36,6 +36,8 @@ def test_the_same_sweep_may_grow(toy, tmp_path):
     held = workdir.read_specification(tmp_path)
     assert held["axes"]["optimizer.weight_decay"] == [0.1, 0.5, 1.0]
     assert len(held["launches"]) == 2
+    assert [launch["runs"] for launch in held["launches"]] == [len(SWEEP), 15]
+    assert (held["launches"][1]["seeds"], held["launches"][1]["splits"]) == (5, 1)
     assert held["changed"] == []
     for changed in (["task.p", "model.width"], ["task.p"], ["loss.dtype"]):
         workdir.write_specification(tmp_path, "mine", toy, finer, {}, "", changed)
