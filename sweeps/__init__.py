@@ -2,8 +2,9 @@
 
 from sweeps import boundary, compare, fits, labels, refine, statistics
 from sweeps.boundary import Boundary, Range
-from sweeps.claims import Claim, Effect, Evidence, Verdict, judge, share_of_seeds
+from sweeps.claims import Claim, Evidence, judge
 from sweeps.diagram import Diagram
+from sweeps.effects import Effect, Verdict, share_of_seeds
 from sweeps.engine import run
 from sweeps.labels import Label, Labelling, Observed, register
 from sweeps.options import Options

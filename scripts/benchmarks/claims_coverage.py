@@ -29,7 +29,8 @@ import pandas as pd
 from absl import flags
 
 from sweeps import claims, command
-from sweeps.claims import Arm, Claim, Effect, Judgement, Verdict
+from sweeps.claims import Arm, Claim, Judgement
+from sweeps.effects import Effect, Verdict, share_of_seeds
 
 SEEDS = 3, 6, 8
 BAR = 0.04
@@ -86,7 +87,7 @@ COVERED: dict[str, Draw] = {
     "bounded: Beta(90, 10)": accuracy(lambda rng, n: rng.beta(90, 10, n)),
     "bounded: 1 or 0": accuracy(lambda rng, n: (rng.random(n) < 0.9).astype(float)),
     "bounded: .95 or .45": accuracy(lambda rng, n: np.where(rng.random(n) < 0.9, 0.95, 0.45)),
-    "share of seeds: ½": lambda rng, n: claims.share_of_seeds("it happened", pd.Series(rng.random(n) < 0.5)),
+    "share of seeds: ½": lambda rng, n: share_of_seeds("it happened", pd.Series(rng.random(n) < 0.5)),
     "times: all reached": times(0.15, 4),
     "times: 1 in 5 censored": times(0.5, 0.8416),
     "times: and 1 in 10 diverged": times(0.5, 0.8416, 0.1),

@@ -18,7 +18,8 @@ The text of the paper is followed: ⊥AdamW keeps AdamW's settings, where the re
 import pandas as pd
 
 import jaxgen as jg
-from sweeps.claims import Claim, Effect, Evidence, log_ratio, share_of_seeds
+from sweeps.claims import Claim, Evidence, log_ratio
+from sweeps.effects import Effect, share_of_seeds
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.spec import Sweep, chain, fixed, product, seeds, sweep
 

@@ -7,8 +7,9 @@ from scipy import stats
 
 import sweeps
 from jaxgen import Experiment, FieldError, losses, models, optimizers, tasks
-from sweeps import claims
-from sweeps.claims import Claim, Effect, Evidence, Verdict
+from sweeps import claims, effects
+from sweeps.claims import Claim, Evidence
+from sweeps.effects import Effect, Verdict
 from sweeps.recipes import edge_of_stability
 
 DECAY, FRACTION = "optimizer.weight_decay", "task.train_fraction"
@@ -107,7 +108,7 @@ def test_ratios_of_times_use_censored_ones_only_as_the_bounds_they_are(evidence)
 
 
 def bounded(low, high):
-    return Effect("x", claims.Bounds(pd.Series(low), pd.Series(high)))
+    return Effect("x", effects.Bounds(pd.Series(low), pd.Series(high)))
 
 
 def test_lower_bounds_can_pass_and_upper_bounds_can_fail_and_neither_the_other():
@@ -325,10 +326,10 @@ def test_a_bounded_mean_seldom_passes_what_is_not_so(draw):
 
 
 def test_a_bounded_mean_is_as_high_as_its_proof_allows():
-    found = claims.least_mean(np.ones(8), 0.025)
+    found = effects.least_mean(np.ones(8), 0.025)
     assert 0.9 * 0.025 ** (1 / 8) < found < 0.025 ** (1 / 8)  # that of eight successes of eight
-    assert np.mean([(1 - stake + stake / found) ** 8 for stake in claims.STAKES]) == pytest.approx(40)
-    assert claims.least_mean(np.zeros(8), 0.025) == 0
+    assert np.mean([(1 - stake + stake / found) ** 8 for stake in effects.STAKES]) == pytest.approx(40)
+    assert effects.least_mean(np.zeros(8), 0.025) == 0
     values = np.array([0.2, 0.9, 0.7, 0.7])
     low, high = effect(*values, within=(0, 1)).interval
     np.testing.assert_allclose(effect(*(1 - values), within=(0, 1)).interval, [1 - high, 1 - low])
@@ -343,7 +344,7 @@ def test_bounds_of_bounded_means_are_those_of_what_they_can_be():
 
 
 def test_shares_of_seeds_are_exact():
-    share = lambda happened: claims.share_of_seeds("it groks", pd.Series(happened))  # noqa: E731
+    share = lambda happened: effects.share_of_seeds("it groks", pd.Series(happened))  # noqa: E731
     five = share([True] * 5 + [False])
     for count in range(7):
         want = stats.binomtest(count, 6).proportion_ci(0.95, "exact")
