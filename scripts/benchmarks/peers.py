@@ -41,12 +41,12 @@ def be(name: str, experiment: Any, lanes: int, check: str, seconds: float) -> No
       name: of the peer; "check" writes what the others have to agree with.
       experiment: of the case.
       lanes: of the peer, where it has a choice; 0: its own.
-      check: file with weights, rows and losses.
+      check: file with weights, rows and losses; not there for peers that train by our own code.
       seconds: length of a round.
     """
     if name == "check":
         return jax_peers.write_check(experiment, check)
-    peer = BUILD[name](experiment, lanes, np.load(check))
+    peer = BUILD[name](experiment, lanes, np.load(check) if os.path.exists(check) else None)
     peer.round(seconds)
     print("ready", peer.compile_seconds, peer.lanes, flush=True)
     for _ in sys.stdin:
