@@ -40,7 +40,7 @@ BUDGET = flags.DEFINE_integer("budget", None, "Last step that counts.")
 BEYOND = flags.DEFINE_bool("beyond", False, "Allow a --budget beyond what runs were trained for.")
 GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which generalisation is late, in steps.")
 SUSTAINED = flags.DEFINE_integer(
-    "sustained", None, "Evaluations in a row at the threshold; 1: first crossing; 0: to the end."
+    "sustained", None, "Regular evaluations in a row at the threshold; 1: first crossing; 0: to the end."
 )
 LABELS = flags.DEFINE_string(
     "labels", "four_phases", f"What runs are called: {', '.join(labels.LABELLINGS)}, or a Python file with `labelling`."

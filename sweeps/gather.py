@@ -102,12 +102,9 @@ def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | N
 
 def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
     """Refuses to wait for more evaluations in a row than any of the runs can have."""
-    every = runs["training.evaluate_every"]
-    possible = runs["training.steps"] // every + 1
-    if "training.evaluate_early" in runs:
-        possible += (every - 1).map(int.bit_length).where(runs["training.evaluate_early"] == True, 0)  # noqa: E712
+    possible = runs["training.steps"] // runs["training.evaluate_every"] + 1
     if len(runs) and definition.sustained > possible.max():
-        why = f"is never met: these runs have at most {possible.max()} evaluations"
+        why = f"is never met: these runs have at most {possible.max()} regular evaluations"
         raise FieldError("sustained", definition.sustained, why)
 
 
@@ -176,9 +173,8 @@ def union(axes: list[list]) -> list:
 
 def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> Observed:
     """What a labelling sees of these runs."""
-    train, test = (
-        phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
-    )
+    asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy()
+    train, test = (phases.times(curves["step"], curves[a], *asked) for a in ACCURACIES)
     untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
     diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
     until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])

@@ -161,10 +161,10 @@ def run_columns(diagram: Any) -> dict[str, Any]:
     split = (f", split {s}" if s >= 0 else "" for s in runs["split_seed"])
     offered = thresholds(diagram)
     curves = {name: values[order] for name, values in diagram.curves.items() if name in ("step", *ACCURACIES)}
-    sustained = diagram.definition.sustained
+    held = diagram.definition.sustained, runs["training.evaluate_every"].to_numpy()
     times = {
         f"{name}_times": np.concatenate(
-            [_whole(phases.times(curves["step"], curves[f"{name}/accuracy"], t, sustained)) for t in offered]
+            [_whole(phases.times(curves["step"], curves[f"{name}/accuracy"], t, *held)) for t in offered]
         )
         for name in ("train", "test")
     }
