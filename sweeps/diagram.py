@@ -12,8 +12,8 @@ import xarray as xr
 from sweeps import phases, statistics
 from sweeps.boundary import Boundary, fit
 from sweeps.files import write_csv
-from sweeps.labels import Labelling
-from sweeps.phases import Definition
+from sweeps.labels import FOUR_PHASES, Labelling
+from sweeps.phases import Definition, Phase
 from sweeps.results import Results, dataset
 from sweeps.scales import scale
 from sweeps.values import ValueMap
@@ -127,6 +127,29 @@ class Diagram:
             return (self.counts.max(-1) - second) / self.seeds
 
     @functools.cached_property
+    def resolved(self) -> np.ndarray:
+        """Cells whose majority stays if delays move within one interval between evaluations; all those without runs.
+
+        Train and test accuracy reach the threshold at some step before the evaluation that shows it, so a delay is
+        known to less than `training.evaluate_every` steps to either side. Of the four phases: others have no gap.
+        """
+        stays = np.ones(self.seeds.shape, bool)
+        if self.labelling is not FOUR_PHASES:
+            return stays
+        label, cells, gap = self.runs["label"].to_numpy(), self.runs["cell"].to_numpy(), self.definition.gap
+        delay, every = self.runs["delay"].to_numpy(), self.runs["training.evaluate_every"].to_numpy()
+        for phase, other, near in (
+            (Phase.COMPREHENSION, Phase.GROKKING, delay + every > gap),
+            (Phase.GROKKING, Phase.COMPREHENSION, delay - every < gap),
+        ):
+            turned = np.bincount(cells[(label == phase) & near], minlength=self.seeds.size).reshape(self.seeds.shape)
+            counts = self.counts.copy()
+            counts[..., phase] -= turned
+            counts[..., other] += turned
+            stays &= (counts.argmax(-1) == self.majority) | (self.seeds == 0)
+        return stays
+
+    @functools.cached_property
     def event_count(self) -> np.ndarray:
         """Runs whose label is in the labelling's event (for the four phases: that generalised)."""
         return self.counts[..., self.labelling.indices(self.labelling.event)].sum(-1)
@@ -220,6 +243,14 @@ class Diagram:
         return ended.reshape(self.seeds.shape)
 
     @functools.cached_property
+    def unwatched(self) -> np.ndarray:
+        """Cells whose median is infinite and might not be, had all their undecided runs been watched to the budget."""
+        ended, reached = self.times()
+        may = reached | (ended < self.definition.budget)
+        count = np.bincount(self.runs["cell"].to_numpy()[may], minlength=self.seeds.size).reshape(self.seeds.shape)
+        return np.isinf(self.median_time) & (2 * count >= self.seeds)
+
+    @functools.cached_property
     def boundary(self) -> Boundary | None:
         """Where P(event | x, y) = 1/2, fitted to the decided runs, with its band; see `sweeps.boundary`.
 
@@ -248,7 +279,8 @@ class Diagram:
     def cell_table(self) -> pd.DataFrame:
         """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval.
 
-        `p_least` and `p_most` are the `probability_bounds`.
+        `p_least` and `p_most` are the `probability_bounds`; `resolved` says whether the majority stays if delays move
+        within one interval between evaluations.
         """
         p_low, p_high = self.probability_interval()
         p_least, p_most = self.probability_bounds
@@ -263,6 +295,7 @@ class Diagram:
             "majority": [names[m] if m >= 0 else "" for m in self.majority.ravel()],
             "agreement": self.agreement.ravel(),
             "margin": self.margin.ravel(),
+            "resolved": self.resolved.ravel(),
             "decided": self.decided.ravel(),
             "p": self.probability.ravel(),
             "p_low": p_low.ravel(),

@@ -46,6 +46,7 @@ def make_diagram(
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     definition = within_training(definition, runs, beyond)
+    _check_gap(runs, definition)
     wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
     curves = results.curves(*wanted)
     if not keep.all():
@@ -98,6 +99,17 @@ def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | N
         return dataclasses.replace(definition, budget=max(int(finished.min()), 1))
     why = f"is beyond the {finished.min():,} steps of some runs: undecided, whatever they would have done"
     raise FieldError("budget", definition.budget, f"{why}; if that is wanted, ask with beyond (--beyond)")
+
+
+def _check_gap(runs: pd.DataFrame, definition: Definition) -> None:
+    """Refuses a gap that would decide the phases by itself: below what delays are known to, or above the budget."""
+    every = int(runs["training.evaluate_every"].max())
+    if 0 < definition.gap < every:
+        why = f"is below one interval between evaluations, {every:,} steps: must be 0, or {every} or more"
+        raise FieldError("gap", definition.gap, why)
+    if definition.gap > definition.budget:
+        why = f"is above the budget, {definition.budget:,} steps: nothing could be grokking"
+        raise FieldError("gap", definition.gap, why)
 
 
 def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:

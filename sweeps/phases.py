@@ -33,7 +33,8 @@ class Definition:
     Attributes:
       threshold: accuracy that train and test have to reach.
       budget: B, the last step that counts.
-      gap: G, the delay from which generalisation is late.
+      gap: G, the delay from which generalisation is late: at least one interval between evaluations, for no delay is
+        known more precisely; or 0, with which all that generalises, but not before it fits, is late.
       sustained: k: all evaluations of k - 1 intervals (`training.evaluate_every` steps each) must be at the threshold;
         1 is the first crossing; 0 is "and stays there to the end of the run", which is not known of a run that was
         watched for less than the budget.

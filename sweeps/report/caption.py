@@ -13,13 +13,18 @@ LISTED = 4  # values of a field
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
 
 
-def write_caption(diagram: Any, path: str | Path) -> None:
+def write_caption(diagram: Any, path: str | Path, panels: str) -> None:
     """Writes `caption` beside a figure, with the ending .txt."""
-    write_text(Path(path).with_suffix(".txt"), caption(diagram) + "\n")
+    write_text(Path(path).with_suffix(".txt"), caption(diagram, panels) + "\n")
 
 
-def caption(diagram: Any) -> str:
-    """What is drawn, seeds, definition, intervals, censored runs, versions, and the command that trains a run again."""
+def caption(diagram: Any, panels: str = "") -> str:
+    """What is drawn, seeds, definition, intervals, censored runs, versions, and the command that trains a run again.
+
+    Args:
+      diagram: a `sweeps.Diagram`.
+      panels: in which panels of the figure its fitted line is; none if empty.
+    """
     held = diagram.source.specification
     fields = {**held.get("fields", {}), **{k: style.value_text(v) for k, v in diagram.held.items()}}
     fixed = ", ".join(f"{path} = {value}" for path, value in fields.items() if path in diagram.held)
@@ -28,13 +33,15 @@ def caption(diagram: Any) -> str:
     late = ~diagram.times()[1]
     untold = f", of {int((late & unknown).sum())} it is not known; all of these" if (late & unknown).any() else " and"
     totals = diagram.counts.sum((0, 1))
+    x_count, y_count = f"{len(diagram.x_values)} values", str(len(diagram.y_values))
+    if diagram.bins:
+        x_count = y_count = f"in {diagram.bins} bins"
     names = [f"{diagram.labelling.names[i]} {totals[i]}" for i in style.present([diagram])]
     lines = [
         f"{held.get('name') or 'Phase diagram'}: {_described(diagram, held)}".rstrip(": "),
-        f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({len(diagram.x_values)} values) and "
-        f"{style.label(diagram.y)} ({len(diagram.y_values)}), {style.seeds_text(diagram.seeds)} ({diagram.sampled})"
+        f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({x_count}) and {style.label(diagram.y)} ({y_count}), "
+        f"{style.seeds_text(diagram.seeds)} ({diagram.sampled})"
         + (f"; held: {fixed}" if fixed else "")
-        + (f"; values gathered into {diagram.bins} × {diagram.bins} cells" if diagram.bins else "")
         + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
         + ".",
         f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",
@@ -43,19 +50,40 @@ def caption(diagram: Any) -> str:
         f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
         f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored.",
     ]
+    if near := style.unresolved_text(diagram):
+        every = " or ".join(f"{steps:g}" for steps in sorted(diagram.runs["training.evaluate_every"].unique()))
+        lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
     if turned := style.undecided_text(diagram):
         lines.append(
             f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "
             f"{int((diagram.seeds > 0).sum())} to the other side of ½, through which no line is drawn."
         )
     if diagram.boundary is not None:
-        lines.append(f"Line: {style.boundary_text(diagram)}, by bootstrap over {_drawn(diagram)}.")
+        drawn = f" ({panels})" if panels else ", not drawn here"
+        lines.append(f"Line{drawn}: {style.boundary_text(diagram)}, by bootstrap over {_drawn(diagram)}.")
+    if diagram.contour is not None:
+        lines.append(_contour(diagram))
     launch = (held.get("launches") or [{}])[-1]
     versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
     run_id = diagram.runs["run_id"].iloc[0]
     lines.append(f"Trained with {versions or 'unknown versions'}.")
     said = [" ".join(line.split()) for line in lines]
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def _contour(diagram: Any) -> str:
+    """What a contour's lines part, and where its side at or above the levels lies."""
+    values, levels = diagram.contour.values, diagram.contour.levels
+    cells = [f"{level:g} in {int((values >= level).sum())}" for level in levels]
+    dashed = f" ({', '.join(f'{level:g}' for level in levels[:-1])} dashed)" if len(levels) > 1 else ""
+    said = f"Contour: the largest {diagram.contour.probe} up to the budget, mean over seeds{dashed}"
+    said += f"; it is at or above {', '.join(cells)} of {int(np.isfinite(values).sum())} cells"
+    if np.isnan(values).all():
+        return f"{said}."
+    row, column = np.unravel_index(np.nanargmax(values), values.shape)
+    at = f"{style.label(diagram.x)} {style.value_text(diagram.x_values[column])}"
+    at += f", {style.label(diagram.y)} {style.value_text(diagram.y_values[row])}"
+    return f"{said}, and most, {np.nanmax(values):.3g}, at {at}."
 
 
 def _drawn(diagram: Any) -> str:

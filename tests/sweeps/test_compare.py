@@ -64,7 +64,7 @@ def test_different_diagrams_are_not_compared(synthetic_results):
     results = synthetic_results(AXES, seeds=2)
     one, _ = results.facets(MASK, X, Y).values()
     with pytest.raises(FieldError, match="definition"):
-        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, gap=10))
+        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, gap=20))
     with pytest.raises(FieldError, match="labelling"):
         one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, labels="retention"))
     pooled = results.phase_diagram(X, Y, pool=[MASK])

@@ -2,6 +2,7 @@ import doctest
 import json
 import re
 import shlex
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def test_legend_names_the_labels_that_are_there(synthetic_results, tmp_path):
     for index, name in enumerate(diagram.labelling.names):
         assert (f"{name} ({runs[index]} runs)" in found) == (runs[index] > 0), name
     assert "seeds disagree: 2nd label inside" in found
-    assert "not reached by step 1000 or earlier end" in found
+    assert {"not reached by step 1000 or", "earlier end"} <= {*found}  # the key is as narrow as its map
+    assert "not watched to step 1000" in found
     assert "no runs" not in found
 
 
@@ -180,6 +182,26 @@ def test_the_caption_says_how_sure_the_figure_is_and_how_to_make_it_again(synthe
     assert f"± {np.mean(high - low) / 2:.2f} on average" in said
     assert f"inside: {diagram.boundary.area.value:.2f} [" in said
     assert f"replay.py --workdir={tmp_path / 'sweep'} --run_id={diagram.runs['run_id'][0]}" in said
+
+
+def test_the_key_and_the_caption_speak_of_what_is_drawn(synthetic_results, tmp_path):
+    def written(columns=2, **options):
+        results.phase_diagram(FRACTION, DECAY, **options).plot(tmp_path / "d.svg", columns)
+        return texts(tmp_path / "d.svg"), (tmp_path / "d.txt").read_text()
+
+    results = synthetic_results(GRID, kind=lambda i, j, s: "grokking" if i > 1 else "confusion")
+    found, said = written(gap=680)
+    assert "P(generalise) = ½, 95 % band" in found
+    assert "turns within one interval of gap" in found
+    assert "Line (a and c): P(generalise) = ½" in said
+    found, said = written(contour="train/accuracy")
+    assert not [text for text in found if "½" in text or "turns within" in text]
+    assert "Line (c): P(generalise) = ½" in said
+    assert "Contour: the largest train/accuracy" in said
+    assert "Line, not drawn here: " in written(1, contour="train/accuracy")[1]
+    shutil.rmtree(results.workdir)
+    results = synthetic_results(GRID, kind=lambda *_: "grokking")
+    assert not [text for text in written()[0] if text.startswith("P(generalise) =")]
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
