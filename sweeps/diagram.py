@@ -206,7 +206,10 @@ class Diagram:
         return self._median[0]
 
     def median_interval(self) -> tuple[np.ndarray, np.ndarray]:
-        """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high; inf: not reached."""
+        """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high.
+
+        A high of inf was not reached; of a low of 0 nothing is known, as with five runs or fewer.
+        """
         return self._median[1], self._median[2]
 
     @functools.cached_property
@@ -224,6 +227,15 @@ class Diagram:
         cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
         found = statistics.grouped_restricted_mean(cells, self.seeds.size, *self.times(), budget)
         return np.asarray(found).reshape(self.seeds.shape)
+
+    def restricted_mean_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Interval of the mean of min(T, budget) at 95 %, whatever undecided runs did; NaN with fewer than three runs.
+
+        See `sweeps.statistics.grouped_restricted_interval`.
+        """
+        cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
+        found = statistics.grouped_restricted_interval(cells, self.seeds.size, *self.times(), budget)
+        return found[0].reshape(self.seeds.shape), found[1].reshape(self.seeds.shape)
 
     def times(self) -> tuple[np.ndarray, np.ndarray]:
         """When each run reached the threshold on test, or until when it is known not to; and whether it did."""
@@ -279,12 +291,15 @@ class Diagram:
     def cell_table(self) -> pd.DataFrame:
         """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval.
 
+        A `median_low` of 0 says that nothing is known of the lower end, as with five runs or fewer.
+
         `p_least` and `p_most` are the `probability_bounds`; `resolved` says whether the majority stays if delays move
         within one interval between evaluations.
         """
         p_low, p_high = self.probability_interval()
         p_least, p_most = self.probability_bounds
         time_low, time_high = self.median_interval()
+        mean_low, mean_high = self.restricted_mean_interval()
         names = [name.replace(" ", "_") for name in self.labelling.names]
         yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
         columns: dict[str, Any] = {
@@ -307,6 +322,8 @@ class Diagram:
             "median_high": time_high.ravel(),
             "resolution": self.resolution.ravel(),
             "restricted_mean": self.restricted_mean.ravel(),
+            "restricted_mean_low": mean_low.ravel(),
+            "restricted_mean_high": mean_high.ravel(),
             "observed_to": self.observed.ravel(),
             "test_accuracy": self.test_accuracy.ravel(),
         }

@@ -188,6 +188,71 @@ def grouped_restricted_mean(
     return found
 
 
+def grouped_restricted_interval(
+    groups: np.ndarray, count: int, ended: np.ndarray, reached: np.ndarray, until: float, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """An interval of the mean of min(T, until) that holds whatever censored runs did, for all groups at once.
+
+    Student's t over the n runs of a group, mean ± t s / √n: a run that had not reached it when it was last watched,
+    before `until`, has that step in the mean of the lower end and `until` in that of the upper one, and s is the
+    largest that any of these choices has. Where no run is censored, this is the ordinary interval. Where all runs
+    agree exactly on a value v, or may do so, it reaches to [(1 - ε) v, (1 - ε) v + ε until], for a share of up to
+    ε = 1 - (α/2)^(1/n) that no run was seen of may lie anywhere in [0, until] (Clopper and Pearson 1934).
+
+    Args:
+      groups, count, ended, reached: as for `grouped_median`.
+      until: the restriction.
+      confidence: of the interval, 1 - α.
+
+    Returns:
+      Low and high, (count,) each, within [0, until]; NaN for groups of fewer than three runs.
+
+    Raises:
+      FieldError: as `grouped_restricted_mean`, or `confidence` is not in (0, 1).
+    """
+    refuse("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+    _quantile(confidence)
+    ended, reached = _times(ended, reached)
+    groups = _indices(groups, count, ended)
+    least = np.minimum(ended, until)
+    most = np.where(reached, least, until)
+    n = np.bincount(groups, minlength=count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [np.bincount(groups, ends, minlength=count) / n for ends in (least, most)]
+        deviation = _largest_deviation(groups, n, least - means[0][groups], most - means[0][groups])
+        half = special.stdtrit(n - 1, (1 + confidence) / 2) * deviation / np.sqrt(n)
+        low, high = means[0] - half, means[1] + half
+        others = 1 - ((1 - confidence) / 2) ** (1 / n)
+    for ends in (least, most):
+        first, last = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(first, groups, ends)
+        np.maximum.at(last, groups, ends)
+        same = np.where(first == last, first, np.nan)
+        low, high = np.fmin(low, (1 - others) * same), np.fmax(high, same + others * (until - same))
+    few = n < 3
+    return np.where(few, np.nan, np.clip(low, 0, until)), np.where(few, np.nan, np.clip(high, 0, until))
+
+
+def _largest_deviation(groups: np.ndarray, n: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """The largest standard deviation that groups (count,) can have if each value is its `least` or its `most`.
+
+    Where these differ, `most` is the same for all of a group. The variance is convex: it is largest where the values
+    with the largest `least` are at their most, and the others at their least.
+    """
+    found = np.zeros(len(n))
+    order = np.lexsort((-least, least == most, groups))
+    groups, least, most = groups[order], least[order], most[order]
+    start = np.flatnonzero(np.diff(groups, prepend=-1))
+    if len(start):
+        first = np.isin(np.arange(len(groups)), start)
+        sums, squares = (np.repeat(np.add.reduceat(v, start), n[groups[start]]) for v in (least, least**2))
+        none = squares - sums**2 / n[groups]
+        some = squares + _running(most**2 - least**2, first) - (sums + _running(most - least, first)) ** 2 / n[groups]
+        largest = np.maximum.reduceat(np.maximum(none, some), start)
+        found[groups[start]] = np.sqrt(np.maximum(largest, 0) / np.maximum(n[groups[start]] - 1, 1))
+    return found
+
+
 class LogRank(NamedTuple):
     """`p`, two-sided, and `statistic`, standard normal if the arms do not differ; above 0 where the first is sooner."""
 

@@ -32,6 +32,7 @@ def caption(diagram: Any, panels: str = "") -> str:
     unknown = diagram.runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided)).to_numpy()
     late = ~diagram.times()[1]
     untold = f", of {int((late & unknown).sum())} it is not known; all of these" if (late & unknown).any() else " and"
+    few = (diagram.median_interval()[0] == 0).any()
     totals = diagram.counts.sum((0, 1))
     x_count, y_count = f"{len(diagram.x_values)} values", str(len(diagram.y_values))
     if diagram.bins:
@@ -48,7 +49,8 @@ def caption(diagram: Any, panels: str = "") -> str:
         f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
         "average.",
         f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
-        f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored.",
+        f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored."
+        + (" In the table, a lower end of 0 of a median says that nothing is known of it." if few else ""),
     ]
     if near := style.unresolved_text(diagram):
         every = " or ".join(f"{steps:g}" for steps in sorted(diagram.runs["training.evaluate_every"].unique()))

@@ -181,12 +181,12 @@ def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: 
             )
         row += 1
     row = drawing.contour_key(key, row, diagram)
-    if diagram.boundary is not None and diagram.contour is None:  # whose lines would be taken for one another
-        if said := drawing.boundary_lines(axes, diagram):
-            look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
-            key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
-            drawing.key_text(key, row, said)
-            row += 1
+    alone = diagram.boundary is not None and diagram.contour is None  # their lines would be taken for one another
+    if alone and (said := drawing.boundary_lines(axes, diagram)):
+        look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
+        key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
+        drawing.key_text(key, row, said)
+        row += 1
     if not diagram.resolved.all():
         drawing.unresolved_marks(axes, diagram)
         key.scatter(0.07, -drawing.LINE * row - 0.05, **drawing.UNRESOLVED)

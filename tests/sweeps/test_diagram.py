@@ -187,8 +187,8 @@ def test_captions_of_binned_values_and_contours(synthetic_results):
     asked = {"contour": "test/accuracy", "levels": (0.1, 0.9)}
     drawn = synthetic_results(AXES, seeds=2, kind=kind).phase_diagram(X, Y, **asked)
     assert (
-        "Contour: the largest test/accuracy up to the budget, mean over seeds (0.1 dashed); it is at or above 0.1 in 6, "
-        "0.9 in 1 of 6 cells, and most, 1, at train fraction 0.5, weight decay 0.01." in caption(drawn)
+        "Contour: the largest test/accuracy up to the budget, mean over seeds (0.1 dashed); it is at or above 0.1 in "
+        "6, 0.9 in 1 of 6 cells, and most, 1, at train fraction 0.5, weight decay 0.01." in caption(drawn)
     )
 
 
@@ -288,6 +288,13 @@ def test_times_of_runs_that_ended_early(synthetic_results):
     assert np.isfinite(diagram.median_time).all()  # one of the two that were watched that long
     time = diagram.runs["test_time"][order == 0].iloc[0]
     np.testing.assert_allclose(diagram.restricted_mean, (time + 1000) / 2)
+    low, high = diagram.restricted_mean_interval()
+    assert (low <= (time + 1000 + 500) / 3).all()  # if the undecided run reaches it at once
+    assert (high >= (time + 1000 + 1000) / 3).all()  # if it never does
+    cells = diagram.cell_table()
+    np.testing.assert_array_equal(cells["restricted_mean_low"], low.ravel())
+    np.testing.assert_array_equal(cells["restricted_mean_high"], high.ravel())
+    assert "a lower end of 0 of a median says that nothing is known of it" in caption(diagram)
 
 
 @pytest.mark.parametrize(

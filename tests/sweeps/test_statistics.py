@@ -1,4 +1,5 @@
 import doctest
+import itertools
 import time
 import warnings
 
@@ -14,6 +15,7 @@ from sweeps.statistics import (
     censored_median,
     group_statistics,
     grouped_median,
+    grouped_restricted_interval,
     grouped_restricted_mean,
     holm,
     kaplan_meier,
@@ -181,6 +183,52 @@ def test_uncensored_restricted_mean_is_the_mean():
     assert (mean, error) == pytest.approx((cut.mean(), stats.sem(cut)), rel=1e-12)
 
 
+def test_interval_of_a_restricted_mean_is_students_where_nothing_is_censored():
+    times = np.random.default_rng(0).integers(1, 28, (200, 5)) * 50.0
+    groups = np.repeat(np.arange(200), 5)
+    found = grouped_restricted_interval(groups, 200, times.ravel(), np.ones(1000, bool), 1200, 0.9)
+    cut = np.minimum(times, 1200)
+    half = stats.t.ppf(0.95, 4) * stats.sem(cut, axis=1)
+    assert half.min() > 0
+    np.testing.assert_allclose(found, np.clip([cut.mean(1) - half, cut.mean(1) + half], 0, 1200), rtol=1e-12)
+
+
+def test_interval_of_a_restricted_mean_holds_whatever_censored_runs_did():
+    rng = np.random.default_rng(1)
+    ended, reached = rng.integers(1, 40, (100, 4)) * 50.0, rng.random((100, 4)) < 0.5
+    groups = np.repeat(np.arange(100), 4)
+    low, high = grouped_restricted_interval(groups, 100, ended.ravel(), reached.ravel(), 2000)
+    for never in np.ndindex(2, 2, 2, 2):
+        times = np.where(~reached & np.array(never, bool), 2000, ended)
+        ends = grouped_restricted_interval(groups, 100, times.ravel(), np.ones(400, bool), 2000)
+        assert (low <= ends[0] + 1e-9).all()
+        assert (high >= ends[1] - 1e-9).all()
+    assert (high - low).mean() < 1900
+
+
+def test_runs_that_agree_by_chance_do_not_mislead():
+    """A share of runs reaches it at once and the others never: that few of them agree is no news."""
+    rng = np.random.default_rng(2)
+    for runs, share in itertools.product((3, 5, 12), (0.05, 0.3, 0.9)):
+        times = np.where(rng.random((4000, runs)) < share, 100.0, 1000.0)
+        groups = np.repeat(np.arange(4000), runs)
+        low, high = grouped_restricted_interval(groups, 4000, times.ravel(), (times < 1000).ravel(), 1000)
+        mean = share * 100 + (1 - share) * 1000
+        missed = (times.min(1) == times.max(1)) & ~((low <= mean) & (mean <= high))
+        assert missed.mean() < 0.03
+        assert (low < high).all()
+
+
+def test_runs_that_agree_have_an_interval():
+    same = grouped_restricted_interval(np.repeat([0, 1, 2], [3, 4, 2]), 4, np.full(9, 50.0), np.ones(9, bool), 200)
+    for group, runs in ((0, 3), (1, 4)):
+        others = 1 - 0.025 ** (1 / runs)
+        assert [end[group] for end in same] == pytest.approx([(1 - others) * 50, (1 - others) * 50 + others * 200])
+    assert np.isnan([end[2:] for end in same]).all()
+    never = grouped_restricted_interval(np.zeros(5, int), 1, np.full(5, 200.0), np.zeros(5, bool), 200)
+    assert [end[0] for end in never] == pytest.approx([0.025 ** (1 / 5) * 200, 200])
+
+
 def test_nothing_and_next_to_nothing():
     none = kaplan_meier(np.zeros(0), np.zeros(0, bool))
     assert np.isnan([none.median, *none.interval, *none.restricted_mean(5)]).all()
@@ -193,7 +241,8 @@ def test_nothing_and_next_to_nothing():
     assert many.interval == (np.inf, np.inf)
     assert never.restricted_mean(500)[0] == 500  # S stays where it was last seen
     assert one.restricted_mean(0)[0] == 0
-    for found in (*grouped_median([], 2, [], []), grouped_restricted_mean([], 2, [], [], 5)):
+    nothing = *grouped_restricted_interval([], 2, [], [], 5), grouped_restricted_mean([], 2, [], [], 5)
+    for found in (*grouped_median([], 2, [], []), *nothing):
         assert found.shape == (2,)
         assert np.isnan(found).all()
     assert grouped_median([], 0, [], [])[0].shape == (0,)
@@ -324,6 +373,8 @@ def test_moments_of_extreme_numbers():
         ("reached", lambda: censored_median(np.ones(3), np.ones(2, bool))),
         ("until", lambda: kaplan_meier([1.0], [True]).restricted_mean(-1)),
         ("until", lambda: grouped_restricted_mean([0], 1, [1.0], [True], np.nan)),
+        ("until", lambda: grouped_restricted_interval([0], 1, [1.0], [True], np.inf)),
+        ("confidence", lambda: grouped_restricted_interval([0], 1, [1.0], [True], 1, 1)),
         ("groups", lambda: grouped_median([0, 2], 2, [1.0, 2.0], [True, True])),
         ("groups", lambda: group_statistics([-1], 2, [1.0])),
         ("groups", lambda: group_statistics([0], 2, [1.0, 2.0])),
