@@ -10,7 +10,8 @@
 
 Writes to --out: diagram.png and .svg with their caption diagram.txt, diagram.csv (a row per cell, with intervals) and
 report.html, the page to explore. With --facet: panels of every value of a third field, and, if it has two values,
-comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs.
+comparison.csv (paired tests on the seeds that both have). With --values: values.png, a map of any number of the runs,
+with its caption values.txt, and values.csv, every statistic of its cells.
 """
 
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
@@ -51,7 +52,7 @@ WHERE = flags.DEFINE_multi_string("where", [], "Holds another field at one value
 POOL = flags.DEFINE_list("pool", [], "Fields over which cells are taken together, as if their values were seeds.")
 FACET = flags.DEFINE_string("facet", None, "A third field: a diagram for each of its values.")
 VALUES = flags.DEFINE_string("values", None, "Also map a number of the runs (final/…, steps, test_time, delay).")
-STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, variance, susceptibility, binder, count.")
+STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, variance, susceptibility, binder, count, …")
 BINS = flags.DEFINE_integer(
     "bins",
     None,
@@ -125,6 +126,7 @@ def draw(results: sweeps.Results, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if values is not None:
             values.plot(out / "values.png", STATISTIC.value)  # first: it may be refused
+            values.to_csv(out / "values.csv")
         for ending in ("png", "svg"):
             diagram.plot(out / f"diagram.{ending}", COLUMNS.value)
         diagram.to_csv(out / "diagram.csv")

@@ -280,7 +280,9 @@ class Diagram:
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""
-        return ValueMap.of(self.x, self.y, self.x_values, self.y_values, self.runs, name, self.source, size)
+        undecided = self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
+        at = self.x, self.y, self.x_values, self.y_values
+        return ValueMap.of(*at, self.runs, name, self.source, size, undecided, self.definition)
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""

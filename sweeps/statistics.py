@@ -324,18 +324,30 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+JACKKNIFED = 16
+"""Runs from which on a group has a susceptibility and a Binder cumulant: of fewer they say more of n than of m."""
+
+
 @dataclasses.dataclass(frozen=True)
 class GroupStatistics:
     """Moments of a quantity m over the runs of each group; arrays (groups,), NaN where a group has no values.
+
+    Susceptibility and Binder cumulant are those of a delete-one jackknife (Quenouille 1956, Tukey 1958): with θ of all
+    n values and θᵢ of all but the i-th, n θ - (n - 1) ⟨θᵢ⟩, which has no bias of order 1/n, and the interval at 95 %
+    ± t √((n - 1) ⟨(θᵢ - ⟨θᵢ⟩)²⟩), t Student's with n - 1. For the interval θ is ln χ, and (⟨m²⟩² / ⟨m⁴⟩)² for the
+    cumulant, which are less skewed: of 16 normal, uniform or bimodal values it covers the truth in .89 to .97 of cases,
+    in the cumulant's own scale in .76 to .93. Groups of fewer than `JACKKNIFED` values have NaN.
 
     Attributes:
       count: values that there are.
       left_out: runs whose value is not finite; they count in nothing else.
       mean: ⟨m⟩.
-      variance: ⟨m²⟩ - ⟨m⟩², of the population.
-      susceptibility: χ = n (⟨m²⟩ - ⟨m⟩²), n the size of the system that was given.
+      variance: s² = n/(n - 1) (⟨m²⟩ - ⟨m⟩²), unbiased; NaN of one value.
+      susceptibility: χ = size · s², of the size of the system that was given.
+      susceptibility_low, susceptibility_high: its interval; NaN where all values but one are equal.
       binder: Binder's cumulant 1 - ⟨m⁴⟩ / (3 ⟨m²⟩²) (Binder 1981, doi 10.1007/BF01293604): 2/3 where all have one
-        |m|, 0 for a Gaussian around 0; NaN where all are 0. It depends on where m has its 0.
+        |m|, 0 for a Gaussian around 0; NaN where all are 0, or all but one. It depends on where m has its 0.
+      binder_low, binder_high: its interval; -inf where it has no lower end.
     """
 
     count: np.ndarray
@@ -343,7 +355,11 @@ class GroupStatistics:
     mean: np.ndarray
     variance: np.ndarray
     susceptibility: np.ndarray
+    susceptibility_low: np.ndarray
+    susceptibility_high: np.ndarray
     binder: np.ndarray
+    binder_low: np.ndarray
+    binder_high: np.ndarray
 
 
 def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: Any = 1.0) -> GroupStatistics:
@@ -368,10 +384,32 @@ def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: A
     np.maximum.at(scale, groups, np.abs(values))
     scale[scale == 0] = 1
     m = values / scale[groups]  # whose powers neither over- nor underflow
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean, second, fourth = (np.bincount(groups, m**power, minlength=count) / n for power in (1, 2, 4))
-        variance = np.bincount(groups, (m - mean[groups]) ** 2, minlength=count) / n * scale**2
-        return GroupStatistics(n, left_out, mean * scale, variance, variance * size, 1 - fourth / (3 * second**2))
+    sums = lambda of_runs: np.bincount(groups, of_runs, minlength=count)  # noqa: E731
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        mean, every = sums(m) / n, n[groups]
+        away = (m - mean[groups]) ** 2
+        squares, second, fourth = sums(away), sums(m**2), sums(m**4)
+        variance = squares / (n - 1), (squares[groups] - every / (every - 1) * away) / (every - 2)
+        binder = [
+            1 - runs * fourth / (3 * second**2)
+            for runs, second, fourth in ((n, second, fourth), (every - 1, second[groups] - m**2, fourth[groups] - m**4))
+        ]
+        spread = np.where(n > 1, variance[0], np.nan) * scale**2
+        chi = spread * size, *(size * scale**2 * np.exp(_jackknife(groups, n, *map(np.log, variance))[1:]))
+        ends = np.clip(_jackknife(groups, n, *(1 / (3 - 3 * u) ** 2 for u in binder))[1:], 0, 1)
+        cumulant = _jackknife(groups, n, *binder)[0], *(1 - 1 / (3 * np.sqrt(ends)))
+    few = n < JACKKNIFED
+    jackknifed = (np.where(few, np.nan, values) for values in (*chi, *cumulant))
+    return GroupStatistics(n, left_out, mean * scale, spread, *jackknifed)
+
+
+def _jackknife(groups: np.ndarray, n: np.ndarray, whole: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """The jackknife's estimate, low and high, (3, groups), from (groups,) of all and (runs,) of all but each."""
+    mean = np.bincount(groups, without, minlength=len(n)) / n
+    squares = np.bincount(groups, (without - mean[groups]) ** 2, minlength=len(n))
+    half = special.stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * squares)
+    value = n * whole - (n - 1) * mean
+    return np.stack([value, value - half, value + half])
 
 
 def refuse(name: str, value: Any, wrong: Any, allowed: str) -> None:

@@ -73,6 +73,26 @@ def caption(diagram: Any, panels: str = "") -> str:
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
 
 
+def values_caption(values: Any, statistic: str) -> str:
+    """What a map of values shows: statistic, number, runs, which are left out, and the definition if one applies."""
+    held = values.source.specification
+    size = ", times the size of the system" if statistic.startswith("susceptibility") else ""
+    lines = [
+        f"{held.get('name') or 'Values'}: {statistic} over the seeds of a cell of {values.name}{size}.",
+        f"{int(values.seeds.sum())} runs over {style.label(values.x)} ({len(values.x_values)}) and "
+        f"{style.label(values.y)} ({len(values.y_values)}), {style.seeds_text(values.seeds)}"
+        + "".join(f"; {said}" for said in style.left_out_texts(values))
+        + ".",
+    ]
+    if values.statistics.left_out.any():
+        lines.append("Runs without a finite value count in nothing: of times these are runs that did not get there.")
+    if values.undecided is not None and values.undecided.any():
+        lines.append("Undecided runs were not watched to the budget: what they hold is of an earlier step.")
+    if values.definition is not None:
+        lines.append(f"Definition: {values.definition}.")
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
 def _contour(diagram: Any) -> str:
     """What a contour's lines part, and where its side at or above the levels lies."""
     values, levels = diagram.contour.values, diagram.contour.levels

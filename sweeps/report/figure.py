@@ -11,10 +11,12 @@ from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps import scales
+from sweeps.files import write_text
 from sweeps.report import drawing, style
-from sweeps.report.caption import write_caption
+from sweeps.report.caption import values_caption, write_caption
 
 CURVE_GAP = 0.28  # inches
+DECADES = 100  # values that span more are shown by their logarithm
 TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)
 RATES = LinearSegmentedColormap.from_list("rates", style.RATE_SHADES)
 
@@ -90,21 +92,31 @@ def _figure(diagram: Any) -> Figure:
 
 
 def draw_values(values: Any, statistic: str, path: str | Path) -> None:
-    """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`; FieldError where the ending is unknown."""
+    """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, its caption as .txt.
+
+    Its colours are over the logarithm where values span more than two decades, all above 0.
+
+    Raises:
+      FieldError: the path has another ending.
+    """
     drawing.save(lambda: _values(values, statistic), path)
+    write_text(Path(path).with_suffix(".txt"), values_caption(values, statistic) + "\n")
 
 
 def _values(values: Any, statistic: str) -> Figure:
     grid = drawing.Grid.over(values, 1, widest=drawing.NARROW - 0.95)
-    parts = [str(values.source.specification.get("name") or ""), style.seeds_text(values.seeds)]
+    name = str(values.source.specification.get("name") or "")
+    parts = [name, style.seeds_text(values.seeds), *style.left_out_texts(values)]
     figure, axes, key = _single_map(values, grid, 4 * drawing.LINE, _lines(parts, grid.width))
     shown = np.asarray(getattr(values.statistics, statistic), float)
     known = np.isfinite(shown)
     if known.any():
         low, high = float(shown[known].min()), float(shown[known].max())
-        norm = Normalize(low, high if high > low else low + 1)
+        wide = 0 < low < high / DECADES
+        norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
         drawing.paint(axes, values, known, array=shown, cmap=TIMES, norm=norm)
         ends = [(v, style.value_text(v, 3)) for v in (low, (low + high) / 2, high)]
+        ends = style.log_ticks(low, high, 4) if wide else ends
         what = drawing.clip(f"{statistic} of {values.name}", grid.width)
         drawing.colour_bar(key, TIMES, norm, ends if high > low else ends[:1], what)
     return figure

@@ -140,6 +140,14 @@ def undecided_text(diagram: Any) -> str:
     return said if count else ""
 
 
+def left_out_texts(values: Any) -> list[str]:
+    """How many runs of a map of values have none, diverged, and are undecided, where there are any."""
+    counts = {"without a value": values.statistics.left_out, "diverged": values.diverged}
+    counts |= {} if values.undecided is None else {"undecided": values.undecided}
+    totals = {said: int(count.sum()) for said, count in counts.items()}
+    return [f"{total} run{'s' if total > 1 else ''} {said}" for said, total in totals.items() if total]
+
+
 def unresolved_text(diagram: Any) -> str:
     """In how many cells the gap decides within what delays are known to; empty where in none."""
     count = int((~diagram.resolved).sum())

@@ -91,7 +91,7 @@ def test_statistics_of_any_number_of_the_runs(synthetic_results, tmp_path):
     found = value_map.statistics
     here = diagram.runs[diagram.runs["cell"] == 2]["final/test/accuracy"].to_numpy()
     assert found.mean[0, 2] == pytest.approx(here.mean())
-    assert found.variance[0, 2] == pytest.approx(here.var(), abs=1e-12)
+    assert found.variance[0, 2] == pytest.approx(here.var(ddof=1), abs=1e-12)
     assert np.isnan(found.mean[0, 1])
     plain = diagram.source.value_map(X, Y, "final/test/accuracy")
     np.testing.assert_array_equal(plain.statistics.mean, found.mean[:, [0, 2]])
