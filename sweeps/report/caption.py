@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.files import write_text
+from sweeps.guessing import SAID, Guess, guess
 from sweeps.report import style
 
 LISTED = 4  # values of a field
@@ -55,6 +56,8 @@ def caption(diagram: Any, panels: str = "") -> str:
     if near := style.unresolved_text(diagram):
         every = " or ".join(f"{steps:g}" for steps in sorted(diagram.runs["training.evaluate_every"].unique()))
         lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
+    if (found := guess(diagram)) and found.chance > SAID:
+        lines.append(_guessed(diagram, found))
     if turned := style.undecided_text(diagram):
         lines.append(
             f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "
@@ -71,6 +74,15 @@ def caption(diagram: Any, panels: str = "") -> str:
     lines.append(f"Trained with {versions or 'unknown versions'}.")
     said = [" ".join(line.split()) for line in lines]
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def _guessed(diagram: Any, found: Guess) -> str:
+    """How likely a run that guesses is to cross the threshold, and what makes it less so."""
+    told = f"A run that guesses, right with a chance of {found.rate:.2g}, is at the threshold on its {found.rows} test "
+    often = {0: "at the last", 1: "at some"}.get(diagram.definition.sustained, "at so many in a row")
+    less = f"; --sustained={found.sustained} makes it less than {SAID:.0%}" if found.sustained else ""
+    told += f"rows {often} of {found.looks} evaluations with a chance of {found.chance:.0%}, were these independent"
+    return f"{told}{less}."
 
 
 def values_caption(values: Any, statistic: str) -> str:
