@@ -11,7 +11,8 @@
 Writes to --out: diagram.png and .svg with their caption diagram.txt, diagram.csv (a row per cell, with intervals) and
 report.html, the page to explore. With --facet: panels of every value of a third field, and, if it has two values,
 comparison.csv (paired tests of each cell on the seeds that both have) and comparison_overall.csv (one of the whole
-map). With --values: values.png, a map of any number of the runs.
+map). With --values: values.png, a map of any number of the runs, with its caption values.txt, and values.csv, every
+statistic of its cells.
 """
 
 import interruptible  # noqa: F401 (Ctrl-C from here on is one line)
@@ -41,7 +42,7 @@ BUDGET = flags.DEFINE_integer("budget", None, "Last step that counts.")
 BEYOND = flags.DEFINE_bool("beyond", False, "Allow a --budget beyond what runs were trained for.")
 GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which generalisation is late, in steps.")
 SUSTAINED = flags.DEFINE_integer(
-    "sustained", None, "Evaluations in a row at the threshold; 1: first crossing; 0: to the end."
+    "sustained", None, "Regular evaluations in a row at the threshold; 1: first crossing; 0: to the end."
 )
 LABELS = flags.DEFINE_string(
     "labels", "four_phases", f"What runs are called: {', '.join(labels.LABELLINGS)}, or a Python file with `labelling`."
@@ -52,7 +53,7 @@ WHERE = flags.DEFINE_multi_string("where", [], "Holds another field at one value
 POOL = flags.DEFINE_list("pool", [], "Fields over which cells are taken together, as if their values were seeds.")
 FACET = flags.DEFINE_string("facet", None, "A third field: a diagram for each of its values.")
 VALUES = flags.DEFINE_string("values", None, "Also map a number of the runs (final/…, steps, test_time, delay).")
-STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, variance, susceptibility, binder, count.")
+STATISTIC = flags.DEFINE_string("statistic", "mean", "Of --values: mean, variance, susceptibility, binder, count, …")
 BINS = flags.DEFINE_integer(
     "bins",
     None,
@@ -130,6 +131,7 @@ def draw(results: sweeps.Results, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if values is not None:
             values.plot(out / "values.png", STATISTIC.value)  # first: it may be refused
+            values.to_csv(out / "values.csv")
         for ending in ("png", "svg"):
             diagram.plot(out / f"diagram.{ending}", COLUMNS.value)
         diagram.to_csv(out / "diagram.csv")

@@ -12,8 +12,8 @@ import xarray as xr
 from sweeps import phases, statistics
 from sweeps.boundary import Boundary, fit
 from sweeps.files import write_csv
-from sweeps.labels import Labelling
-from sweeps.phases import Definition
+from sweeps.labels import FOUR_PHASES, Labelling
+from sweeps.phases import Definition, Phase
 from sweeps.results import Results, dataset
 from sweeps.scales import scale
 from sweeps.values import ValueMap
@@ -127,6 +127,29 @@ class Diagram:
             return (self.counts.max(-1) - second) / self.seeds
 
     @functools.cached_property
+    def resolved(self) -> np.ndarray:
+        """Cells whose majority stays if delays move within one interval between evaluations; all those without runs.
+
+        Train and test accuracy reach the threshold at some step before the evaluation that shows it, so a delay is
+        known to less than `training.evaluate_every` steps to either side. Of the four phases: others have no gap.
+        """
+        stays = np.ones(self.seeds.shape, bool)
+        if self.labelling is not FOUR_PHASES:
+            return stays
+        label, cells, gap = self.runs["label"].to_numpy(), self.runs["cell"].to_numpy(), self.definition.gap
+        delay, every = self.runs["delay"].to_numpy(), self.runs["training.evaluate_every"].to_numpy()
+        for phase, other, near in (
+            (Phase.COMPREHENSION, Phase.GROKKING, delay + every > gap),
+            (Phase.GROKKING, Phase.COMPREHENSION, delay - every < gap),
+        ):
+            turned = np.bincount(cells[(label == phase) & near], minlength=self.seeds.size).reshape(self.seeds.shape)
+            counts = self.counts.copy()
+            counts[..., phase] -= turned
+            counts[..., other] += turned
+            stays &= (counts.argmax(-1) == self.majority) | (self.seeds == 0)
+        return stays
+
+    @functools.cached_property
     def event_count(self) -> np.ndarray:
         """Runs whose label is in the labelling's event (for the four phases: that generalised)."""
         return self.counts[..., self.labelling.indices(self.labelling.event)].sum(-1)
@@ -183,7 +206,10 @@ class Diagram:
         return self._median[0]
 
     def median_interval(self) -> tuple[np.ndarray, np.ndarray]:
-        """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high; inf: not reached."""
+        """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high.
+
+        A high of inf was not reached; of a low of 0 nothing is known, as with five runs or fewer.
+        """
         return self._median[1], self._median[2]
 
     @functools.cached_property
@@ -201,6 +227,15 @@ class Diagram:
         cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
         found = statistics.grouped_restricted_mean(cells, self.seeds.size, *self.times(), budget)
         return np.asarray(found).reshape(self.seeds.shape)
+
+    def restricted_mean_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Interval of the mean of min(T, budget) at 95 %, whatever undecided runs did; NaN with fewer than three runs.
+
+        See `sweeps.statistics.grouped_restricted_interval`.
+        """
+        cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
+        found = statistics.grouped_restricted_interval(cells, self.seeds.size, *self.times(), budget)
+        return found[0].reshape(self.seeds.shape), found[1].reshape(self.seeds.shape)
 
     def times(self) -> tuple[np.ndarray, np.ndarray]:
         """When each run reached the threshold on test, or until when it is known not to; and whether it did."""
@@ -220,6 +255,14 @@ class Diagram:
         return ended.reshape(self.seeds.shape)
 
     @functools.cached_property
+    def unwatched(self) -> np.ndarray:
+        """Cells whose median is infinite and might not be, had all their undecided runs been watched to the budget."""
+        ended, reached = self.times()
+        may = reached | (ended < self.definition.budget)
+        count = np.bincount(self.runs["cell"].to_numpy()[may], minlength=self.seeds.size).reshape(self.seeds.shape)
+        return np.isinf(self.median_time) & (2 * count >= self.seeds)
+
+    @functools.cached_property
     def boundary(self) -> Boundary | None:
         """Where P(event | x, y) = 1/2, fitted to the decided runs, with its band; see `sweeps.boundary`.
 
@@ -237,7 +280,9 @@ class Diagram:
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""
-        return ValueMap.of(self.x, self.y, self.x_values, self.y_values, self.runs, name, self.source, size)
+        undecided = self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
+        at = self.x, self.y, self.x_values, self.y_values
+        return ValueMap.of(*at, self.runs, name, self.source, size, undecided, self.definition)
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""
@@ -248,11 +293,15 @@ class Diagram:
     def cell_table(self) -> pd.DataFrame:
         """A row per cell: axes, seeds, counts of each label, majority, P(event) and times, each with its interval.
 
-        `p_least` and `p_most` are the `probability_bounds`.
+        A `median_low` of 0 says that nothing is known of the lower end, as with five runs or fewer.
+
+        `p_least` and `p_most` are the `probability_bounds`; `resolved` says whether the majority stays if delays move
+        within one interval between evaluations.
         """
         p_low, p_high = self.probability_interval()
         p_least, p_most = self.probability_bounds
         time_low, time_high = self.median_interval()
+        mean_low, mean_high = self.restricted_mean_interval()
         names = [name.replace(" ", "_") for name in self.labelling.names]
         yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
         columns: dict[str, Any] = {
@@ -263,6 +312,7 @@ class Diagram:
             "majority": [names[m] if m >= 0 else "" for m in self.majority.ravel()],
             "agreement": self.agreement.ravel(),
             "margin": self.margin.ravel(),
+            "resolved": self.resolved.ravel(),
             "decided": self.decided.ravel(),
             "p": self.probability.ravel(),
             "p_low": p_low.ravel(),
@@ -274,6 +324,8 @@ class Diagram:
             "median_high": time_high.ravel(),
             "resolution": self.resolution.ravel(),
             "restricted_mean": self.restricted_mean.ravel(),
+            "restricted_mean_low": mean_low.ravel(),
+            "restricted_mean_high": mean_high.ravel(),
             "observed_to": self.observed.ravel(),
             "test_accuracy": self.test_accuracy.ravel(),
         }

@@ -1,6 +1,7 @@
 """Laws fitted to runs: where success begins, powers, and how well curves fall on one another."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,9 @@ def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
     what noise in y₁ and y₂ adds (Gasser, Sroka and Jennen-Steinmetz 1986, doi 10.1093/biomet/73.3.625). n points of
     one curve at one x are averaged, and their squared weight is divided by n.
 
+    The score alone decides nothing: where curves are alike, a wrong variable often scores below .1. What can be said is
+    that one variable scores less than another, and how far it is above the noise of the seeds: `compare_collapses`.
+
     Above 1 curves are further apart than noise would be. What does not overlap is not compared: a scaling is no good
     for pulling curves apart. Take the logarithm of a y that spans decades; of x, it changes little.
 
@@ -174,8 +178,13 @@ def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
     refuse("y", y, ~np.isfinite(y), "must be finite")
     if curves < 2:
         raise FieldError("curve", curves, "must tell two curves or more apart")
-    squares = []
-    for base in range(curves):
+    return _score(x, y, which)
+
+
+def _compared(x: np.ndarray, y: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """The squares that `collapse_score` is the mean of, for all points within another curve's range."""
+    squares = [np.zeros(0)]
+    for base in np.unique(which):
         at, place, n = np.unique(x[which == base], return_inverse=True, return_counts=True)
         mean = np.bincount(place, y[which == base]) / n
         inside = (which != base) & (x >= at[0]) & (x <= at[-1])
@@ -185,8 +194,112 @@ def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
         b = np.divide(x[inside] - at[left], gap, out=np.zeros(len(gap)), where=gap > 0)
         residual = y[inside] - (1 - b) * mean[left] - b * mean[right]
         squares.append(residual**2 / (1 + (1 - b) ** 2 / n[left] + b**2 / n[right]))
-    compared = np.concatenate(squares)
+    return np.concatenate(squares)
+
+
+@dataclasses.dataclass(frozen=True)
+class Collapse:
+    """How well curves fall on one another over one of several proposed variables, and how much worse than the best.
+
+    Attributes:
+      score: the `collapse_score`.
+      low, high: its interval.
+      floor: what it would be were the curves one but for the noise between seeds: their variance at one x of one curve
+        over the variance of all y; NaN where no two seeds share a point.
+      overlap: how many of the comparisons of a point with another curve were possible, as a share: two variables are
+        comparable where it is about the same.
+      worse: how far the score is above the least of all variables', on the same seeds.
+      worse_low, worse_high: its interval; above 0 the best is told apart from this one.
+    """
+
+    score: float
+    low: float
+    high: float
+    floor: float
+    overlap: float
+    worse: float
+    worse_low: float
+    worse_high: float
+
+    @property
+    def over_floor(self) -> float:
+        """The score over its noise floor: about 1 where seeds leave nothing to explain, inf without noise."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.float64(self.score) / self.floor)
+
+
+def compare_collapses(
+    scalings: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    curve: np.ndarray,
+    seeds: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    key: int = 0,
+) -> dict[str, Collapse]:
+    """Which of several proposed scaling variables lets curves fall on one another best.
+
+    Intervals are ± t s √(S/(S - 1)), with s the standard deviation over a bootstrap that draws whole seeds, the same
+    ones for all variables, and t Student's with S - 1 for S seeds; they are [-inf, inf] with fewer than three.
+
+    Args:
+      scalings: (points,) of each variable, by its name.
+      y: (points,) what should depend on the right one alone.
+      curve: (points,) which curve each point is of.
+      seeds: (points,) the seed of each point; each has points on several curves.
+      confidence: of the intervals.
+      resamples: how often seeds are drawn.
+      key: of the random numbers.
+
+    Returns:
+      The `Collapse` over each variable, by its name.
+
+    Raises:
+      FieldError: as `collapse_score`, there is no variable, or `confidence` or `resamples` is out of range.
+    """
+    if not scalings:
+        raise FieldError("scalings", None, "must have a variable or more, by name")
+    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    refuse("resamples", resamples, not 2 <= resamples < np.inf, "must be 2 or more")
+    scores = {name: collapse_score(x, y, curve) for name, x in scalings.items()}
+    places = {name: _points(x, "y", y, "curve", curve) for name, x in scalings.items()}
+    _, y, units, unit = _points(next(iter(scalings.values())), "y", y, "seeds", seeds)
+    points = [np.flatnonzero(unit == one) for one in range(units)]
+    draws = np.random.default_rng(key).integers(units, size=(resamples, units))
+    drawn = [np.concatenate([points[one] for one in draw]) for draw in draws]
+    again = {
+        name: np.array([_score(x[part], y[part], which[part]) for part in drawn])
+        for name, (x, _, _, which) in places.items()
+    }
+    best = min(scores, key=lambda name: np.nan_to_num(scores[name], nan=np.inf))
+    student = special.stdtrit(units - 1, (1 + confidence) / 2) * np.sqrt(units / (units - 1)) if units > 1 else np.inf
+
+    def ends(value: float, resampled: np.ndarray) -> tuple[float, float, float]:
+        known = units >= jackknife.LEAST_UNITS and np.isfinite(resampled).any()
+        half = float(student * np.nanstd(resampled)) if known else np.inf
+        return value, value - half, value + half
+
+    found = {}
+    for name, (x, _, curves, which) in places.items():
+        overlap = len(_compared(x, y, which)) / (len(x) * (curves - 1))
+        worse = ends(scores[name] - scores[best], again[name] - again[best]) if name != best else (0.0, 0.0, 0.0)
+        found[name] = Collapse(*ends(scores[name], again[name]), _floor(x, y, which), overlap, *worse)
+    return found
+
+
+def _score(x: np.ndarray, y: np.ndarray, which: np.ndarray) -> float:
+    """The `collapse_score` of checked points; NaN of a single curve."""
+    compared = _compared(x, y, which)
     return float(compared.mean() / y.var(ddof=1)) if len(compared) and np.ptp(y) else np.nan
+
+
+def _floor(x: np.ndarray, y: np.ndarray, which: np.ndarray) -> float:
+    """The variance of y between points at one x of one curve, over that of all y."""
+    _, place = np.unique(np.stack([which, x]), axis=1, return_inverse=True)
+    count = np.bincount(place.ravel())
+    mean = np.bincount(place.ravel(), y) / count
+    spare = len(y) - len(count)
+    return float(np.sum((y - mean[place.ravel()]) ** 2) / spare / y.var(ddof=1)) if spare and np.ptp(y) else np.nan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,7 @@ def make_diagram(
     results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     definition = within_training(definition, runs, beyond)
+    _check_gap(runs, definition)
     wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
     curves = results.curves(*wanted)
     if not keep.all():
@@ -100,14 +101,22 @@ def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | N
     raise FieldError("budget", definition.budget, f"{why}; if that is wanted, ask with beyond (--beyond)")
 
 
+def _check_gap(runs: pd.DataFrame, definition: Definition) -> None:
+    """Refuses a gap that would decide the phases by itself: below what delays are known to, or above the budget."""
+    every = int(runs["training.evaluate_every"].max())
+    if 0 < definition.gap < every:
+        why = f"is below one interval between evaluations, {every:,} steps: must be 0, or {every} or more"
+        raise FieldError("gap", definition.gap, why)
+    if definition.gap > definition.budget:
+        why = f"is above the budget, {definition.budget:,} steps: nothing could be grokking"
+        raise FieldError("gap", definition.gap, why)
+
+
 def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
     """Refuses to wait for more evaluations in a row than any of the runs can have."""
-    every = runs["training.evaluate_every"]
-    possible = runs["training.steps"] // every + 1
-    if "training.evaluate_early" in runs:
-        possible += (every - 1).map(int.bit_length).where(runs["training.evaluate_early"] == True, 0)  # noqa: E712
+    possible = runs["training.steps"] // runs["training.evaluate_every"] + 1
     if len(runs) and definition.sustained > possible.max():
-        why = f"is never met: these runs have at most {possible.max()} evaluations"
+        why = f"is never met: these runs have at most {possible.max()} regular evaluations"
         raise FieldError("sustained", definition.sustained, why)
 
 
@@ -176,9 +185,8 @@ def union(axes: list[list]) -> list:
 
 def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> Observed:
     """What a labelling sees of these runs."""
-    train, test = (
-        phases.times(curves["step"], curves[a], definition.threshold, definition.sustained) for a in ACCURACIES
-    )
+    asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy()
+    train, test = (phases.times(curves["step"], curves[a], *asked) for a in ACCURACIES)
     untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
     diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
     until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])

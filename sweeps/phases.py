@@ -33,9 +33,11 @@ class Definition:
     Attributes:
       threshold: accuracy that train and test have to reach.
       budget: B, the last step that counts.
-      gap: G, the delay from which generalisation is late.
-      sustained: evaluations in a row that must be at the threshold: 1 is the first crossing; 0 is "and stays there to
-        the end of the run", which is not known of a run that was watched for less than the budget.
+      gap: G, the delay from which generalisation is late: at least one interval between evaluations, for no delay is
+        known more precisely; or 0, with which all that generalises, but not before it fits, is late.
+      sustained: k: all evaluations of k - 1 intervals (`training.evaluate_every` steps each) must be at the threshold;
+        1 is the first crossing; 0 is "and stays there to the end of the run", which is not known of a run that was
+        watched for less than the budget.
     """
 
     threshold: float
@@ -45,7 +47,7 @@ class Definition:
 
     def __str__(self) -> str:
         crossing = {0: "to the end of the run", 1: "first crossing"}.get(
-            self.sustained, f"{self.sustained} evaluations in a row"
+            self.sustained, f"{self.sustained} regular evaluations in a row"
         )
         return f"accuracy ≥ {self.threshold:g} ({crossing}), budget {self.budget} steps, gap {self.gap} steps"
 
@@ -84,28 +86,30 @@ def reaches(values: np.ndarray, threshold: float) -> np.ndarray:
     return values >= np.float32(threshold)
 
 
-def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1) -> np.ndarray:
+def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1, every: Any = None) -> np.ndarray:
     """First step at which a curve is at its threshold, for each run.
 
     Args:
       steps: (runs, evaluations) steps of the evaluations, NaN after a run's last.
       values: (runs, evaluations), NaN after a run's last.
       threshold: values at or above it count.
-      sustained: how many evaluations in a row have to count, the first of which gives the time; 0: all to the end.
+      sustained: the first of evaluations in a row that count and that are (sustained - 1) · `every` steps apart or more
+        from first to last gives the time, so that early evaluations do not count for more; 0: all to the end do.
+      every: steps between two regular evaluations, a number or (runs,); needed where `sustained` is above 1.
 
     Returns:
       (runs,) steps; inf where it is never so within what was observed.
     """
-    above, seen = reaches(values, threshold), np.isfinite(steps)
+    holds, seen = reaches(values, threshold), np.isfinite(steps)
     if sustained == 0:
-        holds = np.flip(np.logical_and.accumulate(np.flip(above | ~seen, 1), axis=1), 1) & seen
-    else:
-        holds, held = above.copy(), 1
-        while held < sustained:
-            shift = min(held, sustained - held)
-            holds[:, :-shift] &= holds[:, shift:]
-            holds[:, max(values.shape[1] - shift, 0) :] = False
-            held += shift
+        holds = np.flip(np.logical_and.accumulate(np.flip(holds | ~seen, 1), axis=1), 1) & seen
+    elif sustained > 1:
+        if every is None:
+            raise FieldError("every", every, "must be given where sustained is above 1")
+        number = values.shape[1]
+        missed = np.flip(np.minimum.accumulate(np.flip(np.where(holds, number, np.arange(number)), 1), axis=1), 1)
+        last = np.take_along_axis(steps, np.maximum(missed - 1, 0), 1)
+        holds &= last - steps >= (sustained - 1) * np.reshape(every, (-1, 1))
     first = np.argmax(holds, axis=1)
     at = np.take_along_axis(steps, first[:, None], 1)[:, 0] if len(steps) else np.zeros(0)
     return np.where(holds.any(axis=1), at, np.inf)

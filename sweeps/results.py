@@ -80,6 +80,8 @@ class Results:
     def definition(self, threshold=None, budget=None, gap=None, sustained=None) -> phases.Definition:
         """The sweep's own thresholds where none are given; without any: 0.9, the shortest budget, a fifth of it.
 
+        The fifth is made one interval between evaluations where it is less.
+
         Raises:
           FieldError: a value is not allowed.
         """
@@ -87,10 +89,12 @@ class Results:
         given = {"threshold": threshold, "budget": budget, "gap": gap, "sustained": sustained}
         chosen: dict[str, Any] = {"threshold": 0.9, "sustained": 1, **said}
         chosen |= {name: value for name, value in given.items() if value is not None}
-        if "budget" not in chosen:
-            budgets = self.table(["training.steps"])
-            chosen["budget"] = min(budgets["training.steps"].to_pylist()) if len(budgets) else 1
-        chosen.setdefault("gap", chosen["budget"] // 5)
+        if not {"budget", "gap"} <= {*chosen}:
+            runs = self.table(["training.steps", "training.evaluate_every"])
+            chosen.setdefault("budget", min(runs["training.steps"].to_pylist(), default=1))
+            if "gap" not in chosen:
+                every = max(runs["training.evaluate_every"].to_pylist(), default=0)
+                chosen["gap"] = max(phases.definition(**chosen, gap=0).budget // 5, every)
         return phases.definition(**chosen)
 
     def phase_diagram(
@@ -130,8 +134,8 @@ class Results:
             generalised by then are undecided, those that have are not: what is left out is no sample.
 
         Raises:
-          FieldError: a path is unknown, fields other than x, y and the seeds differ between runs, or the budget is
-            beyond the training of some.
+          FieldError: a path is unknown, fields other than x, y and the seeds differ between runs, the budget is
+            beyond the training of some, or the gap above the budget or below one interval between evaluations.
         """
         from sweeps import gather  # diagrams are made of results
 

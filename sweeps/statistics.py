@@ -188,6 +188,71 @@ def grouped_restricted_mean(
     return found
 
 
+def grouped_restricted_interval(
+    groups: np.ndarray, count: int, ended: np.ndarray, reached: np.ndarray, until: float, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """An interval of the mean of min(T, until) that holds whatever censored runs did, for all groups at once.
+
+    Student's t over the n runs of a group, mean ± t s / √n: a run that had not reached it when it was last watched,
+    before `until`, has that step in the mean of the lower end and `until` in that of the upper one, and s is the
+    largest that any of these choices has. Where no run is censored, this is the ordinary interval. Where all runs
+    agree exactly on a value v, or may do so, it reaches to [(1 - ε) v, (1 - ε) v + ε until], for a share of up to
+    ε = 1 - (α/2)^(1/n) that no run was seen of may lie anywhere in [0, until] (Clopper and Pearson 1934).
+
+    Args:
+      groups, count, ended, reached: as for `grouped_median`.
+      until: the restriction.
+      confidence: of the interval, 1 - α.
+
+    Returns:
+      Low and high, (count,) each, within [0, until]; NaN for groups of fewer than three runs.
+
+    Raises:
+      FieldError: as `grouped_restricted_mean`, or `confidence` is not in (0, 1).
+    """
+    refuse("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+    _quantile(confidence)
+    ended, reached = _times(ended, reached)
+    groups = _indices(groups, count, ended)
+    least = np.minimum(ended, until)
+    most = np.where(reached, least, until)
+    n = np.bincount(groups, minlength=count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [np.bincount(groups, ends, minlength=count) / n for ends in (least, most)]
+        deviation = _largest_deviation(groups, n, least - means[0][groups], most - means[0][groups])
+        half = special.stdtrit(n - 1, (1 + confidence) / 2) * deviation / np.sqrt(n)
+        low, high = means[0] - half, means[1] + half
+        others = 1 - ((1 - confidence) / 2) ** (1 / n)
+    for ends in (least, most):
+        first, last = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(first, groups, ends)
+        np.maximum.at(last, groups, ends)
+        same = np.where(first == last, first, np.nan)
+        low, high = np.fmin(low, (1 - others) * same), np.fmax(high, same + others * (until - same))
+    few = n < 3
+    return np.where(few, np.nan, np.clip(low, 0, until)), np.where(few, np.nan, np.clip(high, 0, until))
+
+
+def _largest_deviation(groups: np.ndarray, n: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """The largest standard deviation that groups (count,) can have if each value is its `least` or its `most`.
+
+    Where these differ, `most` is the same for all of a group. The variance is convex: it is largest where the values
+    with the largest `least` are at their most, and the others at their least.
+    """
+    found = np.zeros(len(n))
+    order = np.lexsort((-least, least == most, groups))
+    groups, least, most = groups[order], least[order], most[order]
+    start = np.flatnonzero(np.diff(groups, prepend=-1))
+    if len(start):
+        first = np.isin(np.arange(len(groups)), start)
+        sums, squares = (np.repeat(np.add.reduceat(v, start), n[groups[start]]) for v in (least, least**2))
+        none = squares - sums**2 / n[groups]
+        some = squares + _running(most**2 - least**2, first) - (sums + _running(most - least, first)) ** 2 / n[groups]
+        largest = np.maximum.reduceat(np.maximum(none, some), start)
+        found[groups[start]] = np.sqrt(np.maximum(largest, 0) / np.maximum(n[groups[start]] - 1, 1))
+    return found
+
+
 class LogRank(NamedTuple):
     """`p`, two-sided, and `statistic`, standard normal if the arms do not differ; above 0 where the first is sooner."""
 
@@ -259,18 +324,30 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+JACKKNIFED = 16
+"""Runs from which on a group has a susceptibility and a Binder cumulant: of fewer they say more of n than of m."""
+
+
 @dataclasses.dataclass(frozen=True)
 class GroupStatistics:
     """Moments of a quantity m over the runs of each group; arrays (groups,), NaN where a group has no values.
+
+    Susceptibility and Binder cumulant are those of a delete-one jackknife (Quenouille 1956, Tukey 1958): with θ of all
+    n values and θᵢ of all but the i-th, n θ - (n - 1) ⟨θᵢ⟩, which has no bias of order 1/n, and the interval at 95 %
+    ± t √((n - 1) ⟨(θᵢ - ⟨θᵢ⟩)²⟩), t Student's with n - 1. For the interval θ is ln χ, and (⟨m²⟩² / ⟨m⁴⟩)² for the
+    cumulant, which are less skewed: of 16 normal, uniform or bimodal values it covers the truth in .89 to .97 of cases,
+    in the cumulant's own scale in .76 to .93. Groups of fewer than `JACKKNIFED` values have NaN.
 
     Attributes:
       count: values that there are.
       left_out: runs whose value is not finite; they count in nothing else.
       mean: ⟨m⟩.
-      variance: ⟨m²⟩ - ⟨m⟩², of the population.
-      susceptibility: χ = n (⟨m²⟩ - ⟨m⟩²), n the size of the system that was given.
+      variance: s² = n/(n - 1) (⟨m²⟩ - ⟨m⟩²), unbiased; NaN of one value.
+      susceptibility: χ = size · s², of the size of the system that was given.
+      susceptibility_low, susceptibility_high: its interval; NaN where all values but one are equal.
       binder: Binder's cumulant 1 - ⟨m⁴⟩ / (3 ⟨m²⟩²) (Binder 1981, doi 10.1007/BF01293604): 2/3 where all have one
-        |m|, 0 for a Gaussian around 0; NaN where all are 0. It depends on where m has its 0.
+        |m|, 0 for a Gaussian around 0; NaN where all are 0, or all but one. It depends on where m has its 0.
+      binder_low, binder_high: its interval; -inf where it has no lower end.
     """
 
     count: np.ndarray
@@ -278,7 +355,11 @@ class GroupStatistics:
     mean: np.ndarray
     variance: np.ndarray
     susceptibility: np.ndarray
+    susceptibility_low: np.ndarray
+    susceptibility_high: np.ndarray
     binder: np.ndarray
+    binder_low: np.ndarray
+    binder_high: np.ndarray
 
 
 def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: Any = 1.0) -> GroupStatistics:
@@ -303,10 +384,32 @@ def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: A
     np.maximum.at(scale, groups, np.abs(values))
     scale[scale == 0] = 1
     m = values / scale[groups]  # whose powers neither over- nor underflow
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean, second, fourth = (np.bincount(groups, m**power, minlength=count) / n for power in (1, 2, 4))
-        variance = np.bincount(groups, (m - mean[groups]) ** 2, minlength=count) / n * scale**2
-        return GroupStatistics(n, left_out, mean * scale, variance, variance * size, 1 - fourth / (3 * second**2))
+    sums = lambda of_runs: np.bincount(groups, of_runs, minlength=count)  # noqa: E731
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        mean, every = sums(m) / n, n[groups]
+        away = (m - mean[groups]) ** 2
+        squares, second, fourth = sums(away), sums(m**2), sums(m**4)
+        variance = squares / (n - 1), (squares[groups] - every / (every - 1) * away) / (every - 2)
+        binder = [
+            1 - runs * fourth / (3 * second**2)
+            for runs, second, fourth in ((n, second, fourth), (every - 1, second[groups] - m**2, fourth[groups] - m**4))
+        ]
+        spread = np.where(n > 1, variance[0], np.nan) * scale**2
+        chi = spread * size, *(size * scale**2 * np.exp(_jackknife(groups, n, *map(np.log, variance))[1:]))
+        ends = np.clip(_jackknife(groups, n, *(1 / (3 - 3 * u) ** 2 for u in binder))[1:], 0, 1)
+        cumulant = _jackknife(groups, n, *binder)[0], *(1 - 1 / (3 * np.sqrt(ends)))
+    few = n < JACKKNIFED
+    jackknifed = (np.where(few, np.nan, values) for values in (*chi, *cumulant))
+    return GroupStatistics(n, left_out, mean * scale, spread, *jackknifed)
+
+
+def _jackknife(groups: np.ndarray, n: np.ndarray, whole: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """The jackknife's estimate, low and high, (3, groups), from (groups,) of all and (runs,) of all but each."""
+    mean = np.bincount(groups, without, minlength=len(n)) / n
+    squares = np.bincount(groups, (without - mean[groups]) ** 2, minlength=len(n))
+    half = special.stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * squares)
+    value = n * whole - (n - 1) * mean
+    return np.stack([value, value - half, value + half])
 
 
 def refuse(name: str, value: Any, wrong: Any, allowed: str) -> None:

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxgen import FieldError
 from jaxgen.component import unknown
+from sweeps.files import write_csv
+from sweeps.phases import Definition
 from sweeps.results import Results
-from sweeps.statistics import GroupStatistics, group_statistics
+from sweeps.statistics import JACKKNIFED, GroupStatistics, group_statistics
+
+DEFINED = ("label", "train_time", "test_time", "test_after", "delay")
+"""Columns of a diagram's runs that follow from its definition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +29,9 @@ class ValueMap:
       statistics: count, mean, variance, susceptibility and Binder cumulant over each cell's runs.
       seeds: runs in each cell, those without a finite value included.
       source: the results it was made of.
+      diverged: runs of each cell that diverged.
+      undecided: runs of each cell that are undecided by the definition; None where there is none.
+      definition: of the diagram whose times, delays and labels the map shows; None for other numbers.
     """
 
     x: str
@@ -33,12 +42,25 @@ class ValueMap:
     statistics: GroupStatistics
     seeds: np.ndarray
     source: Results
+    diverged: np.ndarray
+    undecided: np.ndarray | None = None
+    definition: Definition | None = None
 
     @classmethod
     def of(
-        cls, x: str, y: str, x_values: list, y_values: list, runs: pd.DataFrame, name: str, source: Results, size: float
+        cls,
+        x: str,
+        y: str,
+        x_values: list,
+        y_values: list,
+        runs: pd.DataFrame,
+        name: str,
+        source: Results,
+        size: float,
+        undecided: np.ndarray | None = None,
+        definition: Definition | None = None,
     ) -> "ValueMap":
-        """The map of a column of `runs`, whose column `cell` says where they stand.
+        """The map of a column of `runs`, whose column `cell` says where they stand; `undecided` is (runs,).
 
         Raises:
           FieldError: there is no such column of numbers.
@@ -50,29 +72,50 @@ class ValueMap:
         cells = runs["cell"].to_numpy()
         found = group_statistics(cells, shape[0] * shape[1], runs[name].to_numpy(float), size)
         shaped = {f.name: getattr(found, f.name).reshape(shape) for f in dataclasses.fields(found)}
-        seeds = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-        return cls(x, y, x_values, y_values, name, GroupStatistics(**shaped), seeds, source)
+        number = lambda which: np.bincount(cells[which], minlength=shape[0] * shape[1]).reshape(shape)  # noqa: E731
+        return cls(
+            *(x, y, x_values, y_values, name),
+            GroupStatistics(**shaped),
+            number(np.ones(len(cells), bool)),
+            source,
+            number((runs["status"] == "diverged").to_numpy()),
+            None if undecided is None else number(undecided),
+            definition if name in DEFINED else None,
+        )
 
     def cell_table(self) -> pd.DataFrame:
-        """A row per cell: axes, seeds and every statistic."""
+        """A row per cell: axes, seeds, how many of them diverged and are undecided, and every statistic."""
         yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
         columns: dict[str, Any] = {
             self.x: np.array(self.x_values, object)[xx.ravel()],
             self.y: np.array(self.y_values, object)[yy.ravel()],
             "seeds": self.seeds.ravel(),
+            "diverged": self.diverged.ravel(),
         }
+        if self.undecided is not None:
+            columns["undecided"] = self.undecided.ravel()
         columns |= {f.name: getattr(self.statistics, f.name).ravel() for f in dataclasses.fields(self.statistics)}
         return pd.DataFrame(columns)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes `cell_table`."""
+        write_csv(self.cell_table(), path)
 
     def plot(self, path: str | Path, statistic: str = "mean") -> None:
         """Writes a map 3.4 inches wide of one of the statistics as PNG, SVG or PDF, by the path's ending.
 
+        Its caption is written beside it as .txt.
+
         Raises:
-          FieldError: there is no such statistic, or the path has another ending.
+          FieldError: there is no such statistic, no cell has runs enough for it, or the path has another ending.
         """
         known = [f.name for f in dataclasses.fields(self.statistics)]
         if statistic not in known:
             raise unknown(statistic, known)
+        most = int(self.statistics.count.max(initial=0))
+        if statistic.startswith(("susceptibility", "binder")) and most < JACKKNIFED:
+            why = f"needs cells with {JACKKNIFED} values or more: here they have {most} at most"
+            raise FieldError("statistic", statistic, why)
         from sweeps.report.figure import draw_values  # matplotlib is slow to import
 
         draw_values(self, statistic, path)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.files import write_text
+from sweeps.guessing import SAID, Guess, guess
 from sweeps.jackknife import LEAST_UNITS
 from sweeps.report import style
 
@@ -14,13 +15,18 @@ LISTED = 4  # values of a field
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
 
 
-def write_caption(diagram: Any, path: str | Path) -> None:
+def write_caption(diagram: Any, path: str | Path, panels: str) -> None:
     """Writes `caption` beside a figure, with the ending .txt."""
-    write_text(Path(path).with_suffix(".txt"), caption(diagram) + "\n")
+    write_text(Path(path).with_suffix(".txt"), caption(diagram, panels) + "\n")
 
 
-def caption(diagram: Any) -> str:
-    """What is drawn, seeds, definition, intervals, censored runs, versions, and the command that trains a run again."""
+def caption(diagram: Any, panels: str = "") -> str:
+    """What is drawn, seeds, definition, intervals, censored runs, versions, and the command that trains a run again.
+
+    Args:
+      diagram: a `sweeps.Diagram`.
+      panels: in which panels of the figure its fitted line is; none if empty.
+    """
     held = diagram.source.specification
     fields = {**held.get("fields", {}), **{k: style.value_text(v) for k, v in diagram.held.items()}}
     fixed = ", ".join(f"{path} = {value}" for path, value in fields.items() if path in diagram.held)
@@ -28,35 +34,91 @@ def caption(diagram: Any) -> str:
     unknown = diagram.runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided)).to_numpy()
     late = ~diagram.times()[1]
     untold = f", of {int((late & unknown).sum())} it is not known; all of these" if (late & unknown).any() else " and"
+    few = (diagram.median_interval()[0] == 0).any()
     totals = diagram.counts.sum((0, 1))
+    x_count, y_count = f"{len(diagram.x_values)} values", str(len(diagram.y_values))
+    if diagram.bins:
+        x_count = y_count = f"in {diagram.bins} bins"
     names = [f"{diagram.labelling.names[i]} {totals[i]}" for i in style.present([diagram])]
     lines = [
         f"{held.get('name') or 'Phase diagram'}: {_described(diagram, held)}".rstrip(": "),
-        f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({len(diagram.x_values)} values) and "
-        f"{style.label(diagram.y)} ({len(diagram.y_values)}), {style.seeds_text(diagram.seeds)} ({diagram.sampled})"
+        f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({x_count}) and {style.label(diagram.y)} ({y_count}), "
+        f"{style.seeds_text(diagram.seeds)} ({diagram.sampled})"
         + (f"; held: {fixed}" if fixed else "")
-        + (f"; values gathered into {diagram.bins} × {diagram.bins} cells" if diagram.bins else "")
         + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
         + ".",
         f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",
         f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
         "average.",
         f"Times are Kaplan–Meier medians over the seeds of a cell, known to the interval between two evaluations; "
-        f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored.",
+        f"{int((late & ~unknown).sum())} of {len(late)} runs did not reach the threshold{untold} are censored."
+        + (" In the table, a lower end of 0 of a median says that nothing is known of it." if few else ""),
     ]
+    if near := style.unresolved_text(diagram):
+        every = " or ".join(f"{steps:g}" for steps in sorted(diagram.runs["training.evaluate_every"].unique()))
+        lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
+    if (found := guess(diagram)) and found.chance > SAID:
+        lines.append(_guessed(diagram, found))
     if turned := style.undecided_text(diagram):
         lines.append(
             f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "
             f"{int((diagram.seeds > 0).sum())} to the other side of ½, through which no line is drawn."
         )
     if diagram.boundary is not None:
-        lines.append(f"Line: {style.boundary_text(diagram)}, {_drawn(diagram)}.")
+        drawn = f" ({panels})" if panels else ", not drawn here"
+        lines.append(f"Line{drawn}: {style.boundary_text(diagram)}, {_drawn(diagram)}.")
+    if diagram.contour is not None:
+        lines.append(_contour(diagram))
     launch = (held.get("launches") or [{}])[-1]
     versions = ", ".join(f"{k} {launch[k]}" for k in ("jaxgen", "jax", "jaxlib", "numpy", "device_kind") if k in launch)
     run_id = diagram.runs["run_id"].iloc[0]
     lines.append(f"Trained with {versions or 'unknown versions'}.")
     said = [" ".join(line.split()) for line in lines]
     return "\n".join([*said, f"Any run again, e.g.: {replay_command(diagram.source, run_id)}"])
+
+
+def _guessed(diagram: Any, found: Guess) -> str:
+    """How likely a run that guesses is to cross the threshold, and what makes it less so."""
+    told = f"A run that guesses, right with a chance of {found.rate:.2g}, is at the threshold on its {found.rows} test "
+    often = {0: "at the last", 1: "at some"}.get(diagram.definition.sustained, "at so many in a row")
+    less = f"; --sustained={found.sustained} makes it less than {SAID:.0%}" if found.sustained else ""
+    told += f"rows {often} of {found.looks} evaluations with a chance of {found.chance:.0%}, were these independent"
+    return f"{told}{less}."
+
+
+def values_caption(values: Any, statistic: str) -> str:
+    """What a map of values shows: statistic, number, runs, which are left out, and the definition if one applies."""
+    held = values.source.specification
+    size = ", times the size of the system" if statistic.startswith("susceptibility") else ""
+    lines = [
+        f"{held.get('name') or 'Values'}: {statistic} over the seeds of a cell of {values.name}{size}.",
+        f"{int(values.seeds.sum())} runs over {style.label(values.x)} ({len(values.x_values)}) and "
+        f"{style.label(values.y)} ({len(values.y_values)}), {style.seeds_text(values.seeds)}"
+        + "".join(f"; {said}" for said in style.left_out_texts(values))
+        + ".",
+    ]
+    if values.statistics.left_out.any():
+        lines.append("Runs without a finite value count in nothing: of times these are runs that did not get there.")
+    if values.undecided is not None and values.undecided.any():
+        lines.append("Undecided runs were not watched to the budget: what they hold is of an earlier step.")
+    if values.definition is not None:
+        lines.append(f"Definition: {values.definition}.")
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def _contour(diagram: Any) -> str:
+    """What a contour's lines part, and where its side at or above the levels lies."""
+    values, levels = diagram.contour.values, diagram.contour.levels
+    cells = [f"{level:g} in {int((values >= level).sum())}" for level in levels]
+    dashed = f" ({', '.join(f'{level:g}' for level in levels[:-1])} dashed)" if len(levels) > 1 else ""
+    said = f"Contour: the largest {diagram.contour.probe} up to the budget, mean over seeds{dashed}"
+    said += f"; it is at or above {', '.join(cells)} of {int(np.isfinite(values).sum())} cells"
+    if np.isnan(values).all():
+        return f"{said}."
+    row, column = np.unravel_index(np.nanargmax(values), values.shape)
+    at = f"{style.label(diagram.x)} {style.value_text(diagram.x_values[column])}"
+    at += f", {style.label(diagram.y)} {style.value_text(diagram.y_values[row])}"
+    return f"{said}, and most, {np.nanmax(values):.3g}, at {at}."
 
 
 def _drawn(diagram: Any) -> str:

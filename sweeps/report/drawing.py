@@ -21,6 +21,7 @@ from sweeps.report import style
 
 STYLE = "sweeps.report.paper"
 ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+UNRESOLVED: dict[str, Any] = {"s": 4, "color": "#ffffff", "edgecolors": "#000000", "linewidths": 0.5, "zorder": 3.5}
 WIDTH, NARROW, MARGIN, GAP, LINE = 7.0, 3.4, 0.16, 0.2, 0.14  # inches; LINE is one of small print
 
 
@@ -102,13 +103,19 @@ def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
     axes.add_collection(LineCollection(corners, colors=style.EMPTY_LINES, linewidths=0.4, zorder=0.5), autolim=False)
 
 
-def boundary_lines(axes: Any, diagram: Any) -> None:
-    """Draws a diagram's fitted boundary and the edges of its band, white below black to be seen on every colour."""
+def boundary_lines(axes: Any, diagram: Any) -> str:
+    """Draws a diagram's fitted boundary and the edges of its band, white below black to be seen on every colour.
+
+    Returns:
+      What was drawn; empty if nothing.
+    """
     lines, band = style.boundary_lines(diagram)
     for drawn, width, dashes in ((band, 0.7, (0, (1, 1))), (lines, 1.3, "solid")):
         axes.add_collection(LineCollection(drawn, colors="#ffffff", linewidths=1.7 * width, zorder=2.9), autolim=False)
         look: dict[str, Any] = {"linewidths": width, "linestyles": dashes, "zorder": 3}
         axes.add_collection(LineCollection(drawn, colors="#000000", **look), autolim=False)
+    half = f"P({diagram.labelling.event_name}) = ½"
+    return f"{half}, 95 % band" if lines else f"95 % band of {half}" if band else ""
 
 
 def paint_labels(axes: Any, diagram: Any, present: list[int]) -> None:
@@ -120,6 +127,16 @@ def paint_labels(axes: Any, diagram: Any, present: list[int]) -> None:
     for index, colour in colours.items():
         mixed = (second == index) & (share > 0)
         paint(axes, diagram, mixed, np.sqrt(share), facecolors=colour, linewidths=0)
+
+
+def unresolved_marks(axes: Any, diagram: Any) -> None:
+    """Dots in the upper left corner of cells that a delay within one interval between evaluations could turn."""
+    rows, columns = np.nonzero(~diagram.resolved)
+    (x, _), (_, y) = (
+        style.inner(borders[at], borders[at + 1], np.full(len(at), 0.7), scales.scale(values))
+        for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+    )
+    axes.scatter(x, y, **UNRESOLVED)
 
 
 def label_key(key: Any, present: list[int], diagrams: list) -> int:
@@ -158,7 +175,12 @@ def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: An
 def key_entry(axes: Any, row: int, text: str, **look: Any) -> None:
     """A coloured patch and its meaning on line `row` of a key whose axes are in inches."""
     axes.add_patch(Rectangle((0, -LINE * row - 0.095), 0.14, 0.09, linewidth=0.4, **look))
-    axes.text(0.2, -LINE * row - 0.05, text, size=7, va="center")
+    key_text(axes, row, text)
+
+
+def key_text(axes: Any, row: int, text: str) -> None:
+    """A meaning on line `row` of a key, beside a patch or line; cut before it reaches the next key."""
+    axes.text(0.2, -LINE * row - 0.05, clip(text, axes.get_xlim()[1] + GAP - 0.25), size=7, va="center")
 
 
 def contour_lines(axes: Any, diagram: Any) -> None:
@@ -174,7 +196,7 @@ def contour_key(key: Any, row: int, diagram: Any) -> int:
     """Explains the contour from line `row` of a key on; returns the next free line."""
     for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
         key.plot([0, 0.14], [-LINE * row - 0.05] * 2, **_contour_look(diagram, number, "linewidth", "linestyle"))
-        key.text(0.2, -LINE * row - 0.05, f"{diagram.contour.probe} reaches {level:g}", size=7, va="center")
+        key_text(key, row, f"{diagram.contour.probe} reaches {level:g}")
         row += 1
     return row
 

@@ -11,10 +11,12 @@ from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps import scales
+from sweeps.files import write_text
 from sweeps.report import drawing, style
-from sweeps.report.caption import write_caption
+from sweeps.report.caption import values_caption, write_caption
 
 CURVE_GAP = 0.28  # inches
+DECADES = 100  # values that span more are shown by their logarithm
 TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)
 RATES = LinearSegmentedColormap.from_list("rates", style.RATE_SHADES)
 
@@ -23,8 +25,10 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
     """Writes a figure of a `sweeps.Diagram` as PNG (200 dpi), SVG or PDF by the path's ending; its caption as .txt.
 
     Over two columns (7 inches) are drawn (a) each cell's most frequent label, with an inner square for the second one
-    where seeds disagree, and the fitted boundary with its band; (b) the Kaplan–Meier median of the step at which test
-    accuracy reaches its threshold, hatched where half of the seeds did not reach it within the budget; (c) the share of
+    where seeds disagree, a dot in the corner of cells that turn within one interval of the gap, and the fitted boundary
+    with its band (without a contour); (b) the Kaplan–Meier median of the step at which test
+    accuracy reaches its threshold, hatched where half of the seeds did not reach it within the budget, and dotted where
+    they were not watched that long; (c) the share of
     seeds in the labelling's event; (d) for each label, the accuracies of a cell that shows it: all seeds, their median,
     and the band between their tenth and ninetieth percentile. Over one column (3.4 inches) it is (a) alone. Cells
     without runs are crossed. The same diagram gives the same bytes.
@@ -35,7 +39,8 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
     if columns not in (1, 2):
         raise FieldError("columns", columns, "must be 1 or 2")
     drawing.save(lambda: _figure(diagram) if columns == 2 else _narrow(diagram), path)
-    write_caption(diagram, path)
+    panels = ("a" if diagram.contour is None else "",) + ("c",) * (columns == 2)
+    write_caption(diagram, path, " and ".join(filter(None, panels)))
 
 
 def _figure(diagram: Any) -> Figure:
@@ -46,12 +51,7 @@ def _figure(diagram: Any) -> Figure:
     left, width, height = grid.left, grid.width, grid.height
     footer = _footer(diagram, grid.room)
     present = style.present([diagram])
-    disagree, empty = (diagram.agreement < 1).any(), (diagram.seeds == 0).any()
-    levels = len(diagram.contour.levels) if diagram.contour else 0
-    keys = (
-        drawing.LINE * max(4, len(present) + bool(disagree) + bool(empty) + levels + (diagram.boundary is not None))
-        + 0.1
-    )
+    keys = drawing.LINE * max(6, _key_rows(diagram, present)) + 0.1
 
     top_maps = 0.32
     top_keys = top_maps + height + grid.below
@@ -92,21 +92,31 @@ def _figure(diagram: Any) -> Figure:
 
 
 def draw_values(values: Any, statistic: str, path: str | Path) -> None:
-    """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`; FieldError where the ending is unknown."""
+    """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, its caption as .txt.
+
+    Its colours are over the logarithm where values span more than two decades, all above 0.
+
+    Raises:
+      FieldError: the path has another ending.
+    """
     drawing.save(lambda: _values(values, statistic), path)
+    write_text(Path(path).with_suffix(".txt"), values_caption(values, statistic) + "\n")
 
 
 def _values(values: Any, statistic: str) -> Figure:
     grid = drawing.Grid.over(values, 1, widest=drawing.NARROW - 0.95)
-    parts = [str(values.source.specification.get("name") or ""), style.seeds_text(values.seeds)]
+    name = str(values.source.specification.get("name") or "")
+    parts = [name, style.seeds_text(values.seeds), *style.left_out_texts(values)]
     figure, axes, key = _single_map(values, grid, 4 * drawing.LINE, _lines(parts, grid.width))
     shown = np.asarray(getattr(values.statistics, statistic), float)
     known = np.isfinite(shown)
     if known.any():
         low, high = float(shown[known].min()), float(shown[known].max())
-        norm = Normalize(low, high if high > low else low + 1)
+        wide = 0 < low < high / DECADES
+        norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
         drawing.paint(axes, values, known, array=shown, cmap=TIMES, norm=norm)
         ends = [(v, style.value_text(v, 3)) for v in (low, (low + high) / 2, high)]
+        ends = style.log_ticks(low, high, 4) if wide else ends
         what = drawing.clip(f"{statistic} of {values.name}", grid.width)
         drawing.colour_bar(key, TIMES, norm, ends if high > low else ends[:1], what)
     return figure
@@ -115,8 +125,8 @@ def _values(values: Any, statistic: str) -> Figure:
 def _narrow(diagram: Any) -> Figure:
     grid = drawing.Grid.over(diagram, 1, widest=drawing.NARROW - 0.95)
     here = style.present([diagram])
-    rows = len(here) + 3 + len(diagram.contour.levels if diagram.contour else ()) + (diagram.boundary is not None)
-    keys, footer = drawing.LINE * rows + 0.1, _footer(diagram, drawing.NARROW - grid.left - drawing.MARGIN)
+    keys = drawing.LINE * _key_rows(diagram, here) + 0.1
+    footer = _footer(diagram, drawing.NARROW - grid.left - drawing.MARGIN)
     figure, axes, key = _single_map(diagram, grid, keys, footer)
     _phase_map(axes, key, diagram, here, {})
     return figure
@@ -146,11 +156,11 @@ def _footer(diagram: Any, room: float) -> list[str]:
     return _lines([*parts, style.seeds_text(diagram.seeds), *whole], room)
 
 
-def _lines(parts: list[str], room: float) -> list[str]:
+def _lines(parts: list[str], room: float, between: str = "  ·  ") -> list[str]:
     """The parts side by side, in as many lines as they need."""
     lines = [""]
     for part in (drawing.clip(part, room) for part in parts):
-        longer = f"{lines[-1]}  ·  {part}" if lines[-1] else part
+        longer = f"{lines[-1]}{between}{part}" if lines[-1] else part
         fits = drawing.inches(longer) <= room
         lines[len(lines) - fits :] = [longer if fits else part]
     return lines
@@ -183,27 +193,46 @@ def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: 
             )
         row += 1
     row = drawing.contour_key(key, row, diagram)
-    if diagram.boundary is not None and diagram.contour is None:  # whose lines would be taken for one another
-        drawing.boundary_lines(axes, diagram)
-        key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", linewidth=1.2)
-        key.text(
-            0.2, -drawing.LINE * row - 0.05, f"P({diagram.labelling.event_name}) = ½, 95 % band", size=7, va="center"
-        )
+    alone = diagram.boundary is not None and diagram.contour is None  # their lines would be taken for one another
+    if alone and (said := drawing.boundary_lines(axes, diagram)):
+        look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
+        key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
+        drawing.key_text(key, row, said)
+        row += 1
+    if not diagram.resolved.all():
+        drawing.unresolved_marks(axes, diagram)
+        key.scatter(0.07, -drawing.LINE * row - 0.05, **drawing.UNRESOLVED)
+        drawing.key_text(key, row, "turns within one interval of gap")
+
+
+def _key_rows(diagram: Any, present: list[int]) -> int:
+    """How many lines the key of the map of labels needs at most."""
+    marked = (diagram.agreement < 1).any(), (diagram.seeds == 0).any(), not diagram.resolved.all()
+    lines = len(diagram.contour.levels) if diagram.contour else diagram.boundary is not None
+    return len(present) + sum(map(bool, marked)) + lines
 
 
 def _time_map(axes: Any, key: Any, diagram: Any) -> None:
     times, span = style.colour_times(diagram)
-    reached, late = np.isfinite(times), np.isinf(diagram.median_time)
-    row = 0
+    reached, budget, row = np.isfinite(times), diagram.definition.budget, 0
     if reached.any():
         norm = LogNorm(*span)
         drawing.paint(axes, diagram, reached, array=times, cmap=TIMES, norm=norm)
         drawing.colour_bar(key, TIMES, norm, style.log_ticks(*span, 5), "median step at threshold (test)")
         row = 3
-    if late.any():
-        look = {"facecolor": style.NOT_REACHED, "edgecolor": style.NOT_REACHED_LINES, "hatch": "//////"}
-        drawing.paint(axes, diagram, late, linewidths=0, **look)
-        drawing.key_entry(key, row, style.not_reached(diagram.observed[late], diagram.definition.budget), **look)
+    late = np.isinf(diagram.median_time) & ~diagram.unwatched
+    for cells, colour, hatch, said in (
+        (late, style.NOT_REACHED, "//////", style.not_reached(diagram.observed[late], budget)),
+        (diagram.unwatched, style.UNWATCHED, "......", style.unwatched(budget)),
+    ):
+        if cells.any():
+            look = {"facecolor": colour, "edgecolor": style.NOT_REACHED_LINES, "hatch": hatch}
+            drawing.paint(axes, diagram, cells, linewidths=0, **look)
+            first, *others = _lines(said.split(), key.get_xlim()[1] - 0.2, " ")
+            drawing.key_entry(key, row, first, **look)
+            for at, line in enumerate(others, row + 1):
+                drawing.key_text(key, at, line)
+            row += 1 + len(others)
 
 
 def _rate_map(axes: Any, key: Any, diagram: Any) -> None:

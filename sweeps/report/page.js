@@ -2,11 +2,20 @@
 // The same rules as sweeps/phases.py and sweeps/statistics.py; arguments are those that page.py passes.
 const never = 0xffffffff, few = 400
 const runs = label.length, count = start.length - 1
-const wanted = threshold
+const asked = threshold
   ? {at: thresholds.indexOf(Number(threshold.value)), budget: Math.round(budget.value), gap: Math.round(gap.value)}
   : {at: stored.at, budget: stored.budget, gap: stored.gap}
+const refused = refusal(asked)
+const wanted = stored.shown = refused ? stored.shown || {...stored} : asked  // what is refused changes nothing
 const unknown = (r) => stored.stays && until[r] < wanted.budget  // whether it stays there is seen at the budget only
 const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never || unknown(r) ? Infinity : t }
+
+function refusal(d) {  // as Python does: a gap that would decide the phases by itself
+  const longest = every.reduce((a, b) => Math.max(a, b), 0)
+  if (!threshold) return ""
+  if (d.gap > 0 && d.gap < longest) return `is below one interval between evaluations, ${longest} steps`
+  return d.gap > d.budget ? `is above the budget, ${d.budget} steps: nothing could be grokking` : ""
+}
 
 function label_of(r) {
   if (!threshold) return label[r]
@@ -44,29 +53,36 @@ function inner(low, high, share, log) {
 
 function relabel() {
   const found = {p: [], p_low: [], p_high: [], agreement: [], median_test_time: [], time: [], hatch: [], colour: [],
-                 labels: [], agreement_text: [], p_text: [], median_text: []}
+                 resolved: [], labels: [], agreement_text: [], p_text: [], median_text: []}
   const squares = {left: [], right: [], bottom: [], top: [], colour: []}
   const totals = names.map(() => 0)
   for (let cell = 0; cell < count; cell++) {
     const counts = names.map(() => 0), ended = [], reached = [], n = start[cell + 1] - start[cell]
-    let seen_to = wanted.budget
+    let seen_to = wanted.budget, may = 0, later = 0, sooner = 0
     for (let r = start[cell]; r < start[cell + 1]; r++) {
       label[r] = label_of(r)
       counts[label[r]]++; totals[label[r]]++
       const test = time(test_times, r), has = test <= wanted.budget
       const known = diverged[r] ? wanted.budget : Math.min(Math.max(until[r], 0), wanted.budget)
       ended.push(has ? test : known); reached.push(has)
+      may += has || known < wanted.budget
+      const delay = test - time(train_times, r)
+      later += label[r] == 0 && delay + every[r] > wanted.gap
+      sooner += label[r] == 1 && delay - every[r] < wanted.gap
       if (!has) seen_to = Math.min(seen_to, last[r])
     }
-    const best = counts.indexOf(Math.max(...counts)), rest = counts.map((c, i) => i == best ? -1 : c)
-    const second = rest.indexOf(Math.max(...rest)), hits = event.reduce((sum, i) => sum + counts[i], 0)
+    const most_of = (c) => c.indexOf(Math.max(...c))
+    const turned = (runs) => most_of(counts.map((c, i) => i == 0 ? c - runs : i == 1 ? c + runs : c))
+    const best = most_of(counts), rest = counts.map((c, i) => i == best ? -1 : c)
+    const second = most_of(rest), hits = event.reduce((sum, i) => sum + counts[i], 0)
     const decided = n - undecided.reduce((sum, i) => sum + counts[i], 0)
     const [low, high] = decided ? wilson(hits, decided) : [NaN, NaN], middle = n ? median(ended, reached) : NaN
     found.p.push(decided ? hits / decided : NaN); found.p_low.push(low); found.p_high.push(high)
     found.agreement.push(n ? counts[best] / n : NaN)
     found.median_test_time.push(middle)
     found.time.push(isFinite(middle) ? Math.max(middle, mapper.low) : NaN)
-    found.hatch.push(middle == Infinity ? "right_diagonal_line" : "blank")
+    found.hatch.push(middle == Infinity ? (2 * may >= n ? "dot" : "right_diagonal_line") : "blank")
+    found.resolved.push(resolved[+(turned(later) == best && turned(-sooner) == best)])
     found.colour.push(n ? colours[best] : "#ffffff")
     found.labels.push(names.map((name, i) => [counts[i], `${name} ${counts[i]}`]).filter((c) => c[0]).map((c) => c[1])
       .join(", ") || "no runs")
@@ -171,6 +187,7 @@ else if (from.name == "reset") {
   budget.value = stored.budget
   gap.value = stored.gap
 } else {
-  if (["threshold", "budget", "gap"].includes(from.name)) relabel()
+  if (refused) said.text = `A gap of ${asked.gap} steps ${refused}. Shown is what was chosen before.`
+  else if (["threshold", "budget", "gap"].includes(from.name)) relabel()
   show()
 }

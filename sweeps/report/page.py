@@ -213,6 +213,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
         ("agreement", "@agreement_text"),
         (f"P({event}), 95 %", "@p_text"),
     ]
+    numbers += [("gap may turn it", "@resolved")] if diagram.labelling is FOUR_PHASES else []
     numbers += [("median step", "@median_text"), ("last test accuracy", "@test_text")]
     if diagram.contour is not None:
         numbers += [(f"largest {diagram.contour.probe}", "@contour_text")]

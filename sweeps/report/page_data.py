@@ -16,6 +16,8 @@ POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; accuracies kept of
 LEVELS, MISSING = 50_000, 65_535  # an accuracy is stored as a sixteen-bit number of 1/LEVELS
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 NEVER = 2**32 - 1
+RESOLVED = {True: "no", False: "yes, within one interval between evaluations"}
+"""What is said of whether delays that are known to an interval could turn a cell."""
 
 
 def thresholds(diagram: Any) -> list[float]:
@@ -45,10 +47,13 @@ def header(diagram: Any) -> str:
         keys.append(
             key("background:#ddd;border:4px solid #777;box-sizing:border-box", "seeds disagree: second label inside")
         )
-    late = np.isinf(diagram.median_time)
+    late, unwatched = np.isinf(diagram.median_time) & ~diagram.unwatched, diagram.unwatched
     if late.any():
         lines = f"repeating-linear-gradient(135deg,{style.NOT_REACHED} 0 4px,{style.NOT_REACHED_LINES} 4px 5px)"
         keys.append(key(f"background:{lines}", style.not_reached(diagram.observed[late], diagram.definition.budget)))
+    if unwatched.any():
+        dots = f"radial-gradient({style.NOT_REACHED_LINES} 1px,{style.NOT_REACHED} 2px) 0 0/5px 5px"
+        keys.append(key(f"background:{dots}", style.unwatched(diagram.definition.budget)))
     if diagram.pending is not None:
         cells = f"{int(diagram.pending.sum())} cells wait for runs (·), {int(diagram.running.sum())} train (○)"
         keys.append(f'<span class="key">{cells}</span>')
@@ -63,6 +68,8 @@ def header(diagram: Any) -> str:
         keys.append(key("height:0;border:0;border-top:2px solid #000", escape(style.boundary_text(diagram))))
     if said := style.undecided_text(diagram):
         keys.append(f'<span class="key">{escape(said)}</span>')
+    if near := style.unresolved_text(diagram):
+        keys.append(f'<span class="key">{escape(near)}</span>')
     text = (
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)} ({diagram.sampled}), "
         f"over {style.label(diagram.x)} and "
@@ -106,7 +113,12 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         "seeds": cells["seeds"].to_numpy(np.int32),
         "shown": filled.to_numpy(np.float32),
         "time": style.colour_times(diagram)[0].ravel(),
-        "hatch": ["right_diagonal_line" if np.isinf(t) else "blank" for t in median],
+        "hatch": np.where(
+            diagram.unwatched, "dot", np.where(np.isinf(diagram.median_time), "right_diagonal_line", "blank")
+        )
+        .ravel()
+        .tolist(),
+        "resolved": [RESOLVED[bool(r)] for r in cells["resolved"]],
         "colour": [shades[m + 1] for m in diagram.majority.ravel()],
         **{f"{side}_value": [str(v) for v in cells[path]] for side, path in (("x", diagram.x), ("y", diagram.y))},
         "heading": [escape(text) for text in headings],
@@ -161,10 +173,10 @@ def run_columns(diagram: Any) -> dict[str, Any]:
     split = (f", split {s}" if s >= 0 else "" for s in runs["split_seed"])
     offered = thresholds(diagram)
     curves = {name: values[order] for name, values in diagram.curves.items() if name in ("step", *ACCURACIES)}
-    sustained = diagram.definition.sustained
+    held = diagram.definition.sustained, runs["training.evaluate_every"].to_numpy()
     times = {
         f"{name}_times": np.concatenate(
-            [_whole(phases.times(curves["step"], curves[f"{name}/accuracy"], t, sustained)) for t in offered]
+            [_whole(phases.times(curves["step"], curves[f"{name}/accuracy"], t, *held)) for t in offered]
         )
         for name in ("train", "test")
     }
@@ -183,6 +195,8 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         "seeds": runs[["seed", "split_seed"]].to_numpy().tolist(),
         "colours": [label.colour for label in labelling.labels],
         "until": runs["until"].to_numpy(np.int32),
+        "every": runs["training.evaluate_every"].to_numpy(np.int32),
+        "resolved": [RESOLVED[False], RESOLVED[True]],
         "diverged": (runs["status"] == "diverged").to_numpy(np.uint8),
         **{"points": len(kept), "levels": LEVELS, "missing": MISSING},
         "start": np.searchsorted(runs["cell"], np.arange(diagram.seeds.size + 1)).astype(np.uint32),

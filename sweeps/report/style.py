@@ -8,6 +8,7 @@ from contourpy import contour_generator
 from sweeps import scales
 
 NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
+UNWATCHED = "#f4f1e8"
 EMPTY_LINES = "#c9c9c9"
 CHOSEN = "#e6007e"  # neither a phase nor a contour
 TRAIN_INK = "#8c8c8c"
@@ -140,6 +141,22 @@ def undecided_text(diagram: Any) -> str:
     return said if count else ""
 
 
+def left_out_texts(values: Any) -> list[str]:
+    """How many runs of a map of values have none, diverged, and are undecided, where there are any."""
+    counts = {"without a value": values.statistics.left_out, "diverged": values.diverged}
+    counts |= {} if values.undecided is None else {"undecided": values.undecided}
+    totals = {said: int(count.sum()) for said, count in counts.items()}
+    return [f"{total} run{'s' if total > 1 else ''} {said}" for said, total in totals.items() if total]
+
+
+def unresolved_text(diagram: Any) -> str:
+    """In how many cells the gap decides within what delays are known to; empty where in none."""
+    count = int((~diagram.resolved).sum())
+    if not count:
+        return ""
+    return f"{count} cell{'s turn' if count > 1 else ' turns'} within one interval between evaluations of the gap"
+
+
 def boundary_lines(diagram: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The lines of P = 1/2, and the edges of the band that holds all of it; each (points, 2) in axis coordinates.
 
@@ -200,6 +217,11 @@ def not_reached(observed: np.ndarray, budget: int) -> str:
     ('not reached by step 1000', 'not reached by step 1000 or earlier end')
     """
     return f"not reached by step {budget}" + (" or earlier end" if (observed < budget).any() else "")
+
+
+def unwatched(budget: int) -> str:
+    """What is said of cells whose undecided runs might have reached the threshold."""
+    return f"not watched to step {budget}"
 
 
 def step_range(diagram: Any) -> tuple[float, float]:

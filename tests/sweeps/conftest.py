@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import sweeps
-from jaxgen import Experiment, losses, models, optimizers, tasks
+from jaxgen import Experiment, Training, losses, models, optimizers, tasks
 from jaxgen.kernel import Result
 from sweeps.store import Writer
 
-STEPS = 1000
+STEPS, EVERY = 1000, 20
 TIMES = {  # (train, test) step at which the accuracy rises, by the kind of run
     "comprehension": (20, 60),
     "grokking": (20, 700),
@@ -36,7 +36,11 @@ def synthetic_results(tmp_path):
         held = {"schema": 1, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
         (workdir / "sweep.json").write_text(json.dumps(held))
         base = Experiment(
-            tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW()
+            tasks.ModularAddition(p=7),
+            models.QuadraticMLP(width=4),
+            losses.CrossEntropy(),
+            optimizers.AdamW(),
+            Training(steps=STEPS, evaluate_every=EVERY),
         )
         with Writer(workdir) as writer:
             for index in np.ndindex(*(len(values) for values in axes.values())):
@@ -56,7 +60,7 @@ def _cycle(*index_and_seed):
 
 def _run(experiment, kind):
     ended = kind in ("diverged", "undecided")
-    step = np.arange(0, (STEPS // 2 if ended else STEPS) + 1, 20)
+    step = np.arange(0, (STEPS // 2 if ended else STEPS) + 1, EVERY)
     rise = lambda at: 0.1 + 0.9 / (1 + np.exp(-(step - at) / 15 - 3))  # noqa: E731
     train, test = (np.full(len(step), 0.1) if np.isinf(at) else rise(at) for at in TIMES[kind])
     status = "diverged" if kind == "diverged" else "stopped" if ended else "finished"

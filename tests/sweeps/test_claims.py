@@ -6,14 +6,15 @@ import pytest
 from scipy import stats
 
 import sweeps
-from jaxgen import Experiment, FieldError, losses, models, optimizers, tasks
+from jaxgen import Experiment, FieldError, Training, losses, models, optimizers, tasks
 from sweeps import claims, effects
 from sweeps.claims import Claim, Evidence
 from sweeps.effects import Effect, Verdict
 from sweeps.recipes import edge_of_stability
 
 DECAY, FRACTION = "optimizer.weight_decay", "task.train_fraction"
-BASE = Experiment(tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW())
+PARTS = tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW()
+BASE = Experiment(*PARTS, Training(steps=1000, evaluate_every=20))  # as `synthetic_results`
 
 
 def effect(*values, above=0.0, **options):

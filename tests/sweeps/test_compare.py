@@ -129,7 +129,7 @@ def test_different_diagrams_are_not_compared(synthetic_results):
     results = synthetic_results(AXES, seeds=2)
     one, _ = results.facets(MASK, X, Y).values()
     with pytest.raises(FieldError, match="definition"):
-        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, gap=10))
+        one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, gap=20))
     with pytest.raises(FieldError, match="labelling"):
         one.compare(results.phase_diagram(X, Y, where={MASK: "all"}, labels="retention"))
     pooled = results.phase_diagram(X, Y, pool=[MASK])
@@ -156,7 +156,7 @@ def test_statistics_of_any_number_of_the_runs(synthetic_results, tmp_path):
     found = value_map.statistics
     here = diagram.runs[diagram.runs["cell"] == 2]["final/test/accuracy"].to_numpy()
     assert found.mean[0, 2] == pytest.approx(here.mean())
-    assert found.variance[0, 2] == pytest.approx(here.var(), abs=1e-12)
+    assert found.variance[0, 2] == pytest.approx(here.var(ddof=1), abs=1e-12)
     assert np.isnan(found.mean[0, 1])
     plain = diagram.source.value_map(X, Y, "final/test/accuracy")
     np.testing.assert_array_equal(plain.statistics.mean, found.mean[:, [0, 2]])

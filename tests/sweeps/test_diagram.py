@@ -53,7 +53,7 @@ def test_thresholds_are_chosen_afterwards(synthetic_results):
     late, early = results.phase_diagram(X, Y, gap=100), results.phase_diagram(X, Y, gap=900)
     assert (late.majority == Phase.GROKKING).all()
     assert (early.majority == Phase.COMPREHENSION).all()
-    assert (results.phase_diagram(X, Y, budget=400).majority == Phase.MEMORISATION).all()
+    assert (results.phase_diagram(X, Y, budget=400, gap=300).majority == Phase.MEMORISATION).all()
     assert (results.phase_diagram(X, Y, budget=5000, beyond=True).majority == Phase.COMPREHENSION).all() == (
         results.definition(budget=5000).gap > 700
     )
@@ -136,13 +136,69 @@ def test_what_is_to_stay_is_seen_at_the_budget_only(synthetic_results):
     assert (diagram.source.phase_diagram(X, Y, sustained=0).majority == Phase.COMPREHENSION).all()
 
 
+def test_a_gap_that_decides_by_itself_is_refused(synthetic_results):
+    results = synthetic_results(AXES, seeds=1, kind=lambda *_: "grokking")
+    for gap in (1, 19):
+        why = rf"gap = {gap}: is below one interval between evaluations, 20 steps: must be 0, or 20 or more"
+        with pytest.raises(FieldError, match=why):
+            results.phase_diagram(X, Y, gap=gap)
+    with pytest.raises(FieldError, match="gap = 900: is above the budget, 800 steps: nothing could be grokking"):
+        results.phase_diagram(X, Y, gap=900, budget=800)
+    for gap in (0, 20, 680):
+        assert (results.phase_diagram(X, Y, gap=gap).majority == Phase.GROKKING).all()
+    held = json.loads((results.workdir / "sweep.json").read_text())
+    (results.workdir / "sweep.json").write_text(json.dumps(held | {"definition": {"budget": 60}}))
+    assert Results(results.workdir).definition().gap == 20  # a fifth of the budget is less than delays are known to
+
+
+def test_cells_that_turn_within_one_interval_of_the_gap_are_marked(synthetic_results, tmp_path):
+    """Delays of 680 steps, known to ± 20, and of 40; of three seeds in (2, 0) only one groks."""
+    kind = lambda x, y, s: "grokking" if x < 2 or y or s == 0 else "comprehension"  # noqa: E731
+    results = synthetic_results(AXES, seeds=3, kind=kind)
+    assert results.phase_diagram(X, Y, gap=660).resolved.all()  # known to be above 660
+    assert results.phase_diagram(X, Y, gap=700).resolved.all()
+    diagram = results.phase_diagram(X, Y, gap=680)
+    np.testing.assert_array_equal(diagram.resolved, [[False, False, True], [False, False, False]])
+    assert diagram.cell_table()["resolved"].tolist() == diagram.resolved.ravel().tolist()
+    assert "5 cells turn within one interval between evaluations of the gap" in caption(diagram)
+    assert "delays are known to ± 20 steps" in caption(diagram)
+    np.testing.assert_array_equal(results.phase_diagram(X, Y, gap=50).resolved[0], [True, True, False])
+    assert "1 cell turns within" in caption(results.phase_diagram(X, Y, gap=50))
+    assert results.phase_diagram(X, Y, gap=680, labels="retention").resolved.all()
+    whole = gather.spread(diagram, [0.1, *AXES[X]], AXES[Y])
+    np.testing.assert_array_equal(whole.resolved[0], [True, False, False, True])  # also where there are no runs
+
+
+def test_what_undecided_runs_might_have_reached_is_not_called_not_reached(synthetic_results):
+    watched = [(), (0,), (0, 1)]  # of three seeds
+    kind = lambda x, y, s: "diverged" if x == 0 else "memorisation" if s in watched[x] else "undecided"  # noqa: E731
+    diagram = synthetic_results(AXES, seeds=3, kind=kind).phase_diagram(X, Y)
+    np.testing.assert_array_equal(np.isinf(diagram.median_time)[0], [True, True, True])
+    np.testing.assert_array_equal(diagram.unwatched[0], [False, True, False])
+
+
+def test_captions_of_binned_values_and_contours(synthetic_results):
+    results = synthetic_results({X: [0.2, 0.3, 0.5, 0.7, 0.8], Y: [0.01, 0.1, 1.0, 10.0]}, seeds=1)
+    assert "over train fraction (in 3 bins) and weight decay (in 3 bins)" in caption(
+        results.phase_diagram(X, Y, bins=3)
+    )
+    kind = lambda x, y, s: "comprehension" if (x, y) == (1, 0) else "confusion"  # noqa: E731
+    shutil.rmtree(results.workdir)
+    asked = {"contour": "test/accuracy", "levels": (0.1, 0.9)}
+    drawn = synthetic_results(AXES, seeds=2, kind=kind).phase_diagram(X, Y, **asked)
+    assert (
+        "Contour: the largest test/accuracy up to the budget, mean over seeds (0.1 dashed); it is at or above 0.1 in "
+        "6, 0.9 in 1 of 6 cells, and most, 1, at train fraction 0.5, weight decay 0.01." in caption(drawn)
+    )
+
+
 def test_more_evaluations_in_a_row_than_a_run_can_have_are_refused(synthetic_results):
     results = synthetic_results(AXES)
     runs = results.runs.assign(**{"training.steps": 100, "training.evaluate_every": 10})
-    for early, most in ((False, 11), (True, 15)):  # at 0, 10, 20, … 100, and at 1, 2, 4, 8
-        gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most))
-        with pytest.raises(FieldError, match=rf"sustained = {most + 1}: is never met: .* at most {most} evaluations"):
-            gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=most + 1))
+    for early in (False, True):  # at 0, 10, 20, … 100; those at 1, 2, 4, 8 are between two of these
+        gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=11))
+        with pytest.raises(FieldError, match=r"sustained = 12: is never met: .* at most 11 regular evaluations"):
+            gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=12))
 
 
 def test_empty_cells_and_unfinished_runs(synthetic_results):
@@ -232,6 +288,13 @@ def test_times_of_runs_that_ended_early(synthetic_results):
     assert np.isfinite(diagram.median_time).all()  # one of the two that were watched that long
     time = diagram.runs["test_time"][order == 0].iloc[0]
     np.testing.assert_allclose(diagram.restricted_mean, (time + 1000) / 2)
+    low, high = diagram.restricted_mean_interval()
+    assert (low <= (time + 1000 + 500) / 3).all()  # if the undecided run reaches it at once
+    assert (high >= (time + 1000 + 1000) / 3).all()  # if it never does
+    cells = diagram.cell_table()
+    np.testing.assert_array_equal(cells["restricted_mean_low"], low.ravel())
+    np.testing.assert_array_equal(cells["restricted_mean_high"], high.ravel())
+    assert "a lower end of 0 of a median says that nothing is known of it" in caption(diagram)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +372,7 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
     assert drawn.contour.levels == (0.2, 0.9)
     np.testing.assert_allclose(drawn.contour.values, [[1, 0.1]], atol=1e-3)
     np.testing.assert_allclose(drawn.test_accuracy, drawn.contour.values, atol=1e-9)
-    early = results.phase_diagram(X, Y, contour="test/accuracy", budget=500)
+    early = results.phase_diagram(X, Y, contour="test/accuracy", budget=500, gap=400)
     np.testing.assert_allclose(early.contour.values[0], [0.55, 0.1], atol=1e-3)
     assert "largest test/accuracy" in drawn.cell_table()
     with pytest.raises(FieldError, match="unknown field tset/accuracy"):
@@ -319,7 +382,7 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
 def test_times_beyond_the_budget_are_censored_at_it(synthetic_results):
     results = synthetic_results(AXES, seeds=2, kind=lambda *_: "grokking")
     assert (results.phase_diagram(X, Y).runs["test_time"] > 500).all()
-    early = results.phase_diagram(X, Y, budget=500)
+    early = results.phase_diagram(X, Y, budget=500, gap=100)
     ended, reached = early.times()
     assert not reached.any()
     assert (ended == 500).all()

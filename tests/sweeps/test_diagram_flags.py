@@ -22,8 +22,8 @@ def phase_diagram():
         (["--where=task.p"], "where = 'task.p': must look like task.p=31"),
         (["--facet=task.p", "--pool=task.p"], "is the field of --facet"),
         (["--watch=nan"], "watch = nan"),
-        (["--sustained=1000000"], "sustained = 1000000: is never met: these runs have at most 61 evaluations"),
-        (["--sustained=62"], "sustained = 62: is never met"),
+        (["--sustained=1000000"], "sustained = 1000000: is never met: these runs have at most 51 regular evaluations"),
+        (["--sustained=52"], "sustained = 52: is never met"),
     ],
 )
 def test_diagrams_refuse_before_anything_is_drawn(phase_diagram, synthetic_results, arguments, said, tmp_path, capfd):

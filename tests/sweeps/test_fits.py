@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from jaxgen import FieldError
 from sweeps import fits
-from sweeps.fits import collapse_score, critical_value, power_law
+from sweeps.fits import collapse_score, compare_collapses, critical_value, power_law
 
 GRID = np.linspace(0.1, 0.9, 17)
 
@@ -262,6 +262,43 @@ def test_the_right_scaling_scores_best():
     assert grid[0.4, 0.5] < 1e-3 < grid[0.4, 0.0]
 
 
+def family(seeds, noise=0.05, key=0):
+    """y = f((x - .4) n^½) with noise, and proposed variables by their (x_c, 1/ν)."""
+    x, n, seed = np.meshgrid(np.linspace(0, 1, 21), [20, 50, 100, 200], np.arange(seeds), indexing="ij")
+    y = 1 / (1 + np.exp(-3 * (x - 0.4) * n**0.5)) + noise * np.random.default_rng(key).normal(size=x.shape)
+    scalings = {(c, p): ((x - c) * n**p).ravel() for c, p in ((0.4, 0.0), (0.4, 0.5), (0.4, 0.75), (0.3, 0.5))}
+    return scalings, y.ravel(), n.ravel(), seed.ravel()
+
+
+def test_scalings_are_compared_on_the_same_seeds():
+    scalings, y, curve, seeds = family(6)
+    found = compare_collapses(scalings, y, curve, seeds, resamples=60)
+    for name, x in scalings.items():
+        assert found[name].score == collapse_score(x, y, curve)
+        assert found[name].low < found[name].score < found[name].high
+        assert found[name].worse == found[name].score - found[0.4, 0.5].score
+        assert found[name].floor == pytest.approx(0.05**2 / y.var(), rel=0.1)
+    right = found[0.4, 0.5]
+    assert (right.worse, right.worse_low, right.worse_high) == (0, 0, 0)
+    assert right.over_floor == pytest.approx(1, abs=0.1)
+    for wrong in ((0.4, 0.0), (0.4, 0.75), (0.3, 0.5)):
+        assert found[wrong].worse_low > 0
+    assert found[0.4, 0.0].score < 0.1  # low, and wrong
+    assert found[0.4, 0.0].overlap == 1 > right.overlap > 0.5
+    assert compare_collapses(scalings, y, curve, seeds, resamples=60) == found
+
+
+def test_variables_that_say_the_same_are_not_told_apart():
+    scalings, y, curve, seeds = family(4, key=1)
+    both = {"one": scalings[0.4, 0.5], "other": 3 * scalings[0.4, 0.5] - 7}
+    for one in compare_collapses(both, y, curve, seeds, resamples=20).values():
+        assert one.worse == pytest.approx(0, abs=1e-12)
+        assert one.worse_low <= 1e-12
+    exact = compare_collapses(*family(2, noise=0.0), resamples=2)[0.4, 0.0]
+    assert (exact.low, exact.high, exact.worse_low) == (-np.inf, np.inf, -np.inf)  # of two seeds nothing is known
+    assert exact.over_floor == np.inf
+
+
 def test_collapse_that_cannot_be_judged():
     assert np.isnan(collapse_score([0, 1, 2, 3], [0, 1, 2, 3], [0, 0, 1, 1]))  # nothing overlaps
     assert np.isnan(collapse_score([0, 1, 0, 1], [5, 5, 5, 5], [0, 0, 1, 1]))
@@ -287,6 +324,11 @@ def test_collapse_that_cannot_be_judged():
         ("y", lambda: collapse_score([1, 2], [1, np.inf], [0, 1])),
         ("curve", lambda: collapse_score([1, 2], [1, 2], [0, 0])),
         ("curve", lambda: collapse_score([], [], [])),
+        ("scalings", lambda: compare_collapses({}, [1, 2], [0, 1], [0, 0])),
+        ("seeds", lambda: compare_collapses({"x": [1, 2]}, [1, 2], [0, 1], [0])),
+        ("curve", lambda: compare_collapses({"x": [1, 2]}, [1, 2], [0, 0], [0, 1])),
+        ("confidence", lambda: compare_collapses({"x": [1, 2]}, [1, 2], [0, 1], [0, 1], 95)),
+        ("resamples", lambda: compare_collapses({"x": [1, 2]}, [1, 2], [0, 1], [0, 1], resamples=1)),
     ],
 )
 def test_bad_input_is_refused(field, call):

@@ -19,6 +19,7 @@ def observed(train, test, status="finished", steps=1000, **fields):
     """One run, from its accuracies at equally spaced evaluations up to `steps`."""
     curves = {"step": np.linspace(0, steps, len(test))[None]}
     curves |= {f"{name}/accuracy": np.array([values], float) for name, values in (("train", train), ("test", test))}
+    fields |= {"training.evaluate_every": [steps // max(len(test) - 1, 1)]}
     return observe(pd.DataFrame({"status": [status], "steps": [steps], **fields}), curves, D)
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxgen import FieldError
 from sweeps.phases import Definition, Phase, phases, times
 
 D = Definition(threshold=0.9, budget=1000, gap=200)
@@ -40,11 +41,11 @@ def test_times_of_first_and_sustained_crossing():
     steps = np.arange(6)[None] * 10.0
     values = np.array([[0.0, 0.95, 0.2, 0.9, 0.95, 1.0]])
     assert times(steps, values, 0.9) == 10
-    assert times(steps, values, 0.9, sustained=2) == 30
-    assert times(steps, values, 0.9, sustained=3) == 30
-    assert times(steps, values, 0.9, sustained=4) == NEVER
-    assert times(steps, values, 0.0, sustained=6) == 0
-    assert times(steps, values, 0.0, sustained=7) == times(steps, values, 0.0, sustained=2**31) == NEVER
+    held = lambda threshold, sustained: times(steps, values, threshold, sustained, every=10)  # noqa: E731
+    assert held(0.9, 2) == held(0.9, 3) == 30
+    assert held(0.9, 4) == NEVER
+    assert held(0.0, 6) == 0
+    assert held(0.0, 7) == held(0.0, 2**31) == NEVER
     assert times(steps, values, 0.9, sustained=0) == 30
     assert times(steps, values, 0.99) == 50
 
@@ -54,7 +55,18 @@ def test_times_end_with_the_run():
     values = np.array([[0.1, 0.9, 0.95, np.nan], [1.0, np.nan, np.nan, np.nan], [0.1, 0.2, np.nan, np.nan]])
     np.testing.assert_array_equal(times(steps, values, 0.9), [10, 0, NEVER])
     np.testing.assert_array_equal(times(steps, values, 0.9, sustained=0), [10, 0, NEVER])
-    np.testing.assert_array_equal(times(steps, values, 0.9, sustained=2), [10, NEVER, NEVER])
+    np.testing.assert_array_equal(times(steps, values, 0.9, sustained=2, every=10), [10, NEVER, NEVER])
+
+
+def test_early_evaluations_do_not_make_three_in_a_row():
+    steps = np.array([0.0, 1, 2, 4, 8, 10, 20, 30, 40])
+    values = np.array([[0, 0, 1, 1, 1, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1, 1, 1.0]])
+    steps = np.repeat(steps[None], 3, 0)
+    np.testing.assert_array_equal(times(steps, values, 0.9, 3, every=10), [20, 2, 10])
+    np.testing.assert_array_equal(times(steps, values, 0.9, 4, every=[10, 10, 10]), [NEVER, NEVER, 10])
+    np.testing.assert_array_equal(times(steps, values, 0.9, 4, every=[10, 5, 5]), [NEVER, 2, 10])
+    with pytest.raises(FieldError, match="every = None"):
+        times(steps, values, 0.9, 2)
 
 
 def test_accuracies_are_compared_as_they_are_stored():
@@ -76,5 +88,5 @@ def test_times_agree_with_the_definition(curve, threshold, sustained):
     )
     to_end = next((i * 5.0 for i in range(n) if all(v >= threshold for v in curve[i:])), NEVER)
     steps, values = np.arange(n)[None] * 5.0, np.array([curve])
-    assert times(steps, values, threshold, sustained) == want
+    assert times(steps, values, threshold, sustained, every=5) == want
     assert times(steps, values, threshold, sustained=0) == to_end

@@ -1,4 +1,5 @@
 import doctest
+import itertools
 import time
 import warnings
 
@@ -14,6 +15,7 @@ from sweeps.statistics import (
     censored_median,
     group_statistics,
     grouped_median,
+    grouped_restricted_interval,
     grouped_restricted_mean,
     holm,
     kaplan_meier,
@@ -181,6 +183,52 @@ def test_uncensored_restricted_mean_is_the_mean():
     assert (mean, error) == pytest.approx((cut.mean(), stats.sem(cut)), rel=1e-12)
 
 
+def test_interval_of_a_restricted_mean_is_students_where_nothing_is_censored():
+    times = np.random.default_rng(0).integers(1, 28, (200, 5)) * 50.0
+    groups = np.repeat(np.arange(200), 5)
+    found = grouped_restricted_interval(groups, 200, times.ravel(), np.ones(1000, bool), 1200, 0.9)
+    cut = np.minimum(times, 1200)
+    half = stats.t.ppf(0.95, 4) * stats.sem(cut, axis=1)
+    assert half.min() > 0
+    np.testing.assert_allclose(found, np.clip([cut.mean(1) - half, cut.mean(1) + half], 0, 1200), rtol=1e-12)
+
+
+def test_interval_of_a_restricted_mean_holds_whatever_censored_runs_did():
+    rng = np.random.default_rng(1)
+    ended, reached = rng.integers(1, 40, (100, 4)) * 50.0, rng.random((100, 4)) < 0.5
+    groups = np.repeat(np.arange(100), 4)
+    low, high = grouped_restricted_interval(groups, 100, ended.ravel(), reached.ravel(), 2000)
+    for never in np.ndindex(2, 2, 2, 2):
+        times = np.where(~reached & np.array(never, bool), 2000, ended)
+        ends = grouped_restricted_interval(groups, 100, times.ravel(), np.ones(400, bool), 2000)
+        assert (low <= ends[0] + 1e-9).all()
+        assert (high >= ends[1] - 1e-9).all()
+    assert (high - low).mean() < 1900
+
+
+def test_runs_that_agree_by_chance_do_not_mislead():
+    """A share of runs reaches it at once and the others never: that few of them agree is no news."""
+    rng = np.random.default_rng(2)
+    for runs, share in itertools.product((3, 5, 12), (0.05, 0.3, 0.9)):
+        times = np.where(rng.random((4000, runs)) < share, 100.0, 1000.0)
+        groups = np.repeat(np.arange(4000), runs)
+        low, high = grouped_restricted_interval(groups, 4000, times.ravel(), (times < 1000).ravel(), 1000)
+        mean = share * 100 + (1 - share) * 1000
+        missed = (times.min(1) == times.max(1)) & ~((low <= mean) & (mean <= high))
+        assert missed.mean() < 0.03
+        assert (low < high).all()
+
+
+def test_runs_that_agree_have_an_interval():
+    same = grouped_restricted_interval(np.repeat([0, 1, 2], [3, 4, 2]), 4, np.full(9, 50.0), np.ones(9, bool), 200)
+    for group, runs in ((0, 3), (1, 4)):
+        others = 1 - 0.025 ** (1 / runs)
+        assert [end[group] for end in same] == pytest.approx([(1 - others) * 50, (1 - others) * 50 + others * 200])
+    assert np.isnan([end[2:] for end in same]).all()
+    never = grouped_restricted_interval(np.zeros(5, int), 1, np.full(5, 200.0), np.zeros(5, bool), 200)
+    assert [end[0] for end in never] == pytest.approx([0.025 ** (1 / 5) * 200, 200])
+
+
 def test_nothing_and_next_to_nothing():
     none = kaplan_meier(np.zeros(0), np.zeros(0, bool))
     assert np.isnan([none.median, *none.interval, *none.restricted_mean(5)]).all()
@@ -193,7 +241,8 @@ def test_nothing_and_next_to_nothing():
     assert many.interval == (np.inf, np.inf)
     assert never.restricted_mean(500)[0] == 500  # S stays where it was last seen
     assert one.restricted_mean(0)[0] == 0
-    for found in (*grouped_median([], 2, [], []), grouped_restricted_mean([], 2, [], [], 5)):
+    nothing = *grouped_restricted_interval([], 2, [], [], 5), grouped_restricted_mean([], 2, [], [], 5)
+    for found in (*grouped_median([], 2, [], []), *nothing):
         assert found.shape == (2,)
         assert np.isnan(found).all()
     assert grouped_median([], 0, [], [])[0].shape == (0,)
@@ -284,28 +333,62 @@ def test_holm_rejects_as_its_procedure_does(p_values, alpha):
 
 def test_moments_of_groups():
     rng = np.random.default_rng(0)
-    values = {0: rng.normal(size=100_000), 1: np.full(7, -0.1), 2: rng.uniform(-1, 1, 100_000), 4: np.zeros(3)}
+    values = {0: rng.normal(size=100_000), 1: np.full(17, -0.1), 2: rng.uniform(-1, 1, 100_000), 4: np.zeros(3)}
     values |= {5: 1e8 + np.arange(5.0), 6: np.array([3.0, np.nan, np.inf, 5.0]), 7: np.array([np.nan])}
     groups = np.concatenate([np.full(len(v), g) for g, v in values.items()])
     order = rng.permutation(len(groups))
     found = group_statistics(groups[order], 8, np.concatenate(list(values.values()))[order], size=np.arange(8) + 10)
-    assert found.count.tolist() == [100_000, 7, 100_000, 0, 3, 5, 2, 0]
+    assert found.count.tolist() == [100_000, 17, 100_000, 0, 3, 5, 2, 0]
     assert found.left_out.tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
     assert found.binder[0] == pytest.approx(0, abs=0.02)  # a Gaussian around 0
-    assert found.binder[1] == pytest.approx(2 / 3, abs=1e-15)  # one value
+    assert found.binder[1] == pytest.approx(2 / 3, abs=1e-14)  # one value; 17 θ - 16 ⟨θᵢ⟩ has so much rounding
     assert found.binder[2] == pytest.approx(1 - 3 / 5, abs=0.01)  # uniform: ⟨m⁴⟩ = 1/5, ⟨m²⟩ = 1/3
-    assert np.isnan(found.binder[[3, 4, 7]]).all()
+    assert np.isnan(found.binder[3:]).all()  # of few or none
     assert found.mean[[1, 4, 6]] == pytest.approx([-0.1, 0, 4])
-    assert found.variance[[1, 4, 5, 6]].tolist() == pytest.approx([0, 0, 2, 1])  # 1e16 is not in the way
+    assert found.variance[[1, 4, 5, 6]].tolist() == pytest.approx([0, 0, 2.5, 2])  # 1e16 is not in the way
     assert np.isnan([found.mean[3], found.variance[3], found.susceptibility[7]]).all()
-    known = [0, 1, 2, 5, 6]
-    assert found.susceptibility[known] == pytest.approx(found.variance[known] * (np.array(known) + 10))
+    assert found.susceptibility[:3] == pytest.approx(found.variance[:3] * (np.arange(3) + 10))
+    assert np.isnan(found.susceptibility[3:]).all()
+
+
+def test_jackknife_leaves_each_run_out():
+    m, size, n = np.random.default_rng(3).uniform(0.2, 2, 20) * 1e9, 7.0, 20
+    found = group_statistics(np.r_[np.zeros(20, int), 1], 2, np.append(m, np.nan), size)
+    without = np.array([np.delete(m, i) for i in range(n)])
+    binder = lambda m: 1 - (m**4).mean(-1) / (3 * (m**2).mean(-1) ** 2)  # noqa: E731
+
+    def jackknife(of):
+        value = n * of(m) - (n - 1) * of(without).mean()
+        half = stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) * of(without).var())
+        return value, value - half, value + half
+
+    _, low, high = jackknife(lambda m: np.log(size * m.var(axis=-1, ddof=1)))
+    chi = [s[0] for s in (found.susceptibility, found.susceptibility_low, found.susceptibility_high)]
+    assert chi == pytest.approx([size * m.var(ddof=1), np.exp(low), np.exp(high)])
+    _, low, high = jackknife(lambda m: (3 * (1 - binder(m))) ** -2.0)
+    assert 0 < low < high < 1
+    cumulant = [found.binder[0], found.binder_low[0], found.binder_high[0]]
+    assert cumulant == pytest.approx([jackknife(binder)[0], *(1 - low**-0.5 / 3, 1 - high**-0.5 / 3)])
+
+
+def test_moments_of_few_runs_are_not_biased():
+    rng, groups = np.random.default_rng(4), np.repeat(np.arange(3000), 16)
+    for values, truth, covers in ((rng.normal(size=48_000), 0, 0.93), (rng.uniform(-1, 1, 48_000), 0.4, 0.93)):
+        found = group_statistics(groups, 3000, values)
+        assert found.binder.mean() == pytest.approx(truth, abs=0.03)  # without the jackknife .11 for a Gaussian
+        assert ((found.binder_low <= truth) & (truth <= found.binder_high)).mean() > covers
+        assert found.variance.mean() == pytest.approx(values.var(), rel=0.02)
+        within = (found.susceptibility_low <= values.var()) & (values.var() <= found.susceptibility_high)
+        assert within.mean() > covers
+    fewer = group_statistics(groups[:15], 1, values[:15])
+    assert np.isnan([fewer.binder, fewer.binder_low, fewer.susceptibility, fewer.susceptibility_high]).all()
+    assert fewer.variance == pytest.approx(values[:15].var(ddof=1))
 
 
 def test_moments_of_extreme_numbers():
-    found = group_statistics([0, 0, 1, 1], 2, [1e200, -1e200, 1e-200, 3e-200])
-    assert found.mean.tolist() == pytest.approx([0, 2e-200])
-    assert found.binder == pytest.approx([2 / 3, 1 - (82 / 2) / (3 * (10 / 2) ** 2)])
+    found = group_statistics(np.repeat([0, 1], 16), 2, np.outer([1e200, 1e-200], np.tile([1, -1], 8)).ravel())
+    assert found.mean.tolist() == pytest.approx([0, 0])
+    assert found.binder == pytest.approx([2 / 3, 2 / 3])
     assert found.variance.tolist() == [np.inf, 0]  # beyond floating point
     empty = group_statistics([], 2, [])
     assert empty.count.tolist() == [0, 0]
@@ -324,6 +407,8 @@ def test_moments_of_extreme_numbers():
         ("reached", lambda: censored_median(np.ones(3), np.ones(2, bool))),
         ("until", lambda: kaplan_meier([1.0], [True]).restricted_mean(-1)),
         ("until", lambda: grouped_restricted_mean([0], 1, [1.0], [True], np.nan)),
+        ("until", lambda: grouped_restricted_interval([0], 1, [1.0], [True], np.inf)),
+        ("confidence", lambda: grouped_restricted_interval([0], 1, [1.0], [True], 1, 1)),
         ("groups", lambda: grouped_median([0, 2], 2, [1.0, 2.0], [True, True])),
         ("groups", lambda: group_statistics([-1], 2, [1.0])),
         ("groups", lambda: group_statistics([0], 2, [1.0, 2.0])),

@@ -185,7 +185,7 @@ def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
             "axes": {},
             "fields": {"task.p": 10**300},
             "launches": [{"command": [3, None, []], "jax": {}, "devices": []}],
-            "definition": {"budget": 10, "gap": 10**9},
+            "definition": {"budget": 10, "gap": 0},
             "name": "%s" * 50,
         },
     ],

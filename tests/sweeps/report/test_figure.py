@@ -1,7 +1,9 @@
+import dataclasses
 import doctest
 import json
 import re
 import shlex
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
 
 from jaxgen import FieldError
 from sweeps import scales
@@ -64,7 +67,8 @@ def test_legend_names_the_labels_that_are_there(synthetic_results, tmp_path):
     for index, name in enumerate(diagram.labelling.names):
         assert (f"{name} ({runs[index]} runs)" in found) == (runs[index] > 0), name
     assert "seeds disagree: 2nd label inside" in found
-    assert "not reached by step 1000 or earlier end" in found
+    assert {"not reached by step 1000 or", "earlier end"} <= {*found}  # the key is as narrow as its map
+    assert "not watched to step 1000" in found
     assert "no runs" not in found
 
 
@@ -180,6 +184,66 @@ def test_the_caption_says_how_sure_the_figure_is_and_how_to_make_it_again(synthe
     assert f"± {np.mean(high - low) / 2:.2f} on average" in said
     assert f"inside: {diagram.boundary.area.value:.2f} [" in said
     assert f"replay.py --workdir={tmp_path / 'sweep'} --run_id={diagram.runs['run_id'][0]}" in said
+
+
+def test_the_key_and_the_caption_speak_of_what_is_drawn(synthetic_results, tmp_path):
+    def written(columns=2, **options):
+        results.phase_diagram(FRACTION, DECAY, **options).plot(tmp_path / "d.svg", columns)
+        return texts(tmp_path / "d.svg"), (tmp_path / "d.txt").read_text()
+
+    results = synthetic_results(GRID, kind=lambda i, j, s: "grokking" if i > 1 else "confusion")
+    found, said = written(gap=680)
+    assert "P(generalise) = ½, 95 % band" in found
+    assert "turns within one interval of gap" in found
+    assert "Line (a and c): P(generalise) = ½" in said
+    found, said = written(contour="train/accuracy")
+    assert not [text for text in found if "½" in text or "turns within" in text]
+    assert "Line (c): P(generalise) = ½" in said
+    assert "Contour: the largest train/accuracy" in said
+    assert "Line, not drawn here: " in written(1, contour="train/accuracy")[1]
+    shutil.rmtree(results.workdir)
+    results = synthetic_results(GRID, kind=lambda *_: "grokking")
+    assert not [text for text in written()[0] if text.startswith("P(generalise) =")]
+
+
+def test_a_map_of_values_says_what_it_leaves_out(synthetic_results, tmp_path):
+    kinds = ("grokking", "comprehension", "undecided", "diverged")
+    kind = lambda i, j, s: kinds[min(j, 1)] if s else kinds[2 + j % 2]  # noqa: E731
+    diagram = synthetic_results(GRID, seeds=3, kind=kind).phase_diagram(FRACTION, DECAY)
+    times = diagram.value_map("test_time")
+    times.plot(tmp_path / "values.svg")
+    said = (tmp_path / "values.txt").read_text()
+    assert "mean over the seeds of a cell of test_time." in said
+    assert "27 runs over train fraction (3) and weight decay (3), 3 seeds per cell" in said
+    assert "9 runs without a value; 3 runs diverged; 6 runs undecided." in said
+    assert f"Definition: {diagram.definition}." in said
+    assert "6 runs undecided" in " ".join(texts(tmp_path / "values.svg"))
+    cells = times.cell_table()
+    assert cells["undecided"].tolist() == [1] * 3 + [0] * 3 + [1] * 3
+    assert cells["diverged"].tolist() == [0] * 3 + [1] * 3 + [0] * 3
+    assert cells["left_out"].tolist() == [1] * 9
+    times.to_csv(tmp_path / "values.csv")
+    assert (tmp_path / "values.csv").read_text().startswith(f"{FRACTION},{DECAY},seeds,diverged,undecided,count,")
+    plain = diagram.source.value_map(FRACTION, DECAY, "steps")
+    plain.plot(tmp_path / "values.svg", "variance")
+    said = (tmp_path / "values.txt").read_text()
+    assert "3 runs diverged" in said
+    assert not [word for word in ("undecided", "Definition", "without a value") if word in said]
+    for name in ("susceptibility", "binder_low"):
+        with pytest.raises(FieldError, match=rf"{name}': needs cells with 16 values or more: here they have 3 at most"):
+            plain.plot(tmp_path / "values.svg", name)
+
+
+@pytest.mark.parametrize(
+    ("values", "logarithmic"), [((1, 5, 101), True), ((1, 5, 99), False), ((0, 5, 1000), False), ((-1, 2, 300), False)]
+)
+def test_values_over_decades_are_shown_by_their_logarithm(synthetic_results, values, logarithmic):
+    diagram = synthetic_results(GRID, seeds=1).phase_diagram(FRACTION, DECAY)
+    runs = diagram.runs.assign(mine=np.array(values, float)[diagram.runs["cell"] % 3])
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        drawn = figure._values(dataclasses.replace(diagram, runs=runs).value_map("mine"), "mean")
+    (painted,) = (c for c in drawn.axes[0].collections if c.get_array() is not None)
+    assert isinstance(painted.norm, LogNorm) == logarithmic
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])

@@ -268,11 +268,22 @@ def test_another_definition_relabels_as_python_does(synthetic_results, tmp_path,
         majority = expected.majority.ravel()
         assert browser_page.evaluate(told, "colour") == [colours[m] if m >= 0 else "#ffffff" for m in majority]
         counts = expected.counts.reshape(-1, expected.counts.shape[-1])
+        hatches = np.where(np.isinf(expected.median_time), "right_diagonal_line", "blank")
+        hatches = np.where(expected.unwatched, "dot", hatches).ravel().tolist()
+        assert browser_page.evaluate(told, "hatch") == hatches
+        told_resolved = [text == "no" for text in browser_page.evaluate(told, "resolved")]
+        assert told_resolved == table["resolved"].tolist()
         names = expected.labelling.names
         texts = [", ".join(f"{n} {c}" for n, c in zip(names, row) if c) or "no runs" for row in counts]
         assert browser_page.evaluate(told, "labels") == texts
         squares = browser_page.evaluate(f"{model}('squares').data.colour.length")
         assert squares == int(((counts > 0).sum(1) > 1).sum())
+    for name, value, why in (("gap", 10, "below one interval between evaluations, 20 steps"), ("budget", 500, "above")):
+        before = browser_page.evaluate(told, "labels")
+        browser_page.evaluate(f"(v) => {{ {model}('{name}').value = v }}", value)
+        browser_page.wait_for_function(f"(t) => {model}('said').text.includes(t)", arg=why)
+        assert browser_page.evaluate(told, "labels") == before
+        browser_page.evaluate(f"{model}('gap').value = 680")
     browser_page.get_by_role("button", name="Stored definition").click()
     browser_page.wait_for_function(f"{model}('said').text == ''")
     assert browser_page.evaluate(f"{model}('gap').value") == 600
