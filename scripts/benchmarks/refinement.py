@@ -39,7 +39,7 @@ from scipy.special import expit
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import boundary, command, refine
+from sweeps import band, boundary, command, refine
 from sweeps.boundary import Boundary, Range
 from sweeps.files import write_text
 from sweeps.report.drawing import save
@@ -97,7 +97,7 @@ class World:
 
 def known(repeat: int, way: str) -> World:
     """Outcomes of independent seeds around a curve, drawn for each way by itself."""
-    rng, steps = np.random.default_rng([repeat, list(LOOKS).index(way)]), np.linspace(0, 1, boundary.RESOLUTION)
+    rng, steps = np.random.default_rng([repeat, list(LOOKS).index(way)]), np.linspace(0, 1, band.RESOLUTION)
     above = lambda u, v: v - 0.25 - 0.5 * (u - 0.1) ** 2 - 0.12 * np.sin(5 * u)  # noqa: E731
     outcome = lambda x, y, seed: rng.random(len(x)) < expit(above(x, y) / 0.025)  # noqa: E731
     truth = above(*np.meshgrid(steps, steps)) > 0
@@ -158,7 +158,7 @@ def dense(world: World, cells: int, seeds: int) -> tuple[float, float]:
     event = world.outcome(x, y, seed)
     units = [ends.to_unit(side) for ends, side in zip(world.plane.ranges, sides)]
     rates = RegularGridInterpolator(units[::-1], event.reshape(cells, cells, seeds).mean(-1))
-    fine = np.linspace(0, 1, boundary.RESOLUTION)
+    fine = np.linspace(0, 1, band.RESOLUTION)
     raw = rates(tuple(np.meshgrid(fine, fine, indexing="ij"))) > 0.5
     return float(np.mean(raw != world.truth)), world.error(fitted(world.plane, (x, y, event, seed)))
 
