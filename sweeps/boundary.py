@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse, stats
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from jaxgen import FieldError
 from sweeps import band, jackknife, surface
@@ -160,6 +161,7 @@ class Boundary:
         return np.where(inside[..., None], surface.basis(u, v, self.radius), np.nan)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # the matrices are small: threads wait for each other
 def fit(
     x: Any,
     y: Any,
@@ -213,10 +215,9 @@ def fit(
     shape = len(chance), len(points)
     trials, events = (sparse.csr_array((w, (unit, point)), shape) for w in (each, each * happened))
     counts, happenings = (np.bincount(point, w, len(points))[None] for w in (np.ones_like(happened), happened))
-    model, weights = surface.chosen(points, counts, happenings)
-
     rng = np.random.default_rng(key)
     drawn = rng.multinomial(units, chance, replicates)
+    model, weights = surface.chosen(points, counts, happenings)
     centre = rng.standard_normal((replicates, len(model.precision))) / np.sqrt(model.precision)
     start = np.repeat(weights, replicates, 0)
     replicated = model.mode(drawn @ trials, drawn @ events, centre, start, surface.ROUGH)

@@ -18,7 +18,9 @@ Numbers (--numbers), of so many seeds:
   critical   `critical_value` of outcomes at 6, 12 or 17 x, of a smooth rise, with thresholds that differ between seeds,
              of a step, and near the edge of the axis
   exponent   `power_law` of times with noise, with exponents that differ between seeds
-  median     `kaplan_meier` of times, lognormal, of two kinds of run, and seen at few evaluations
+  median     `kaplan_meier` of times, lognormal, of two kinds of run, seen at few evaluations, and with a budget that
+             half of the runs do not meet
+  restricted mean  of the same times, `grouped_restricted_interval`
 """
 
 import os
@@ -27,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small
 
 # isort: split
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -45,7 +48,7 @@ from sweeps import boundary, command
 from sweeps.band import RESOLUTION
 from sweeps.files import write_text
 from sweeps.fits import critical_value, power_law
-from sweeps.statistics import kaplan_meier
+from sweeps.statistics import grouped_restricted_interval, kaplan_meier
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 FINE = np.linspace(0, 1, 401)
@@ -175,30 +178,41 @@ def _exponent(kind: str, points: int, seeds: int, rng: np.random.Generator) -> b
     return found.low <= -1.5 <= found.high
 
 
-def _times(kind: str, seeds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Times, whether they were reached by step 1000, and the median's true value."""
-    times = 400 * np.exp(0.5 * rng.normal(size=seeds))
+def _times(kind: str, rng: np.random.Generator, count: int) -> np.ndarray:
     if kind == "two kinds":
-        times = np.where(rng.random(seeds) < 0.55, 100, 700) * np.exp(0.2 * rng.normal(size=seeds))
-    if kind == "coarse":
-        return np.ceil(times / 200) * 200, times <= 1000, 400
-    truth = 400 if kind == "lognormal" else TWO_KINDS
-    return np.minimum(times, 1000), times <= 1000, truth
+        return np.where(rng.random(count) < 0.55, 100, 700) * np.exp(0.2 * rng.normal(size=count))
+    times = 400 * np.exp((1.0 if kind == "half censored" else 0.5) * rng.normal(size=count))
+    return np.ceil(times / 200) * 200 if kind == "coarse" else 2.5 * times if kind == "half censored" else times
 
 
-TWO_KINDS = float(100 * np.exp(0.2 * stats.norm.ppf(0.5 / 0.55)))  # hardly any of the other kind is as early
+def _median(kind: str, _: int, seeds: int, rng: np.random.Generator) -> bool:
+    times = _times(kind, rng, seeds)
+    low, high = kaplan_meier(np.minimum(times, BUDGET), times <= BUDGET).interval
+    return low <= MEDIANS[kind] <= high
 
 
-def _median(kind: str, points: int, seeds: int, rng: np.random.Generator) -> bool:
-    ended, reached, truth = _times(kind, seeds, rng)
-    low, high = kaplan_meier(np.minimum(ended, 1000), reached).interval
-    return low <= truth <= high
+def _restricted(kind: str, _: int, seeds: int, rng: np.random.Generator) -> bool:
+    times = _times(kind, rng, seeds)
+    of = np.zeros(seeds, int), 1, np.minimum(times, BUDGET), times <= BUDGET
+    low, high = grouped_restricted_interval(*of, BUDGET)
+    return bool(low[0] <= _restricted_mean(kind) <= high[0])
 
 
+@functools.cache
+def _restricted_mean(kind: str) -> float:
+    return float(np.minimum(_times(kind, np.random.default_rng(0), 4_000_000), BUDGET).mean())
+
+
+BUDGET = 1000
+KINDS = ["lognormal", "two kinds", "coarse", "half censored"]
+EARLY = float(100 * np.exp(0.2 * stats.norm.ppf(0.5 / 0.55)))  # hardly any of the late kind is as early
+MEDIANS = dict(zip(KINDS, [400, EARLY, 400, 1000]))
+OF_SEEDS = [(1, 3), (1, 5), (1, 8), (1, 16)]
 NUMBERS: dict[str, tuple[Callable[..., bool], list[str], list[tuple[int, int]]]] = {
     "critical": (_critical, ["smooth", "shifted", "step", "edge"], [(6, 3), (12, 3), (12, 5), (17, 5)]),
     "exponent": (_exponent, ["noise", "shifted", "skewed"], [(6, 3), (12, 3), (12, 5), (17, 5)]),
-    "median": (_median, ["lognormal", "two kinds", "coarse"], [(1, 3), (1, 5), (1, 8), (1, 16)]),
+    "median": (_median, KINDS, OF_SEEDS),
+    "restricted mean": (_restricted, KINDS, OF_SEEDS),
 }
 
 
