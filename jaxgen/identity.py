@@ -175,8 +175,11 @@ class _Reader:
             for name, value in _globals_read(function, way):
                 self._named(name, value, node, way)
             unseen.check_source(node, way)
-            for module in _imported(node, function.__globals__, way):
-                self.follow(module, f"{way} → {module.__name__}")
+            for name, value in _imported(node, function.__globals__, way):
+                if isinstance(value, types.ModuleType) and not source.is_foreign(value.__name__):
+                    self.follow(value, f"{way} → {value.__name__}")
+                else:
+                    self._named(name, value, node, way)
         elif source.is_made(function) and "__wrapped__" not in vars(function):
             raise FieldError(way, function.__qualname__, source.NO_SOURCE)
         else:
@@ -371,14 +374,14 @@ def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
     return chains
 
 
-def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[types.ModuleType]:
-    """The user's modules that a function imports when it is called."""
+def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[tuple[str, Any]]:
+    """What a function imports when it is called: the user's modules, and what it calls by a name of others."""
     for part in ast.walk(node):
-        wanted: list[tuple[str, list[str]]] = []
+        wanted: list[tuple[str, list[ast.alias]]] = []
         if isinstance(part, ast.Import):
-            wanted = [(alias.name, []) for alias in part.names]
+            wanted = [(alias.name, [alias]) for alias in part.names]
         elif isinstance(part, ast.ImportFrom):
-            wanted = [("." * part.level + (part.module or ""), [alias.name for alias in part.names])]
+            wanted = [("." * part.level + (part.module or ""), part.names)]
         for name, parts in wanted:
             try:
                 module = importlib.import_module(name, space.get("__package__"))
@@ -387,10 +390,15 @@ def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[typ
             except Exception as error:
                 raise FieldError(way, name, f"is imported inside a function, and cannot be: {error}") from None
             if not source.is_foreign(module.__name__):
-                for inner in parts if hasattr(module, "__path__") else ():
+                for inner in parts if isinstance(part, ast.ImportFrom) and hasattr(module, "__path__") else ():
                     with contextlib.suppress(ImportError):  # no module, but a name in one
-                        importlib.import_module(f"{module.__name__}.{inner}")
-                yield module
+                        importlib.import_module(f"{module.__name__}.{inner.name}")
+                yield module.__name__, module
+            elif isinstance(part, ast.Import):
+                top = parts[0].name.split(".")[0]
+                yield (parts[0].asname, module) if parts[0].asname else (top, sys.modules[top])
+            else:
+                yield from ((one.asname or one.name, getattr(module, one.name, None)) for one in parts)
 
 
 __all__ = ["fingerprint", "is_ours"]

@@ -114,7 +114,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
-    radius = refine.unseen(plane, *refine.outcomes(results, *sides)[:2])
+    radius = refine.unseen(refine.Plane(*plane.ranges), *refine.outcomes(results, *sides)[:2])
     print(f"an island of a radius up to {radius:.2f} of the plane's sides can have been missed: no run is within it")
 
 

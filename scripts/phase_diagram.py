@@ -118,13 +118,18 @@ def draw(results: sweeps.Results, out: Path) -> None:
         write_csv(cells, out / "diagram.csv")
         write_page(tabs, out / "report.html", refresh=refresh)
         if len(tabs) == 2:
-            one, other = tabs.values()
-            write_csv(one.compare(other), out / "comparison.csv")
-            whole = compare.overall(one, other)
+            (first, one), (second, other) = tabs.items()
+            arms = {"one": first, "other": second}
+            write_csv(one.compare(other).assign(**arms), out / "comparison.csv")
+            whole = compare.overall(one, other).assign(**arms)
             write_csv(whole, out / "comparison_overall.csv")
-            said = "{of} {difference:+.3g} [{low:.3g}, {high:.3g}], p = {p:.2g} (of {unit} {least_p:.2g} at least; "
-            said += "{pairs} pairs, {left_out} left out)"
-            print("paired: " + "; ".join(said.format(**row) for row in whole.to_dict("records")))
+            if whole["pairs"].any():
+                said = "{of} {difference:+.3g} [{low:.3g}, {high:.3g}], p = {p:.2g} (of {unit} {least_p:.2g} at least; "
+                said += "{pairs} pairs, {left_out} left out)"
+                told = "; ".join(said.format(**row) for row in whole.to_dict("records"))
+                print(f"paired, {first} less {second}: {told}")
+            else:
+                print(f"no seed is in both {first} and {second}: nothing is paired")
     else:
         diagram = results.phase_diagram(x, y, **options)
         values = diagram.value_map(VALUES.value) if VALUES.value else None

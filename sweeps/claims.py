@@ -220,9 +220,9 @@ def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
       launches: those that `sweep.json` tells of.
 
     Returns:
-      `claims_tested`: claims with a bound; `passes_by_chance`: how many of them PASS on average if none is true, at
-      most, as each does with 2.5 %; `launches`: `seeds`, `splits` and `runs` that each asked for, null where it is not
-      recorded; `changed`: whether a later one asked for others than the first, null where that is not known.
+      `claims_tested`: claims with a bound; `passes_by_chance`: how many of them PASS on average if none is true,
+      as each nominally does with 2.5 %; `launches`: `seeds`, `splits` and `runs` that each asked for, null where it is
+      not recorded; `changed`: whether a later one asked for others than the first, null where that is not known.
     """
     tested = sum(any(effect.above is not None for effect in j.effects) for j in judgements)
     asked = [{key: launch.get(key) for key in ("seeds", "splits", "runs")} for launch in launches]
@@ -243,7 +243,7 @@ def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
         False: "No seeds were added after the first launch",
         True: f"Launches asked for different runs ({asked}): if for the sake of a verdict, more PASS by chance",
     }[found["changed"]]
-    return f"{chance} (2.5 % each at most). {added}."
+    return f"{chance} (2.5 % each, nominally). {added}."
 
 
 def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:

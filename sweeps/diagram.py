@@ -18,6 +18,8 @@ from sweeps.results import Results, dataset
 from sweeps.scales import scale
 from sweeps.values import ValueMap
 
+TIMES = "train_time", "test_time"
+
 
 @dataclasses.dataclass(frozen=True)
 class Contour:
@@ -279,10 +281,16 @@ class Diagram:
         return fit(x, y, event, self.units, kinds[0], kinds[1])
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
-        """Any number of `runs` over these cells, also times and delays; see `Results.value_map`."""
+        """Any number of `runs` over these cells, also times and delays; see `Results.value_map`.
+
+        Times after the budget count as not reached.
+        """
         undecided = self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
         at = self.x, self.y, self.x_values, self.y_values
-        return ValueMap.of(*at, self.runs, name, self.source, size, undecided, self.definition)
+        in_time = {c: self.runs[c].where(self.runs[c] <= self.definition.budget, np.inf) for c in TIMES}
+        delay = self.runs["delay"].where(np.isfinite(in_time["test_time"]), np.inf)
+        runs = self.runs.assign(**in_time, delay=delay.where(np.isfinite(in_time["train_time"])))
+        return ValueMap.of(*at, runs, name, self.source, size, undecided, self.definition)
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""

@@ -108,7 +108,9 @@ def _check_gap(runs: pd.DataFrame, definition: Definition) -> None:
         why = f"is below one interval between evaluations, {every:,} steps: must be 0, or {every} or more"
         raise FieldError("gap", definition.gap, why)
     if definition.gap > definition.budget:
-        why = f"is above the budget, {definition.budget:,} steps: nothing could be grokking"
+        why = (
+            f"is above the budget, {definition.budget:,} steps, so that nothing could be grokking: give another (--gap)"
+        )
         raise FieldError("gap", definition.gap, why)
 
 

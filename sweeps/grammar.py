@@ -11,7 +11,7 @@ from jaxgen import FieldError
 from sweeps import spec
 
 _CALL = re.compile(r"(linspace|logspace|range)\s*\(([^()]*)\)")
-_WORD = re.compile(r"[A-Za-z_][\w.^+-]*")
+_WORD = re.compile(r"[A-Za-z_][\w.^+#-]*")
 _LITERALS = {"true": True, "false": False, "none": None}
 
 

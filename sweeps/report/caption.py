@@ -131,9 +131,10 @@ def _drawn(diagram: Any) -> str:
 
 
 def _stop_rule(diagram: Any) -> str:
-    """What the stop rule asked of the runs, where there was one."""
+    """What the stop rule asked of the runs, where it ended undecided ones."""
     runs = diagram.runs
-    if "training.stop_patience" not in runs or not (runs["training.stop_patience"] > 0).any():
+    unknown = runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided))
+    if not (unknown & (runs["status"] == "stopped")).any() or "training.stop_accuracy" not in runs:
         return ""
     levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_accuracy"].unique()))
     return f" (runs are stopped at accuracy ≥ {levels})"

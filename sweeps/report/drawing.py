@@ -115,7 +115,7 @@ def boundary_lines(axes: Any, diagram: Any) -> str:
         look: dict[str, Any] = {"linewidths": width, "linestyles": dashes, "zorder": 3}
         axes.add_collection(LineCollection(drawn, colors="#000000", **look), autolim=False)
     half = f"P({diagram.labelling.event_name}) = ½"
-    return f"{half}, 95 % band" if lines else f"95 % band of {half}" if band else ""
+    return (f"{half}, 95 % band" if band else half) if lines else f"95 % band of {half}" if band else ""
 
 
 def paint_labels(axes: Any, diagram: Any, present: list[int]) -> None:

@@ -195,14 +195,19 @@ def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: 
     row = drawing.contour_key(key, row, diagram)
     alone = diagram.boundary is not None and diagram.contour is None  # their lines would be taken for one another
     if alone and (said := drawing.boundary_lines(axes, diagram)):
-        look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
-        key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
-        drawing.key_text(key, row, said)
+        _line_key(key, row, said)
         row += 1
     if not diagram.resolved.all():
         drawing.unresolved_marks(axes, diagram)
         key.scatter(0.07, -drawing.LINE * row - 0.05, **drawing.UNRESOLVED)
         drawing.key_text(key, row, "turns within one interval of gap")
+
+
+def _line_key(key: Any, row: int, said: str) -> None:
+    """Explains the line of P = 1/2, or the edges of its band where there is no line."""
+    look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
+    key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
+    drawing.key_text(key, row, said)
 
 
 def _key_rows(diagram: Any, present: list[int]) -> int:
@@ -239,8 +244,9 @@ def _rate_map(axes: Any, key: Any, diagram: Any) -> None:
     low, high = diagram.probability_interval()
     norm = Normalize(0, 1)
     drawing.paint(axes, diagram, diagram.seeds > 0, array=diagram.probability, cmap=RATES, norm=norm)
-    if diagram.boundary is not None:
-        drawing.boundary_lines(axes, diagram)
+    said = drawing.boundary_lines(axes, diagram) if diagram.boundary is not None else ""
+    if said and diagram.contour is not None:  # else map a tells
+        _line_key(key, 3, said)
     drawing.colour_bar(
         key,
         RATES,

@@ -86,9 +86,22 @@ def test_the_program_tells_the_test_of_the_whole_map(synthetic_results, tmp_path
     workdir = synthetic_results(AXES, seeds=6, kind=kind).workdir
     assert Program("phase_diagram")(f"--workdir={workdir}", f"--facet={MASK}", f"--out={tmp_path}") == 0
     told = capfd.readouterr().out
-    assert "paired: P(generalise) +1 [1, 1], p = 0.031 (of 6 seeds 0.031 at least; 36 pairs, 0 left out); steps" in told
+    assert ": P(generalise) +1 [1, 1], p = 0.031 (of 6 seeds 0.031 at least; 36 pairs, 0 left out); steps" in told
     assert pd.read_csv(tmp_path / "comparison_overall.csv")["of"].tolist() == ["P(generalise)", "steps"]
-    assert len(pd.read_csv(tmp_path / "comparison.csv")) == 6
+    cells = pd.read_csv(tmp_path / "comparison.csv")
+    assert len(cells) == 6
+    first, second = cells["one"].unique().item(), cells["other"].unique().item()
+    assert f"paired, {first} less {second}: " in told
+    assert first.startswith("decay mask = ") or first.startswith("decay_mask = ")
+    assert first != second
+
+
+def test_arms_that_share_no_seed_are_not_tested(synthetic_results, tmp_path, capfd):
+    results = synthetic_results({X: AXES[X], Y: AXES[Y]}, seeds=2, kind=lambda *_: "grokking")
+    assert Program("phase_diagram")(f"--workdir={results.workdir}", "--facet=seed", f"--out={tmp_path}") == 0
+    told = capfd.readouterr().out
+    assert "no seed is in both seed = 0 and seed = 1: nothing is paired" in told
+    assert "page:" in told
 
 
 @pytest.mark.parametrize(("seeds", "unit", "p"), [(1, "3 splits", 0.25), (4, "4 seeds × 3 splits", np.nan)])

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 from jaxgen import FieldError
 from sweeps import gather, phases
 from sweeps.diagram import Contour
 from sweeps.files import write_csv
 from sweeps.phases import Phase
-from sweeps.report import style
+from sweeps.report import drawing, style
 from sweeps.report.caption import caption
 from sweeps.results import Results, dataset
 from sweeps.statistics import wilson
@@ -142,7 +143,9 @@ def test_a_gap_that_decides_by_itself_is_refused(synthetic_results):
         why = rf"gap = {gap}: is below one interval between evaluations, 20 steps: must be 0, or 20 or more"
         with pytest.raises(FieldError, match=why):
             results.phase_diagram(X, Y, gap=gap)
-    with pytest.raises(FieldError, match="gap = 900: is above the budget, 800 steps: nothing could be grokking"):
+    with pytest.raises(
+        FieldError, match="gap = 900: is above the budget, 800 steps, so that nothing could be grokking"
+    ):
         results.phase_diagram(X, Y, gap=900, budget=800)
     for gap in (0, 20, 680):
         assert (results.phase_diagram(X, Y, gap=gap).majority == Phase.GROKKING).all()
@@ -175,6 +178,34 @@ def test_what_undecided_runs_might_have_reached_is_not_called_not_reached(synthe
     diagram = synthetic_results(AXES, seeds=3, kind=kind).phase_diagram(X, Y)
     np.testing.assert_array_equal(np.isinf(diagram.median_time)[0], [True, True, True])
     np.testing.assert_array_equal(diagram.unwatched[0], [False, True, False])
+
+
+def test_times_after_the_budget_are_no_values(synthetic_results):
+    diagram = synthetic_results(AXES, seeds=2, kind=lambda *_: "grokking").phase_diagram(X, Y, budget=400, gap=100)
+    for name in ("test_time", "delay"):
+        table = diagram.value_map(name).cell_table()
+        assert (table["count"] == 0).all()
+        assert (table["left_out"] == 2).all()
+    assert (diagram.value_map("train_time").cell_table()["count"] == 2).all()
+
+
+def test_a_figure_speaks_of_no_band_where_none_is_known(synthetic_results, tmp_path):
+    axes = {X: [0.2, 0.4, 0.6, 0.8], Y: [0.1, 0.4, 0.7, 1.0]}
+    kind = lambda x, y, s: "grokking" if x > 1 else "memorisation"  # noqa: E731
+    diagram = synthetic_results(axes, seeds=2, kind=kind).phase_diagram(X, Y, gap=200)
+    diagram.plot(tmp_path / "diagram.svg")
+    assert "no band is known" in caption(diagram)
+    assert "of 2 seeds: no interval is known below 3" in caption(diagram)
+    axes = Figure().subplots()
+    assert drawing.boundary_lines(axes, diagram) == "P(generalise) = ½"
+
+
+def test_a_stop_rule_is_named_where_it_ended_undecided_runs_only(synthetic_results):
+    results = synthetic_results(AXES, seeds=2, kind=lambda x, y, s: "undecided" if s else "grokking")
+    assert "runs are stopped at accuracy ≥" in caption(results.phase_diagram(X, Y, gap=200))
+    beyond = results.phase_diagram(X, Y, gap=200, budget=1500, beyond=True)
+    beyond.runs["status"] = "finished"
+    assert "runs are stopped" not in caption(beyond)
 
 
 def test_captions_of_binned_values_and_contours(synthetic_results):
