@@ -20,6 +20,7 @@ from sweeps import grammar
         ("range(3)", [0, 1, 2]),
         ("range(3, 9, 3)", [3, 6]),
         ("relu,tanh", ["relu", "tanh"]),
+        ("Net#0544c55a", ["Net#0544c55a"]),
         ("true", [True]),
         ("none,32", [None, 32]),
         ("x^2+xy+y^2", ["x^2+xy+y^2"]),
