@@ -79,6 +79,30 @@ def simultaneous(logit: np.ndarray, logits: np.ndarray, confidence: float) -> fl
     return max(1.0, float(np.quantile(largest, confidence) / stats.norm.ppf((1 + confidence) / 2)))
 
 
+def reached(logit: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """(y, x) what is within half / |∇f| of the line, for a half-width of the logit f: where it tells of a displacement.
+
+    Far from the line, where all runs agree, a logit is as uncertain as it is large, which says nothing of the line.
+    """
+    slope = np.hypot(*np.gradient(logit, 1 / (RESOLUTION - 1)))
+    found = np.zeros(logit.shape, bool)
+    grid = np.stack(np.meshgrid(STEPS, STEPS), -1)
+    for line in lines(logit):
+        at = line[:, ::-1].T * (RESOLUTION - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.nan_to_num(ndimage.map_coordinates(half / slope, at, order=1), nan=1.0, posinf=1.0)
+        for (x, y), far in zip(line, distance + 1 / (RESOLUTION - 1)):
+            near = np.s_[_span(y, far), _span(x, far)]
+            found[near] |= np.hypot(*np.moveaxis(grid[near] - (x, y), -1, 0)) <= far
+    return found
+
+
+def _span(middle: float, far: float) -> slice:
+    """The points along an axis within a distance."""
+    first, last = np.searchsorted(STEPS, (middle - far, middle + far))
+    return slice(int(first), int(last) + 1)
+
+
 def between(points: np.ndarray, trials: np.ndarray, events: np.ndarray) -> np.ndarray:
     """(y, x) what lies between neighbours on a grid of which one never had the event in its runs, and the other always.
 

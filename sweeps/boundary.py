@@ -11,8 +11,9 @@ Uncertainty, of each point by itself and of the area, is put together of
   - a jackknife over up to 64 seeds (`sweeps.jackknife`), as runs of one seed share what they start from all over the
     plane: the fit without each gives an interval of the area, and how far the line as a whole may be displaced. Below
     three seeds nothing is known. Where runs were drawn, the two are added in squares, else the wider counts;
-  - the bias of a smooth fit, which neither sees: half-widths are taken BIAS times as wide, those of whole lines WHOLE
-    times. With these numbers `scripts/benchmarks/coverage.py` finds at least nominal coverage in nearly all its worlds;
+  - the bias of a smooth fit, which neither sees: half-widths around the line are taken BIAS times as wide, those of
+    whole lines WHOLE times. With these numbers `scripts/benchmarks/coverage.py` finds at least nominal coverage in
+    nearly all its worlds;
   - what lies between runs: between neighbours on a grid, at one of which all runs and at the other none had the event,
     the line may be anywhere, and a share of the plane that runs may leave unseen (see `fit`) is never ruled out.
 """
@@ -239,7 +240,8 @@ def fit(
     between = band.between(points, counts[0], happenings[0])
     beyond = _unseen(len(points), int(counts.min()), confidence)
     area, ends = _area(area, float(band.share(between)) / 2, beyond), []
-    for wide in (BIAS, WHOLE * band.simultaneous(logit, logits, confidence)):
+    for factor in (BIAS, WHOLE * band.simultaneous(logit, logits, confidence)):
+        wide = np.where(band.reached(logit, factor * np.maximum(below, above)), factor, 1)
         ends += [np.where(between, 0, expit(logit - wide * below)), np.where(between, 1, expit(logit + wide * above))]
     return Boundary(
         x=x_axis,

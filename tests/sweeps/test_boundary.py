@@ -196,6 +196,23 @@ def test_whole_lines_need_a_wider_band():
         assert 1.1 < b.whole_band.mean() / b.band.mean() < 3
 
 
+def test_what_a_line_reaches_is_near_it():
+    u, v = np.meshgrid(band.STEPS, band.STEPS)
+    logit = 20 * (0.6 * (u - 0.5) + 0.8 * (v - 0.5))
+    near = band.reached(logit, np.full_like(logit, 2.0))  # a tenth of an axis
+    distance = np.abs(0.6 * (u - 0.5) + 0.8 * (v - 0.5))
+    inner = (np.maximum(np.abs(u - 0.5), np.abs(v - 0.5)) < 0.35) & (np.abs(distance - 0.105) > 0.02)
+    np.testing.assert_array_equal(near[inner], (distance < 0.105)[inner])
+    assert not band.reached(logit + 50, np.full_like(logit, 100.0)).any()  # no line
+
+
+def test_far_from_the_line_a_large_logit_is_no_band():
+    """Where all runs agree a logit is about as uncertain as it is large."""
+    found = [boundary.fit(*draw("curved", key), replicates=200) for key in range(3)]
+    away = np.abs(SHAPES["curved"](*np.meshgrid(found[0].x_grid, found[0].y_grid))) > 0.3
+    assert not any((b.whole_band & away).any() for b in found)
+
+
 def test_the_width_of_a_simultaneous_band_is_that_of_a_process():
     """Lines displaced by smooth random functions: λ z is the quantile of max |displacement| / s, by simulation."""
     rng, steps = np.random.default_rng(0), band.STEPS
