@@ -208,7 +208,7 @@ def test_what_a_line_reaches_is_near_it():
 
 def test_far_from_the_line_a_large_logit_is_no_band():
     """Where all runs agree a logit is about as uncertain as it is large."""
-    found = [boundary.fit(*draw("curved", key), replicates=200) for key in range(3)]
+    found = [boundary.fit(*draw("curved", key, width=0.01), replicates=200) for key in range(3)]
     away = np.abs(SHAPES["curved"](*np.meshgrid(found[0].x_grid, found[0].y_grid))) > 0.3
     assert not any((b.whole_band & away).any() for b in found)
 
