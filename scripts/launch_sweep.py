@@ -3,7 +3,7 @@
   python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart
   python scripts/launch_sweep.py --sweep=my_sweep.py --workdir=out/mine --dry_run
   python scripts/launch_sweep.py --recipe=quickstart --workdir=out/fine --seeds=5 --set='task.p=23,31'
-  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/line --budget=300 \
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/line --budget=300 \\
       --refine=task.train_fraction,optimizer.weight_decay
 
 --refine samples two axes of the sweep, between the ends that it gives them, in rounds where runs tell most about the

@@ -190,6 +190,8 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     Console(width=None if Console().is_terminal else 110).print(table)
     for file in store.damaged(Path(workdir)):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
+    if strangers := store.strangers(Path(workdir)):
+        print(engine.left_alone(strangers))
     stored = len(plan.run_ids) - plan.pending
     print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
     cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"

@@ -89,7 +89,7 @@ def run(
             for file in damaged:
                 progress.note(_aside(file, path))
             if strangers:
-                progress.note(_left_alone(strangers))
+                progress.note(left_alone(strangers))
             stopped_by = _Engine(plan, path, settings, progress).run() if plan.pending else None
         if any((path / "inflight").glob("*.block")) and plan.run_ids <= store.stored_ids(path):
             checkpoint.clear(path)  # blocks of another width
@@ -100,7 +100,8 @@ def _aside(file: Path, workdir: Path) -> str:
     return f"{file} could not be read: set aside in {workdir / 'damaged'}, its runs start anew"
 
 
-def _left_alone(strangers: list[Path]) -> str:
+def left_alone(strangers: list[Path]) -> str:
+    """One line on files among the shards that are none."""
     names = ", ".join(file.name for file in strangers[:NAMED]) + (", …" if len(strangers) > NAMED else "")
     return f"{strangers[0].parent} holds what is no shard of this sweep, left alone and not read: {names}"
 

@@ -48,8 +48,11 @@ def test_a_dry_run_names_what_a_launch_will_set_aside(smoke, program, tmp_path, 
     shutil.copytree(smoke, copy)
     shard = store.shards(copy)[0]
     shard.write_bytes(shard.read_bytes()[:-1])
+    (copy / "runs" / "notes.txt").write_text("mine")
     assert program("launch_sweep")(RECIPE, "--scale=smoke", f"--workdir={copy}", "--dry_run") == 0
-    assert f"{shard} cannot be read: a launch sets it aside" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert f"{shard} cannot be read: a launch sets it aside" in told
+    assert "left alone and not read: notes.txt" in told
     assert shard.exists()
 
 
