@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import functools
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ class Effect:
         if not isinstance(self.name, str) or not isinstance(self.note, str):
             raise FieldError("effect.name", self.name, "name and note must be text")
         number = isinstance(self.above, (int, float)) and not isinstance(self.above, bool)
-        if self.above is not None and not (number and abs(self.above) <= np.finfo(float).max):
+        if self.above is not None and not (number and abs(self.above) <= sys.float_info.max):
             raise FieldError("effect.above", self.above, "must be a finite number, or None")
         check_type("effect.share", self.share, bool, "true or false")
         if self.share:

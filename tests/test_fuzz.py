@@ -196,6 +196,7 @@ def planned_only(monkeypatch, launch_sweep):
     monkeypatch.setattr(command, "show_plan", lambda *_: None)
     monkeypatch.setattr(command, "exit_if_stopped", lambda results: 0)
     monkeypatch.setattr(refine, "refine", refined)
+    monkeypatch.setattr(refine, "outcomes", lambda *_: ([], [], [], []))
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.slow)])
