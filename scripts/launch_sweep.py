@@ -104,8 +104,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     sides = {path: side(path, points) for path in REFINE.value}
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
-    plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
     if DRY_RUN.value:
+        plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
         left = max(budget - sum(map(len, rounds)), 0)
         first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
@@ -114,7 +114,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
-    radius = refine.unseen(refine.Plane(*plane.ranges), *refine.outcomes(results, *sides)[:2])
+    radius = refine.unseen(refine.Plane(*refine.Plane(*sides.values()).ranges), *refine.outcomes(results, *sides)[:2])
     print(f"an island of a radius up to {radius:.2f} of the plane's sides can have been missed: no run is within it")
 
 

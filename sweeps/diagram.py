@@ -12,6 +12,7 @@ import xarray as xr
 from sweeps import phases, statistics
 from sweeps.boundary import Boundary, fit
 from sweeps.files import write_csv
+from sweeps.guessing import Guess, guess
 from sweeps.labels import FOUR_PHASES, Labelling
 from sweeps.phases import Definition, Phase
 from sweeps.results import Results, dataset
@@ -161,6 +162,16 @@ class Diagram:
         """Runs of each cell whose label says whether the event happened: all but the labelling's undecided ones."""
         return self.seeds - self.counts[..., self.labelling.indices(self.labelling.undecided)].sum(-1)
 
+    @property
+    def undecided(self) -> np.ndarray:
+        """Whether a label is one of the labelling's undecided ones, (runs,)."""
+        return self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
+
+    @functools.cached_property
+    def guess(self) -> Guess | None:
+        """What a run that only guesses would do; see `sweeps.guessing.guess`."""
+        return guess(self)
+
     @functools.cached_property
     def probability(self) -> np.ndarray:
         """P(event): its share of a cell's decided runs; NaN where there are none."""
@@ -285,12 +296,10 @@ class Diagram:
 
         Times after the budget count as not reached.
         """
-        undecided = self.runs["label"].isin(self.labelling.indices(self.labelling.undecided)).to_numpy()
         at = self.x, self.y, self.x_values, self.y_values
-        in_time = {c: self.runs[c].where(self.runs[c] <= self.definition.budget, np.inf) for c in TIMES}
-        delay = self.runs["delay"].where(np.isfinite(in_time["test_time"]), np.inf)
-        runs = self.runs.assign(**in_time, delay=delay.where(np.isfinite(in_time["train_time"])))
-        return ValueMap.of(*at, runs, name, self.source, size, undecided, self.definition)
+        train, test = (self.runs[c].where(self.runs[c] <= self.definition.budget, np.inf) for c in TIMES)
+        runs = self.runs.assign(train_time=train, test_time=test, delay=phases.delay(train.to_numpy(), test.to_numpy()))
+        return ValueMap.of(*at, runs, name, self.source, size, self.undecided, self.definition)
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""

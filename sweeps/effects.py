@@ -12,9 +12,9 @@ from scipy import optimize, stats
 
 from jaxgen import FieldError
 from sweeps.checks import check_type
+from sweeps.jackknife import LEAST_UNITS
 
 CONFIDENCE = 0.95
-LEAST_SEEDS = 3
 UNITS = "seeds", "splits"
 STAKES = np.array([0.5, 0.75, 0.9, 1.0])
 """Shares of the capital that bets on a bounded mean put at risk: near all of it, as a few seeds ask for."""
@@ -210,7 +210,7 @@ def _upper_end(values: np.ndarray, index: pd.Index, confidence: float) -> float:
     means = unit_means(values, index).values()
     count = min(map(len, means))
     few = 2 * 0.5**count > 1 - confidence
-    if count < LEAST_SEEDS or (few and (values == values[0]).all()):
+    if count < LEAST_UNITS or (few and (values == values[0]).all()):
         return np.inf
     if not len(finite):
         return -np.inf

@@ -65,7 +65,7 @@ def make_diagram(
         train_time=train,
         test_time=test,
         test_after=phases.before(curves["step"], test),
-        delay=np.where(np.isfinite(train), test, np.nan) - np.where(np.isfinite(train), train, 0),
+        delay=phases.delay(train, test),
         until=observed.until,
         cell=cells,
     )

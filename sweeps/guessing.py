@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from jaxgen import FieldError, component
-from sweeps import phases
+from sweeps import phases, store
 
 MOST = 200
 """Tasks that are asked for their rows; where runs have more, so many that are spread over them."""
@@ -62,13 +62,13 @@ def guess(diagram: Any) -> Guess | None:
     np.maximum.at(looks, which, test.sum(1))
     first[which[::-1]] = np.arange(len(runs))[::-1]
     chosen = np.unique(np.linspace(0, len(kinds) - 1, min(MOST, len(kinds))).round().astype(int))
-    stored = diagram.source.table(["run_id", "experiment"])
-    place = {run_id: i for i, run_id in enumerate(stored["run_id"].to_pylist())}
+    ids = [runs["run_id"].iloc[first[kind]] for kind in chosen]
+    stored = store.read(diagram.source.workdir, ["experiment"], set(ids))
+    texts = dict(zip(stored["run_id"].to_pylist(), stored["experiment"].to_pylist()))
     found = []
-    for kind in chosen:
-        text = stored["experiment"][place[runs["run_id"].iloc[first[kind]]]].as_py()
+    for kind, run_id in zip(chosen, ids):
         try:
-            task = component.from_dict(json.loads(text)["task"], "task")
+            task = component.from_dict(json.loads(texts[run_id])["task"], "task")
         except FieldError:  # of a class that is not known here
             continue
         if rows := task.rows().get("test", 0):

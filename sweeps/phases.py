@@ -115,6 +115,12 @@ def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: in
     return np.where(holds.any(axis=1), at, np.inf)
 
 
+def delay(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """T_test - T_train, (runs,); inf where test alone was not reached, NaN where train was not."""
+    fits = np.isfinite(train)
+    return np.where(fits, test, np.nan) - np.where(fits, train, 0)
+
+
 def before(steps: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The last evaluation before each run's time, (runs,); -1 where it is the first one, NaN where time is inf.
 

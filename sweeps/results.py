@@ -58,10 +58,7 @@ class Results:
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """The stored columns (see `sweeps.store`), a row per run, in the order of run_ids."""
-        table = store.read(self.workdir, columns)
-        if self.run_ids is not None:
-            table = table.filter(pa.compute.is_in(table["run_id"], pa.array(sorted(self.run_ids), pa.string())))
-        return table.sort_by("run_id")
+        return store.read(self.workdir, columns, self.run_ids).sort_by("run_id")
 
     def curves(self, *names: str) -> dict[str, np.ndarray]:
         """Curves, and "step", as float arrays (runs, evaluations) in the order of `runs`, NaN after a run's last.

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
@@ -110,8 +111,8 @@ def merged(tables: list[pa.Table]) -> pa.Table:
     return joined if len(first) == len(joined) else joined.take(pa.array(np.sort(first)))
 
 
-def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
-    """The runs of a workdir, each once; only `columns` (those that exist) are read.
+def read(workdir: Path, columns: list[str] | None = None, run_ids: set[str] | None = None) -> pa.Table:
+    """The runs of a workdir, each once; only `columns` (those that exist) are read, and only `run_ids` are kept.
 
     Raises:
       StoreError: a shard cannot be read, or its content is not what its name says.
@@ -121,7 +122,10 @@ def read(workdir: Path, columns: list[str] | None = None) -> pa.Table:
         have = file.schema_arrow.names
         if "run_id" not in have or file.schema_arrow.field("run_id").type != pa.string():
             raise pa.ArrowInvalid("it has no run_id")
-        return file.read(None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have])
+        found = file.read(None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have])
+        return found if wanted is None else found.filter(pc.is_in(found["run_id"], wanted))
+
+    wanted = None if run_ids is None else pa.array(sorted(run_ids), pa.string())
 
     tables = _each(workdir, part)
     with _readable(Path(workdir) / "runs"):

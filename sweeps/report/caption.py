@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.files import write_text
-from sweeps.guessing import SAID, Guess, guess
+from sweeps.guessing import SAID, Guess
 from sweeps.jackknife import LEAST_UNITS
 from sweeps.report import style
 
@@ -31,7 +31,7 @@ def caption(diagram: Any, panels: str = "") -> str:
     fields = {**held.get("fields", {}), **{k: style.value_text(v) for k, v in diagram.held.items()}}
     fixed = ", ".join(f"{path} = {value}" for path, value in fields.items() if path in diagram.held)
     low, high = diagram.probability_interval()
-    unknown = diagram.runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided)).to_numpy()
+    unknown = diagram.undecided
     late = ~diagram.times()[1]
     untold = f", of {int((late & unknown).sum())} it is not known; all of these" if (late & unknown).any() else " and"
     few = (diagram.median_interval()[0] == 0).any()
@@ -57,7 +57,7 @@ def caption(diagram: Any, panels: str = "") -> str:
     if near := style.unresolved_text(diagram):
         every = " or ".join(f"{steps:g}" for steps in sorted(diagram.runs["training.evaluate_every"].unique()))
         lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
-    if (found := guess(diagram)) and found.chance > SAID:
+    if (found := diagram.guess) and found.chance > SAID:
         lines.append(_guessed(diagram, found))
     if turned := style.undecided_text(diagram):
         lines.append(
@@ -133,8 +133,7 @@ def _drawn(diagram: Any) -> str:
 def _stop_rule(diagram: Any) -> str:
     """What the stop rule asked of the runs, where it ended undecided ones."""
     runs = diagram.runs
-    unknown = runs["label"].isin(diagram.labelling.indices(diagram.labelling.undecided))
-    if not (unknown & (runs["status"] == "stopped")).any() or "training.stop_accuracy" not in runs:
+    if not (diagram.undecided & (runs["status"] == "stopped")).any() or "training.stop_accuracy" not in runs:
         return ""
     levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_accuracy"].unique()))
     return f" (runs are stopped at accuracy ≥ {levels})"

@@ -102,7 +102,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
     shades = ["#ffffff", *(label.colour for label in labels)]
     x, y = [list(map(style.value_text, cells[path])) for path in (diagram.x, diagram.y)]
     counts = np.reshape(diagram.counts, (-1, len(labels)))
-    median = cells["median_test_time"]
+    median, hatched = cells["median_test_time"], [diagram.unwatched, np.isinf(diagram.median_time)]
     headings = [f"{style.label(diagram.x)} = {a}, {style.label(diagram.y)} = {b}" for a, b in zip(x, y)]
     return {
         **{"left": left, "right": right, "bottom": bottom, "top": top, "x": x, "y": y},
@@ -113,11 +113,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         "seeds": cells["seeds"].to_numpy(np.int32),
         "shown": filled.to_numpy(np.float32),
         "time": style.colour_times(diagram)[0].ravel(),
-        "hatch": np.where(
-            diagram.unwatched, "dot", np.where(np.isinf(diagram.median_time), "right_diagonal_line", "blank")
-        )
-        .ravel()
-        .tolist(),
+        "hatch": np.select(hatched, ["dot", "right_diagonal_line"], "blank").ravel().tolist(),
         "resolved": [RESOLVED[bool(r)] for r in cells["resolved"]],
         "colour": [shades[m + 1] for m in diagram.majority.ravel()],
         **{f"{side}_value": [str(v) for v in cells[path]] for side, path in (("x", diagram.x), ("y", diagram.y))},

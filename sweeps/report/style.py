@@ -120,8 +120,12 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
 def boundary_text(diagram: Any) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
     lines, band = boundary_lines(diagram)
-    drawn = "all of it in the 95 % band (dotted)" if band else "no band is known" if lines else ""
-    drawn = drawn if lines else f"no line{', edges of its 95 % band (dotted)' if band else ''}"
+    drawn = {
+        (True, True): "all of it in the 95 % band (dotted)",
+        (True, False): "no band is known",
+        (False, True): "no line, edges of its 95 % band (dotted)",
+        (False, False): "no line",
+    }[bool(lines), bool(band)]
     return f"P({diagram.labelling.event_name}) = ½, {drawn}; inside: {area_text(diagram.boundary, '{:.2f}')}"
 
 
