@@ -27,7 +27,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.component import unknown
-from sweeps import command, engine, refine
+from sweeps import command, engine, proposal, refine
 from sweeps.scales import scale
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
@@ -107,18 +107,20 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     if DRY_RUN.value:
         plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
         left = max(budget - sum(map(len, rounds)), 0)
-        first = [refine.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
+        first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
         return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
-    radius = refine.unseen(refine.Plane(*refine.Plane(*sides.values()).ranges), *refine.outcomes(results, *sides)[:2])
+    radius = proposal.unseen(
+        proposal.Plane(*proposal.Plane(*sides.values()).ranges), *refine.outcomes(results, *sides)[:2]
+    )
     print(f"an island of a radius up to {radius:.2f} of the plane's sides can have been missed: no run is within it")
 
 
-def side(path: str, points: sweeps.Sweep) -> refine.Side:
+def side(path: str, points: sweeps.Sweep) -> proposal.Side:
     """What --refine may sample of an axis: all between its ends, or only its values."""
     values = points.axes.get(path)
     if values is None:

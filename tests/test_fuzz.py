@@ -21,7 +21,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.component import KINDS
-from sweeps import command, engine, grammar, plan, refine
+from sweeps import command, engine, grammar, plan, proposal, refine
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),
@@ -184,13 +184,13 @@ def planned_only(monkeypatch, launch_sweep):
 
     def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
         plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
-        points = refine.as_sweep(sides, rounds or [refine.propose([], [], [], [], plane, 1)])
+        points = refine.as_sweep(sides, rounds or [proposal.propose([], [], [], [], plane, 1)])
         engine._planned(base, points, workdir, name, definition, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
     monkeypatch.setattr(plan, "MAX_RUNS", 2000)
-    monkeypatch.setitem(refine.MOST, "budget", 2000)
+    monkeypatch.setitem(proposal.MOST, "budget", 2000)
     monkeypatch.setattr(engine, "predict", lambda plan, *_: plan)
     monkeypatch.setattr(command, "run_recipe", run_recipe)
     monkeypatch.setattr(command, "show_plan", lambda *_: None)
@@ -286,7 +286,7 @@ RECIPES = {
     sweeps.Claim: ("name", "text", "measure", "published"),
     sweeps.Effect: ("name", "values", "above", "note", "within", "share"),
     sweeps.Range: ("low", "high", "log"),
-    refine.Plane: ("x", "y", "seeds"),
+    proposal.Plane: ("x", "y", "seeds"),
     sweeps.Options: ("width", "intervals", "max_hours", "max_compiles", "checkpoint_seconds"),
     sweeps.Label: ("name", "colour", "ink"),
     sweeps.Labelling: ("name", "labels", "assign", "event", "event_name", "undecided", "curves"),
@@ -298,7 +298,7 @@ GOOD = {
     sweeps.Claim: {"name": "1", "text": "t", "measure": len},
     sweeps.Effect: {"name": "e", "values": {0: 1.0}},
     sweeps.Range: {"low": 0, "high": 1},
-    refine.Plane: {"x": sweeps.Range(0, 1), "y": [1, 2]},
+    proposal.Plane: {"x": sweeps.Range(0, 1), "y": [1, 2]},
     sweeps.Options: {},
     sweeps.Label: {"name": "l", "colour": "#000000"},
     sweeps.Labelling: {

@@ -16,7 +16,7 @@ Ways to spend the runs:
   raw      dense grid, several seeds per cell; the line where the cells' rates, interpolated, are ½
   dense    the same runs, with the fit of sweeps.boundary
   sobol    a Sobol sequence, one run at each point, with the fit
-  refined  rounds of sweeps.refine.propose, with the fit
+  refined  rounds of sweeps.proposal.propose, with the fit
 
 Ratios are mean errors of refined over those of dense and sobol with four times the runs. 95 % intervals are Student's t
 over repeats.
@@ -39,7 +39,7 @@ from scipy.special import expit
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import band, boundary, command, refine
+from sweeps import band, boundary, command, proposal, refine
 from sweeps.boundary import Boundary, Range
 from sweeps.files import write_text
 from sweeps.report.drawing import save
@@ -85,7 +85,7 @@ class World:
       grids: cells along an axis, and seeds per cell, of its dense grids.
     """
 
-    plane: refine.Plane
+    plane: proposal.Plane
     outcome: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     truth: np.ndarray
     grids: list[tuple[int, int]]
@@ -101,14 +101,14 @@ def known(repeat: int, way: str) -> World:
     above = lambda u, v: v - 0.25 - 0.5 * (u - 0.1) ** 2 - 0.12 * np.sin(5 * u)  # noqa: E731
     outcome = lambda x, y, seed: rng.random(len(x)) < expit(above(x, y) / 0.025)  # noqa: E731
     truth = above(*np.meshgrid(steps, steps)) > 0
-    return World(refine.Plane(Range(0, 1), Range(0, 1)), outcome, truth, [(12, 3), (17, 3), (24, 3), (34, 3)])
+    return World(proposal.Plane(Range(0, 1), Range(0, 1)), outcome, truth, [(12, 3), (17, 3), (24, 3), (34, 3)])
 
 
 def trained(repeat: int, way: str) -> World:
     """Outcomes of trained networks, the same for all ways."""
     x, y, happened = outcomes()
     seeds = np.random.default_rng([repeat, 2]).permutation(SEEDS)
-    plane = refine.Plane(x, y, SEEDS)
+    plane = proposal.Plane(x, y, SEEDS)
 
     def outcome(one: np.ndarray, other: np.ndarray, seed: np.ndarray) -> np.ndarray:
         return happened[seeds[seed.astype(int)], np.searchsorted(y, other), np.searchsorted(x, one)]
@@ -139,7 +139,7 @@ def train(workdir: str) -> None:
     np.savez_compressed(OUTCOMES, x=values[0], y=values[1], happened=np.packbits(happened))
 
 
-def fitted(plane: refine.Plane, runs: tuple[np.ndarray, ...]) -> Boundary:
+def fitted(plane: proposal.Plane, runs: tuple[np.ndarray, ...]) -> Boundary:
     """The fit alone, with hardly any of its uncertainty."""
     x, y = plane.ranges
     scales = ["log" if side.log else "linear" for side in (x, y)]
@@ -165,7 +165,7 @@ def dense(world: World, cells: int, seeds: int) -> tuple[float, float]:
 
 def sobol(world: World, runs: int, key: int) -> float:
     """Error of the fit to Sobol points."""
-    x, y, seed = map(np.array, zip(*refine.propose([], [], [], [], world.plane, runs, key=key)))
+    x, y, seed = map(np.array, zip(*proposal.propose([], [], [], [], world.plane, runs, key=key)))
     return world.error(fitted(world.plane, (x, y, world.outcome(x, y, seed), seed)))
 
 
@@ -176,7 +176,7 @@ def refined(world: World, sizes: list[int], key: int) -> list[float]:
     for size in sizes:
         while len(x) < size:
             batch = min(BATCH, size - len(x))
-            points = refine.propose(x, y, event, seed, world.plane, batch, key=key)
+            points = proposal.propose(x, y, event, seed, world.plane, batch, key=key)
             new = tuple(map(np.array, zip(*points)))
             x, y, event, seed = map(np.append, (x, y, event, seed), (new[0], new[1], world.outcome(*new), new[2]))
         errors.append(world.error(fitted(world.plane, (x, y, event, seed))))

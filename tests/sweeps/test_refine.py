@@ -13,10 +13,10 @@ from scipy.stats import qmc
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import refine
+from sweeps import boundary, proposal, refine
 from sweeps.boundary import Range
 from sweeps.plan import make_plan
-from sweeps.refine import Plane, propose
+from sweeps.proposal import Plane, propose
 
 ROOT = Path(__file__).parents[2]
 SQUARE = Plane(Range(0, 1), Range(0, 1))
@@ -136,25 +136,25 @@ def test_undecided_runs_are_not_fitted_and_not_proposed_again():
 def test_the_largest_disc_without_runs():
     side = np.linspace(0, 1, 5)
     x, y = map(np.ravel, np.meshgrid(side, side))
-    assert refine.unseen(SQUARE, x, y) == pytest.approx(0.25 / 2**0.5, abs=0.005)
+    assert proposal.unseen(SQUARE, x, y) == pytest.approx(0.25 / 2**0.5, abs=0.005)
     hole = (x != 0.5) | (y != 0.5)
-    assert refine.unseen(SQUARE, x[hole], y[hole]) == pytest.approx(0.25, abs=0.01)
+    assert proposal.unseen(SQUARE, x[hole], y[hole]) == pytest.approx(0.25, abs=0.01)
     scaled = Plane(Range(1e-3, 10, log=True), Range(0, 20))
-    assert refine.unseen(scaled, 1e-3 * 1e4**x, 20 * y) == pytest.approx(0.25 / 2**0.5, abs=0.005)
+    assert proposal.unseen(scaled, 1e-3 * 1e4**x, 20 * y) == pytest.approx(0.25 / 2**0.5, abs=0.005)
     cells = Plane(side, side)
-    assert refine.unseen(cells, x, y) == 0
-    assert refine.unseen(cells, x[hole], y[hole]) == pytest.approx(0.25)
+    assert proposal.unseen(cells, x, y) == 0
+    assert proposal.unseen(cells, x[hole], y[hole]) == pytest.approx(0.25)
 
 
 def test_islands_are_found_by_runs_that_explore():
     """None of the runs is further than so from any point: a share of each round goes where there are none."""
     x, y, seed = columns(propose([], [], [], [], SQUARE, 48))
-    first = refine.unseen(SQUARE, x, y)
+    first = proposal.unseen(SQUARE, x, y)
     while len(x) < 432:
         new = columns(propose(x, y, x > 0.5, seed, SQUARE, 48))
         x, y, seed = (np.append(a, b) for a, b in zip((x, y, seed), new))
-    assert refine.unseen(SQUARE, x, y) < 0.65 * first
-    assert refine.unseen(SQUARE, x, y) < 0.11
+    assert proposal.unseen(SQUARE, x, y) < 0.65 * first
+    assert proposal.unseen(SQUARE, x, y) < 0.11
 
 
 @pytest.mark.parametrize("happened", [0, 1])
@@ -221,7 +221,7 @@ def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_pat
     monkeypatch.setattr(refine, "propose", lambda *_, **__: pytest.fail("nothing is left to do"))
     assert len(refine.refine(toy, RATES, other, budget=20, batch=8, **FAST).runs) == 20
     assert len(refine.refine(toy, RATES, other, budget=30, batch=8, goal=1, **FAST).runs) == 20
-    monkeypatch.setattr(refine.Boundary, "uncertainty", 0.0)  # the line is known, but a disc of a tenth has no runs
+    monkeypatch.setattr(boundary.Boundary, "uncertainty", 0.0)  # the line is known, but a disc of a tenth has no runs
     monkeypatch.setattr(refine, "unseen", lambda *_: 0.1784)
     assert len(refine.refine(toy, RATES, other, budget=30, batch=8, goal=0.1001, **FAST).runs) == 20
     monkeypatch.setattr(refine, "propose", propose)
