@@ -129,7 +129,7 @@ def draw(results: sweeps.Results, out: Path) -> None:
                 told = "; ".join(said.format(**row) for row in whole.to_dict("records"))
                 print(f"paired, {first} less {second}: {told}")
             else:
-                print(f"no seed is in both {first} and {second}: nothing is paired")
+                print(f"no run of {first} has the seeds of one of {second}: nothing is paired")
     else:
         diagram = results.phase_diagram(x, y, **options)
         values = diagram.value_map(VALUES.value) if VALUES.value else None

@@ -244,6 +244,7 @@ def fit(
     between = band.between(points, counts[0], happenings[0])
     beyond = _unseen(len(points), int(counts.min()), confidence)
     area, ends = _area(area, float(band.share(between)) / 2, beyond), []
+    length = length._replace(low=max(length.low, 0.0))
     for factor in (BIAS, WHOLE * band.simultaneous(logit, logits, confidence)):
         wide = np.where(band.reached(logit, factor * np.maximum(below, above)), factor, 1)
         ends += [np.where(between, 0, expit(logit - wide * below)), np.where(between, 1, expit(logit + wide * above))]

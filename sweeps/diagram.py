@@ -283,7 +283,8 @@ class Diagram:
         than three values.
         """
         kinds = [scale(values) for values in (self.x_values, self.y_values)]
-        if "categorical" in kinds or min(len(self.x_values), len(self.y_values)) < 3:
+        least = min(len(self.x_values), len(self.y_values), *self.runs[[self.x, self.y]].nunique())
+        if "categorical" in kinds or least < 3:
             return None
         event = self.labelling.events(self.runs["label"].to_numpy())
         if np.isnan(event).all():

@@ -116,8 +116,10 @@ def _check_gap(runs: pd.DataFrame, definition: Definition) -> None:
 
 def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
     """Refuses to wait for more evaluations in a row than any of the runs can have."""
+    if not len(runs):  # for which `place` has a line
+        return
     possible = runs["training.steps"] // runs["training.evaluate_every"] + 1
-    if len(runs) and definition.sustained > possible.max():
+    if definition.sustained > possible.max():
         why = f"is never met: these runs have at most {possible.max()} regular evaluations"
         raise FieldError("sustained", definition.sustained, why)
 

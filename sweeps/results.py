@@ -87,10 +87,10 @@ class Results:
         chosen: dict[str, Any] = {"threshold": 0.9, "sustained": 1, **said}
         chosen |= {name: value for name, value in given.items() if value is not None}
         if not {"budget", "gap"} <= {*chosen}:
-            runs = self.table(["training.steps", "training.evaluate_every"])
-            chosen.setdefault("budget", min(runs["training.steps"].to_pylist(), default=1))
+            runs = self.table(["training.steps", "training.evaluate_every"]).to_pylist()
+            chosen.setdefault("budget", min((run["training.steps"] for run in runs), default=1))
             if "gap" not in chosen:
-                every = max(runs["training.evaluate_every"].to_pylist(), default=0)
+                every = max((run["training.evaluate_every"] for run in runs), default=0)
                 chosen["gap"] = max(phases.definition(**chosen, gap=0).budget // 5, every)
         return phases.definition(**chosen)
 

@@ -59,6 +59,8 @@ def caption(diagram: Any, panels: str = "") -> str:
         lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
     if (found := diagram.guess) and found.chance > SAID:
         lines.append(_guessed(diagram, found))
+    if (stored := len(diagram.source.run_ids or ())) < (planned := held.get("runs", 0)):
+        lines.append(f"Not finished: {stored} of the sweep's {planned} runs are stored.")
     if turned := style.undecided_text(diagram):
         lines.append(
             f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "

@@ -226,6 +226,14 @@ def test_the_width_of_a_simultaneous_band_is_that_of_a_process():
     assert band.simultaneous(logit, logit + 5 * rng.normal(size=(400, 1, 1)), 0.95) == pytest.approx(1, abs=0.12)
 
 
+def test_a_length_is_not_negative():
+    x, y = np.tile(np.stack(np.meshgrid(*[np.linspace(0, 1, 6)] * 2), -1).reshape(-1, 2), (3, 1)).T
+    chance = 0.15 + 0.7 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1)
+    length = boundary.fit(x, y, np.random.default_rng(27).random(108) < chance, np.repeat(range(3), 36)).length
+    assert length.low == 0  # three seeds' t interval alone would begin far below
+    assert 0.5 < length.value < 1 < length.high
+
+
 def test_units_and_the_order_of_runs_do_not_matter():
     x, y, event, seed = draw("curved", 3, side=8, seeds=6)
     one = boundary.fit(x, y, event, seed, replicates=50)

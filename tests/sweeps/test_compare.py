@@ -100,7 +100,7 @@ def test_arms_that_share_no_seed_are_not_tested(synthetic_results, tmp_path, cap
     results = synthetic_results({X: AXES[X], Y: AXES[Y]}, seeds=2, kind=lambda *_: "grokking")
     assert Program("phase_diagram")(f"--workdir={results.workdir}", "--facet=seed", f"--out={tmp_path}") == 0
     told = capfd.readouterr().out
-    assert "no seed is in both seed = 0 and seed = 1: nothing is paired" in told
+    assert "no run of seed = 0 has the seeds of one of seed = 1: nothing is paired" in told
     assert "page:" in told
 
 

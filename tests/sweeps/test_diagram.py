@@ -232,6 +232,14 @@ def test_more_evaluations_in_a_row_than_a_run_can_have_are_refused(synthetic_res
             gather._check_sustained(runs.assign(**{"training.evaluate_early": early}), D(sustained=12))
 
 
+def test_no_line_is_fitted_before_three_values_of_both_axes_have_runs(synthetic_results):
+    axes = {X: [0.2, 0.4, 0.6], Y: [0.1, 1.0, 10.0]}
+    results = synthetic_results(axes, kind=lambda x, y, s: None if x else "grokking")
+    (results.workdir / "sweep.json").write_text(json.dumps(results.specification | {"runs": 18}))
+    waiting = results.phase_diagram(X, Y, unfinished=True)
+    assert waiting.boundary is None
+
+
 def test_empty_cells_and_unfinished_runs(synthetic_results):
     kinds = {(0, 0): None, (1, 0): "diverged", (2, 0): "undecided"}
     diagram = synthetic_results(AXES, seeds=2, kind=lambda x, y, _: kinds.get((x, y), "memorisation")).phase_diagram(

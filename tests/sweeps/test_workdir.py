@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import sweeps
 from jaxgen import Experiment, FieldError, component
 from sweeps import engine, refine, workdir
+from sweeps.report import caption
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 
@@ -197,6 +198,24 @@ def test_what_a_specification_may_say_can_be_drawn(synthetic_results, tmp_path, 
     diagram = results.phase_diagram(*axes, unfinished=True)
     diagram.plot(tmp_path / "diagram.svg")
     diagram.page(tmp_path / "report.html")
+
+
+def test_a_diagram_of_a_sweep_stopped_before_its_first_run_says_so(synthetic_results):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes, kind=lambda *_: None)
+    for definition in (results.specification["definition"], {}):
+        (results.workdir / "sweep.json").write_text(json.dumps(results.specification | {"definition": definition}))
+        with pytest.raises(FieldError, match="holds no finished runs yet"):
+            results.phase_diagram(*axes)
+
+
+def test_the_caption_of_an_unfinished_sweep_says_so(synthetic_results):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes, seeds=2)
+    for runs, said in ((9, True), (8, False)):
+        (results.workdir / "sweep.json").write_text(json.dumps(results.specification | {"runs": runs}))
+        text = caption.caption(results.phase_diagram(*axes))
+        assert ("Not finished: 8 of the sweep's 9 runs are stored." in text) == said
 
 
 def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch):
