@@ -1,7 +1,8 @@
 """One training run as a pytree, and the kernel that trains thousands of them side by side."""
 
 from jaxgen import losses, models, optimizers, probes, tasks
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, part, static
+from jaxgen.errors import FieldError
 from jaxgen.experiment import Experiment
 from jaxgen.tasks import Examples, Task
 from jaxgen.training import Training, train
@@ -18,6 +19,7 @@ __all__ = [
     "losses",
     "models",
     "optimizers",
+    "part",
     "probes",
     "static",
     "tasks",

@@ -8,15 +8,14 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxgen import component, models
-from jaxgen.component import FieldError
+from jaxgen import components, models
+from jaxgen.errors import FieldError
 from jaxgen.training import Training
 
 SCHEMA = 1
@@ -106,47 +105,38 @@ class Experiment:
           FieldError: there is no such part or field, or a value is not allowed.
         """
         if head not in vars(self) or (head in SEEDS and changes.keys() != {""}):
-            raise component.unknown(next(f"{head}.{tail}".rstrip(".") for tail in changes), self.paths())
-        part = (
-            component.checked(changes[""], head)
-            if len(changes) > 1 and "" in changes
-            else changes.get("", getattr(self, head))
-        )
+            raise components.unknown(next(f"{head}.{tail}".rstrip(".") for tail in changes), self.paths())
+        part = changes.get("", getattr(self, head))
         fields = {tail: value for tail, value in changes.items() if tail}
-        if not fields:
-            return checked_part(head, part)
-        if "" in changes:
-            component.checked(part, head)
-        for tail in fields.keys() - {f.name for f in component.fields(type(part))}:
-            raise component.unknown(f"{head}.{tail}", self.paths())
-        return checked_part(head, component.rebuild(part, fields))
+        if fields:
+            part = components.checked(part, head) if "" in changes else part
+            part = components.changed(part, fields, head, self.paths)
+        return checked_part(head, part)
 
     def paths(self) -> list[str]:
         """Every field that can be set or swept, as dotted paths; whole parts (`loss`) are among them."""
-        found = []
-        for name in component.KINDS:
-            found += [name] + [f"{name}.{f.name}" for f in component.fields(type(getattr(self, name)))]
-        return found + list(SEEDS)
+        return [path for name in components.KINDS for path in components.paths(getattr(self, name), name)] + list(SEEDS)
 
     def flat(self) -> dict[str, Any]:
         """All values by dotted path, with each part's type: `{"task.type": "ModularAddition", "task.p": 31, …}`."""
         flat: dict[str, Any] = {}
-        for name in component.KINDS:
-            for key, value in component.to_dict(getattr(self, name)).items():
-                flat[f"{name}.{key}"] = json.dumps(value) if isinstance(value, list) else value
+        for name in components.KINDS:
+            for path, value in components.flat(getattr(self, name), name).items():
+                flat[path] = json.dumps(value) if isinstance(value, list) else value
         return flat | {"seed": self.seed, "split_seed": self.split_seed}
 
     def leaf_paths(self) -> set[str]:
         """The dotted paths whose values are leaves: sweeping them compiles nothing new."""
-        found = set(SEEDS)
-        for name in component.KINDS:
-            cls = type(getattr(self, name))
-            found |= {f"{name}.{f.name}" for f in component.fields(cls) if component.is_leaf(cls, f)}
-        return found
+        return set(SEEDS).union(*(components.leaf_paths(getattr(self, name), name) for name in components.KINDS))
+
+    def walk(self) -> Iterator[tuple[str, Any]]:
+        """Every component with its path, those within others too."""
+        for name in components.KINDS:
+            yield from components.walk(getattr(self, name), name)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or TOML."""
-        parts = {name: component.to_dict(getattr(self, name), canonical=True) for name in component.KINDS}
+        parts = {name: components.to_dict(getattr(self, name), canonical=True) for name in components.KINDS}
         return {"schema": SCHEMA, **parts, "seed": self.seed, "split_seed": self.split_seed}
 
     def to_json(self) -> str:
@@ -168,15 +158,15 @@ class Experiment:
         known = [f.name for f in dataclasses.fields(cls)]
         for name in data:
             if name not in [*known, "schema"]:
-                raise component.unknown(str(name), known)
+                raise components.unknown(str(name), known)
         arguments = dict(data)
         arguments.pop("schema", None)
-        for name in component.KINDS:
+        for name in components.KINDS:
             if name in arguments:
                 table = arguments[name]
                 if name == "training" and isinstance(table, Mapping):
                     table = {"type": "Training", **table}
-                arguments[name] = component.from_dict(table, name)
+                arguments[name] = components.from_dict(table, name)
             elif name != "training":
                 raise FieldError(name, None, "is missing")
         return cls(**arguments)
@@ -194,7 +184,7 @@ class Experiment:
 
     def structure_json(self) -> str:
         """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""
-        return _structure_json(*(part_structure(getattr(self, name)) for name in component.KINDS))
+        return _structure_json(*(components.structure(getattr(self, name)) for name in components.KINDS))
 
     @property
     def structure_id(self) -> str:
@@ -209,10 +199,10 @@ def checked_part(name: str, value: Any) -> Any:
       FieldError: a value is not allowed.
     """
     if name in SEEDS:
-        value = component.coerced(value, int, name, True)
-        component.check_allowed(value, SEEDS[name], name)
+        value = components.coerced(value, int, name, True)
+        components.check_allowed(value, SEEDS[name], name)
         return value
-    value = component.checked(value, name)
+    value = components.checked(value, name)
     if name == "training" and not isinstance(value, Training):
         raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")
     if name == "task":
@@ -222,7 +212,7 @@ def checked_part(name: str, value: Any) -> Any:
 
 def part_json(name: str, part: Any) -> str:
     """What `Experiment.to_json` says of one part or seed."""
-    return _canonical(part if name in SEEDS else component.to_dict(part, canonical=True))
+    return _canonical(part if name in SEEDS else components.to_dict(part, canonical=True))
 
 
 def run_id_of(text: str) -> str:
@@ -232,11 +222,6 @@ def run_id_of(text: str) -> str:
 
 def _canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def part_structure(part: Any) -> tuple:
-    """What of a part decides the program, hashable: its class, that class's name, its structure, its absent leaves."""
-    return type(part), component.type_name(type(part)), _static_values(part), _absent_leaves(part)
 
 
 def _check_task(task: Any) -> None:
@@ -260,55 +245,23 @@ def _is_size(value: Any, least: int) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
-def _static_values(part: Any) -> tuple:
-    cls: Any = type(part)
-    return tuple((name, getattr(part, name)) for name in _field_names(cls)[0])
-
-
-def _absent_leaves(part: Any) -> tuple[str, ...]:
-    """Leaves that are None: to JAX they are structure."""
-    cls: Any = type(part)
-    return tuple(name for name in _field_names(cls)[1] if getattr(part, name) is None)
-
-
-@functools.cache
-def _field_names(cls: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Structure, and leaves that may be None."""
-    fields = component.fields(cls)
-    static = tuple(f.name for f in fields if not component.is_leaf(cls, f))
-    optional = tuple(f.name for f in fields if component.is_leaf(cls, f) and component.may_be_none(cls, f))
-    return static, optional
-
-
 @functools.lru_cache(maxsize=1024)
 def _structure_json(*parts: tuple) -> str:
-    data = {}
-    for name, (cls, type_name, values, absent) in zip(component.KINDS, parts):
-        data[name] = {"type": type_name, **{k: component.plain(v) for k, v in values}}
-        data[name] |= {f.name: None for f in component.fields(cls) if component.is_leaf(cls, f)}
-        data[name] |= dict.fromkeys(absent, "none")
+    data = {name: components.structure_data(part) for name, part in zip(components.KINDS, parts)}
     return json.dumps({"schema": SCHEMA, **data}, sort_keys=True, separators=(",", ":"))
 
 
 def _flatten(experiment: Experiment):
-    parts, model = dict(vars(experiment)), experiment.model
-    # The classes are part of the structure: JAX takes two dataclass nodes with equal static fields for equal.
-    classes = tuple(type(parts[name]) for name in component.KINDS)
-    static = None
-    if isinstance(model, nn.Module):  # no pytree: its leaves travel as a dict, the rest as structure
-        cls = type(model)
-        parts["model"] = {f.name: getattr(model, f.name) for f in component.fields(cls) if component.is_leaf(cls, f)}
-        static = _static_values(model)
+    """The numbers as children; the rest is structure, with the classes, which JAX would not tell apart otherwise."""
+    parts = {**vars(experiment), **{name: components.dissolve(getattr(experiment, name)) for name in components.KINDS}}
     children = [(jax.tree_util.GetAttrKey(f.name), parts[f.name]) for f in dataclasses.fields(experiment)]
-    return children, (classes, static)
+    return children, tuple(components.structure(getattr(experiment, name)) for name in components.KINDS)
 
 
-def _unflatten(structure, children) -> Experiment:
-    classes, static = structure
+def _unflatten(structures, children) -> Experiment:
     parts = {f.name: child for f, child in zip(dataclasses.fields(Experiment), children)}
-    if static is not None:
-        parts["model"] = dict(zip(component.KINDS, classes))["model"](**dict(static), **parts["model"])
-    return assembled(parts)  # leaves may be tracers: nothing to check
+    whole = {n: components.assemble(s, parts[n]) for n, s in zip(components.KINDS, structures)}
+    return assembled(parts | whole)  # leaves may be tracers: nothing to check
 
 
 def assembled(parts: Mapping[str, Any]) -> Experiment:

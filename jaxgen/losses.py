@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxgen.component import static
+from jaxgen.components import static
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 

@@ -11,7 +11,8 @@ import numpy as np
 import optax
 
 from jaxgen import models
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, static
+from jaxgen.errors import FieldError
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.probes import PROBES, Evaluation
 from jaxgen.probes.evaluation import masked_mean

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgen import component
-from jaxgen.experiment import SCHEMA, SEEDS, Experiment, assembled, part_json, part_structure, run_id_of
+from jaxgen import components
+from jaxgen.experiment import SCHEMA, SEEDS, Experiment, assembled, part_json, run_id_of
 from jaxgen.kernel import capacity
 
 KEPT = 100_000  # parts that are remembered
@@ -64,7 +64,7 @@ class Variants:
         return run_id_of(f"{{{','.join(texts)}}}"), self._kind(parts)
 
     def _part(self, name: str, value: Any) -> _Part:
-        structure = None if name in SEEDS else part_structure(value)
+        structure = None if name in SEEDS else components.structure(value)
         number = self._structures.setdefault(structure, len(self._structures))
         return _Part(value, f'"{name}":{part_json(name, value)}', number)
 
@@ -116,4 +116,4 @@ class _Same:
         return id(self._value)
 
 
-_ORDER = sorted([*component.KINDS, *SEEDS, "schema"])
+_ORDER = sorted([*components.KINDS, *SEEDS, "schema"])

@@ -26,7 +26,7 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import command, engine, proposal, refine
 from sweeps.scales import scale
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 import jaxgen
 from jaxgen import Experiment, FieldError
-from jaxgen.component import KINDS
+from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
 from sweeps import engine, grammar, spec, store

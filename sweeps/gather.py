@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import checkpoint, phases
 from sweeps.boundary import Range
 from sweeps.diagram import Contour, Diagram, cell_means

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from jaxgen import FieldError, component
+from jaxgen import FieldError, components
 from sweeps import phases, store
 
 MOST = 200
@@ -68,7 +68,7 @@ def guess(diagram: Any) -> Guess | None:
     found = []
     for kind, run_id in zip(chosen, ids):
         try:
-            task = component.from_dict(json.loads(texts[run_id])["task"], "task")
+            task = components.from_dict(json.loads(texts[run_id])["task"], "task")
         except FieldError:  # of a class that is not known here
             continue
         if rows := task.rows().get("test", 0):

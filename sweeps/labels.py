@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import phases
 from sweeps.checks import check_list, check_type
 from sweeps.phases import Definition, Phase

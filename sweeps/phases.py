@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 
 
 class Phase(enum.IntEnum):

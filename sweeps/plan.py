@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen import Experiment, FieldError, training
-from jaxgen.component import KINDS, look_again
+from jaxgen import Experiment, FieldError, components, training
+from jaxgen.components import look_again
 from jaxgen.kernel import capacity
 from jaxgen.variants import Variants
 from sweeps import widths
 from sweeps.profile import Measured, device_bytes, measured, step_flops
 from sweeps.rehearsal import rehearse
-from sweeps.spec import Sweep
+from sweeps.spec import Sweep, used
 
 MAX_COMPILES = 100
 MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
@@ -101,7 +101,7 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     if len(sweep) > MAX_RUNS:
         raise FieldError("sweep", sweep, f"has {len(sweep):,} points, at most {MAX_RUNS:,} are planned: split it")
     _check_distinct(base, sweep)
-    classes = {type(part) for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))}
+    classes = {type(part) for part in used(base, sweep)}
     look_again(classes)
     _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
     groups: dict[tuple[str, int], Group] = {}
@@ -121,7 +121,7 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
     _check_curves(groups.values())
     tables = set()
     for template in {structure: group.template for (structure, _), group in groups.items()}.values():
-        table = (type(template.task), jax.tree.structure(template.task))
+        table = components.structure(template.task)
         rehearse(template, table in tables)
         tables.add(table)
     for cls in look_again(classes):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen import Experiment, FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import gather
 from sweeps.boundary import Range
 from sweeps.engine import run

@@ -11,7 +11,7 @@ import pyarrow as pa
 import xarray as xr
 
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import phases, store
 from sweeps.boundary import Range
 from sweeps.labels import Labelling, find

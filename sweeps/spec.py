@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxgen import FieldError
+from jaxgen import Experiment, FieldError, components
+from jaxgen.components import is_component
 
 MAX_VALUES = 1_000_000
 """Values of an axis at most."""
@@ -83,6 +84,15 @@ def sweep(path: str, values: Sequence) -> Sweep:
             raise FieldError(path, value, "stands twice on its axis")
         seen.add(value)
     return Sweep(len(values), lambda i: {path: values[i]}, {path: values})
+
+
+def used(base: Experiment, sweep: Sweep) -> list[Any]:
+    """Every component of an experiment and among the values of a sweep, those within others too."""
+    found = [part for _, part in base.walk()]
+    for path, values in sweep.axes.items():
+        inner = (part for value in values for part in components.parts(value).values() if is_component(part))
+        found += [part for whole in inner for _, part in components.walk(whole, path)]
+    return found
 
 
 def fixed(path: str, value: Any) -> Sweep:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps.files import write_csv
 from sweeps.moments import JACKKNIFED, GroupStatistics, group_statistics
 from sweeps.phases import Definition

@@ -25,10 +25,10 @@ import numpy as np
 
 import jaxgen
 from jaxgen import Experiment, FieldError, training
-from jaxgen.component import KINDS, type_name
+from jaxgen.components import type_name
 from sweeps import phases
 from sweeps.files import clear_temporaries, write_text
-from sweeps.spec import Sweep
+from sweeps.spec import Sweep, used
 
 SCHEMA = 1
 LISTED = 1000  # values of an axis that are written out
@@ -254,8 +254,8 @@ def environment(device: Any) -> dict[str, str]:
 
 def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
     """The files to load before runs can be read again: those that define the user's own components, or import them."""
-    parts = [part for kind in KINDS for part in (getattr(base, kind), *sweep.axes.get(kind, []))]
-    own = [cls for cls in dict.fromkeys(map(type, parts)) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    parts = map(type, used(base, sweep))
+    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
     known = [file for file in held if os.path.isfile(file)]
     return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
 

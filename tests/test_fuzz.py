@@ -20,7 +20,7 @@ from programs import Program
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from jaxgen.component import KINDS
+from jaxgen.components import KINDS
 from sweeps import command, engine, grammar, plan, proposal, refine
 
 BASE = jg.Experiment(

@@ -5,7 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxgen.component import FieldError
+from jaxgen.errors import FieldError
 
 
 def bind(model: nn.Module, task: Any) -> nn.Module:

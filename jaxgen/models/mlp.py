@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxgen.component import leaf, static
+from jaxgen.components import leaf, static
 from jaxgen.models.layers import Linear, look_up, uniform_fan_in
 
 ACTIVATIONS = {

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, static
+from jaxgen.errors import FieldError
 from jaxgen.models.layers import Dropout, look_up, uniform_fan_in
 
 

@@ -6,7 +6,7 @@ import flax.struct
 import jax
 import optax
 
-from jaxgen.component import leaf, static
+from jaxgen.components import leaf, static
 from jaxgen.optimizers import parts
 from jaxgen.optimizers.optimizer import DECAYS, Optimizer
 

@@ -6,7 +6,8 @@ import flax.struct
 import jax
 import optax
 
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, static
+from jaxgen.errors import FieldError
 from jaxgen.optimizers import parts
 
 DECAYS = ("decoupled", "coupled", "loss", "initial", "l1")

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, static
+from jaxgen.errors import FieldError
 from jaxgen.tasks.split import train_test
 from jaxgen.tasks.task import Examples, Task
 

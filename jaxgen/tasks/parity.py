@@ -4,7 +4,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxgen.component import FieldError, leaf, static
+from jaxgen.components import leaf, static
+from jaxgen.errors import FieldError
 from jaxgen.tasks.split import train_test
 from jaxgen.tasks.task import Examples, Task
 

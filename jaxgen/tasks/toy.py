@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.component import leaf, static
+from jaxgen.components import leaf, static
 from jaxgen.tasks.split import train_test
 from jaxgen.tasks.task import Examples, Task
 

@@ -43,7 +43,7 @@ from absl import flags
 from scipy import ndimage, stats
 from scipy.special import expit
 
-from jaxgen.component import unknown
+from jaxgen.components import unknown
 from sweeps import boundary, command
 from sweeps.band import RESOLUTION
 from sweeps.files import write_text

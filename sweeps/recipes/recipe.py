@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen import Experiment, FieldError
-from jaxgen.component import KINDS, unknown
+from jaxgen.components import unknown
 from sweeps.checks import check_list, check_type
 from sweeps.claims import Claim
 from sweeps.labels import Labelling, find
@@ -120,7 +120,7 @@ class Recipe:
         for name in names:
             if names.count(name) > 1:
                 raise FieldError("drawings", name, "stands twice: files are called so")
-        known = self.base.paths() + [f"{kind}.type" for kind in KINDS]
+        known = [*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))]
         for drawing in self.drawings:
             for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:

@@ -7,7 +7,7 @@ import pytest
 from lanes import same_bits, train_in_block
 
 import jaxgen as jg
-from jaxgen import component, losses, models, optimizers, probes, tasks
+from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
 ROWS = {
@@ -86,7 +86,7 @@ def test_json_round_trip(row):
 def test_each_field_is_part_of_the_run_and_leaves_are_not_structure(row):
     e = experiment(row)
     for kind, part in parts(row):
-        for field in component.fields(type(part)):
+        for field in components.fields(type(part)):
             value = getattr(part, field.name)
             if isinstance(value, (bool, str, tuple, type(None))):
                 continue
@@ -95,7 +95,7 @@ def test_each_field_is_part_of_the_run_and_leaves_are_not_structure(row):
                 continue
             changed = e.override({f"{kind}.{field.name}": other})
             assert changed.run_id != e.run_id
-            assert (changed.signature == e.signature) == component.is_leaf(type(part), field)
+            assert (changed.signature == e.signature) == components.is_leaf(type(part), field)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen as jg
-from jaxgen import FieldError, component
+from jaxgen import FieldError, components
 from sweeps import command
 
 
@@ -96,10 +96,10 @@ def test_signature_is_the_structure(toy):
 
 
 def test_every_leaf_is_found_by_its_path(toy):
-    leaves = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(toy)}
-    assert ".optimizer.weight_decay" in leaves
-    assert ".model['init_scale']" in leaves
-    assert len(leaves) == len(toy.leaf_paths())
+    found = [path for path, _ in jax.tree_util.tree_leaves_with_path(toy)]
+    leaves = {jax.tree_util.keystr(path, simple=True, separator=".") for path in found}
+    assert {"optimizer.weight_decay", "model.init_scale"} < leaves
+    assert leaves == toy.leaf_paths()
 
 
 def test_stacking_leaves_batches_experiments(toy):
@@ -200,7 +200,7 @@ def test_an_edited_component_is_a_new_run(tmp_path):
         head = f"{helper}import flax.struct\n\n@flax.struct.dataclass\nclass Edited:\n    def loss(self, o, y):\n"
         path = tmp_path / f"f{len(list(tmp_path.glob('*.py')))}.py"
         path.write_text(f"{head}        {body}\n")
-        return component.type_name(command.load_file(str(path)).Edited)
+        return components.type_name(command.load_file(str(path)).Edited)
 
     first = name_of("return o + y")
     assert name_of("return o - y") != first
@@ -237,7 +237,7 @@ def test_a_field_added_later_keeps_the_identity_of_runs_at_its_default(toy, monk
         gain: float = jg.leaf(1.0, added=True)
 
     names = {Older: "Mine", Younger: "Mine"}
-    monkeypatch.setattr(component, "type_name", lambda cls: names.get(cls, cls.__qualname__))
+    monkeypatch.setattr(components.names, "type_name", lambda cls: names.get(cls, cls.__qualname__))
     old, young = toy.override({"loss": Older()}), toy.override({"loss": Younger()})
     assert old.run_id == young.run_id
     assert young.override({"loss.gain": 2.0}).run_id != old.run_id

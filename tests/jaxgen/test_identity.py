@@ -10,7 +10,7 @@ import pytest
 
 import jaxgen as jg
 import sweeps
-from jaxgen import component, identity
+from jaxgen import components, identity
 from sweeps import command
 from sweeps.plan import make_plan
 
@@ -241,7 +241,7 @@ def name_of(files, folder):
             (folder / package / "__init__.py").write_text("")
     try:
         importlib.invalidate_caches()
-        return component.type_name(command.load_file(str(folder / "own.py")).Edited)
+        return components.type_name(command.load_file(str(folder / "own.py")).Edited)
     finally:
         for name in set(sys.modules) - set(before):
             if str(folder) in str(getattr(sys.modules[name], "__file__", "")):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sweeps
-from jaxgen import Experiment, FieldError, component
+from jaxgen import Experiment, FieldError, components
 from sweeps import engine, refine, workdir
 from sweeps.report import caption
 
@@ -100,9 +100,9 @@ def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, 
     workdir.write_specification(tmp_path, "mine", toy, axis, {})
     assert workdir.read_specification(tmp_path)["sources"] == [str(tmp_path / "own_parts.py")]
     own = dataclasses.replace(toy, model=model)
-    monkeypatch.setattr(component, "_SEEN", {})
+    monkeypatch.setattr(components.names, "_SEEN", {})
     assert Experiment.from_json(own.to_json()) == own
-    monkeypatch.setattr(component, "_SEEN", {})
+    monkeypatch.setattr(components.names, "_SEEN", {})
     monkeypatch.delitem(sys.modules, "own_parts")
     with pytest.raises(FieldError, match=r"import the file that defines it first .*--sweep=FILE"):
         Experiment.from_json(own.to_json())

@@ -1,0 +1,47 @@
+"""What every part of an experiment has in common: declared fields, checks, a name, and a plain-data form.
+
+A component is a frozen dataclass (`flax.struct.dataclass`) or a flax linen module. Each field is a *leaf*, a number
+that may differ from lane to lane of one compiled program; or *structure*, which decides the program; or a *part*, a
+component again.
+"""
+
+from jaxgen.components.build import changed, checked, from_dict, is_component, map_parts, parts, rebuild, to_dict
+from jaxgen.components.declare import fields, is_leaf, leaf, may_be_none, part, part_kind, static
+from jaxgen.components.names import KINDS, NESTED, look_again, type_name, unknown
+from jaxgen.components.tree import assemble, dissolve, flat, leaf_paths, paths, structure, structure_data, walk
+from jaxgen.components.values import FLOAT32_MAX, check_allowed, coerced, plain
+
+__all__ = [
+    "FLOAT32_MAX",
+    "KINDS",
+    "NESTED",
+    "assemble",
+    "changed",
+    "check_allowed",
+    "checked",
+    "coerced",
+    "dissolve",
+    "fields",
+    "flat",
+    "from_dict",
+    "is_component",
+    "is_leaf",
+    "leaf",
+    "leaf_paths",
+    "look_again",
+    "map_parts",
+    "may_be_none",
+    "part",
+    "part_kind",
+    "parts",
+    "paths",
+    "plain",
+    "rebuild",
+    "static",
+    "structure",
+    "structure_data",
+    "to_dict",
+    "type_name",
+    "unknown",
+    "walk",
+]

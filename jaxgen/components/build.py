@@ -1,0 +1,214 @@
+"""Components checked, changed, and written as plain data: whole, with the components within them."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.core
+import flax.linen as nn
+
+from jaxgen.components import names, values
+from jaxgen.components.declare import fields, hints, is_leaf, part_kind
+from jaxgen.components.names import unknown
+from jaxgen.errors import FieldError
+
+REQUIRED = {
+    "task": ("rows", "examples", "correct", "outputs", "vocabulary"),
+    "model": ("init", "apply"),
+    "loss": ("__call__",),
+    "optimizer": ("transform",),
+    "training": ("steps", "evaluate_every", "stop_splits", "probes"),
+}
+NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
+
+
+def is_component(value: Any) -> bool:
+    """Whether it could be a component: an instance of a dataclass (flax modules are dataclasses)."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def parts(value: Any) -> dict[str, Any]:
+    """The components in a field by the rest of their path: "" for one alone, ".0" in a tuple, ".name" in a table."""
+    if isinstance(value, Mapping):
+        return {f".{name}": part for name, part in value.items()}
+    if isinstance(value, tuple):
+        return {f".{index}": part for index, part in enumerate(value)}
+    return {} if value is None else {"": value}
+
+
+def map_parts(function: Callable[[Any, str], Any], value: Any) -> Any:
+    """`function(component, rest of its path)` of every component in a field, in the tuple or table they are in."""
+    if isinstance(value, Mapping):
+        return {name: function(part, f".{name}") for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(function(part, f".{index}") for index, part in enumerate(value))
+    return None if value is None else function(value, "")
+
+
+def checked(component: Any, where: str, kind: str | None = None) -> Any:
+    """`component` with every field in its canonical type (1 becomes 1.0 in a float field).
+
+    Args:
+      component: of the experiment, or within another.
+      where: its path.
+      kind: what it must be, a key of `KINDS` or `NESTED`; the path itself where left out.
+
+    Raises:
+      FieldError: a value has the wrong type, is not finite, or is outside what its field allows.
+    """
+    cls: Any = type(component)
+    kind = kind or where
+    if not is_component(component):
+        wanted = "must be a component: an instance of a flax.struct.dataclass or a flax module"
+        raise FieldError(where, component, wanted)
+    if isinstance(component, nn.Module) != (kind == "model"):
+        wanted = "a flax linen module" if kind == "model" else "a flax.struct.dataclass, not a network"
+        raise FieldError(where, cls.__qualname__, f"must be {wanted}")
+    missing = [name for name in REQUIRED.get(kind, ()) if not hasattr(component, name)]
+    if missing:
+        raise FieldError(where, cls.__qualname__, f"is no {kind}: it has no {', '.join(missing)}")
+    if where.count(".") > values.DEEPEST:
+        raise FieldError(where, cls.__qualname__, f"components are nested at most {values.DEEPEST} deep")
+    found = {}
+    for field in fields(cls):
+        value, name = getattr(component, field.name, None), f"{where}.{field.name}"
+        if (inner := part_kind(field)) is not None:
+            found[field.name] = _checked_parts(value, name, inner, field)
+            continue
+        value = values.coerced(value, hints(cls).get(field.name, Any), name, is_leaf(cls, field))
+        values.check_allowed(value, field.metadata.get("allowed", ""), name)
+        found[field.name] = value
+    component = rebuild(component, found)
+    names.remember(cls)
+    if hasattr(component, "check"):
+        try:
+            component.check()
+        except FieldError as error:
+            raise error.within(where) from None
+    return component
+
+
+def _checked_parts(value: Any, where: str, kind: str, field: dataclasses.Field) -> Any:
+    if value is None and field.default is not None:
+        raise FieldError(where, None, f"must be a component of the kind {kind}")
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str) or not NAME.fullmatch(name) or name == "type":
+                raise FieldError(where, name, "is no name: letters, digits and _, no digit first, and not 'type'")
+        value = dict(sorted(value.items()))
+    made = map_parts(lambda part, rest: checked(_named(part, where + rest, kind), where + rest, kind), value)
+    return flax.core.FrozenDict(made) if isinstance(value, Mapping) else made
+
+
+def _named(value: Any, where: str, kind: str) -> Any:
+    """A text as the component of that name with its defaults."""
+    return from_dict({"type": value}, where, kind) if isinstance(value, str) else value
+
+
+def rebuild(component: Any, changes: Mapping[str, Any]) -> Any:
+    """A copy of `component` with some fields replaced."""
+    if isinstance(component, nn.Module):
+        return component.clone(**changes)
+    return dataclasses.replace(component, **changes)
+
+
+def changed(component: Any, changes: Mapping[str, Any], where: str, known: Callable[[], list[str]]) -> Any:
+    """A copy of `component` with the fields at dotted paths below it replaced; nothing is checked.
+
+    Args:
+      component: to change.
+      changes: values by path; where a path and one below it are given, the shorter is replaced first.
+      where: the path of `component`.
+      known: gives the paths that exist, for the error.
+
+    Raises:
+      FieldError: there is no such field.
+    """
+    own, found = {f.name: f for f in fields(type(component))}, {}
+    for name, tails in _by_head(changes).items():
+        kind = part_kind(own[name]) if name in own else None
+        rest = {tail: value for tail, value in tails.items() if tail}
+        if name not in own or (rest and kind is None):
+            raise unknown(f"{where}.{'.'.join(filter(None, (name, next(iter(rest), ''))))}", known())
+        value = tails.get("", getattr(component, name))
+        found[name] = _changed_parts(value, rest, f"{where}.{name}", str(kind), known) if rest else value
+    return rebuild(component, found)
+
+
+def _changed_parts(value: Any, changes: Mapping[str, Any], where: str, kind: str, known: Callable) -> Any:
+    if value is None:
+        tail, new = next(iter(changes.items()))
+        raise FieldError(f"{where}.{tail}", new, f"there is nothing to set it in: {where} is None")
+    if not isinstance(value, (Mapping, tuple, list)):
+        return changed(_named(value, where, kind), changes, where, known)
+    found = {rest[1:]: part for rest, part in parts(tuple(value) if isinstance(value, list) else value).items()}
+    for name, tails in _by_head(changes).items():
+        if name not in found:
+            raise unknown(f"{where}.{name}", known())
+        part, rest = tails.get("", found[name]), {tail: new for tail, new in tails.items() if tail}
+        found[name] = changed(_named(part, f"{where}.{name}", kind), rest, f"{where}.{name}", known) if rest else part
+    return found if isinstance(value, Mapping) else tuple(found.values())
+
+
+def _by_head(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Changes by the first name of their path, and the rest of it."""
+    heads: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        head, _, tail = path.partition(".")
+        heads.setdefault(head, {})[tail] = value
+    return heads
+
+
+def to_dict(component: Any, canonical: bool = False) -> dict[str, Any]:
+    """The component as plain data: type and fields; `canonical` leaves out `added` ones at their default."""
+    cls = type(component)
+    data: dict[str, Any] = {"type": names.type_name(cls)}
+    for field in fields(cls):
+        value = getattr(component, field.name)
+        if canonical and field.metadata.get("added") and value == field.default:
+            continue
+        inner = part_kind(field) is not None
+        plain = map_parts(lambda part, _: to_dict(part, canonical), value) if inner else value
+        data[field.name] = values.plain(plain)
+    return data
+
+
+def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
+    """The component that `to_dict` described; fields left out take their defaults.
+
+    Args:
+      data: a table with a `type`.
+      where: the path of the component.
+      kind: as in `checked`.
+
+    Raises:
+      FieldError: the type or a field is unknown, or `data` is not a table with a `type`.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
+        raise FieldError(where, data, 'must be a table with a "type"')
+    if where.count(".") > values.DEEPEST:
+        raise FieldError(where, data, f"components are nested at most {values.DEEPEST} deep")
+    cls: Any = names.find_class(data["type"], where, kind or where)
+    known, arguments = {f.name: f for f in fields(cls)}, {}
+    for name, value in data.items():
+        if name == "type":
+            continue
+        path = f"{where}.{name}"
+        if name not in known:
+            raise unknown(path, [f"{where}.{k}" for k in sorted(known)])
+        if (inner := part_kind(known[name])) is not None:
+            arguments[name] = _parts_from(value, path, inner)
+        else:
+            arguments[name] = values.coerced(value, hints(cls).get(name, Any), path, is_leaf(cls, known[name]))
+    for name, field in known.items():
+        if name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
+            raise FieldError(f"{where}.{name}", None, "is missing")
+    return cls(**arguments)
+
+
+def _parts_from(data: Any, where: str, kind: str) -> Any:
+    if isinstance(data, Mapping) and "type" in data:
+        return from_dict(data, where, kind)
+    read = lambda d, rest: _named(d, where + rest, kind) if isinstance(d, str) else from_dict(d, where + rest, kind)  # noqa: E731
+    return map_parts(read, data)

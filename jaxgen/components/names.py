@@ -1,0 +1,109 @@
+"""The names of component classes in files and hashes, and the classes of names."""
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+
+from jaxgen import identity
+from jaxgen.errors import SHOWN, FieldError
+
+KINDS = {
+    "task": "jaxgen.tasks",
+    "model": "jaxgen.models",
+    "loss": "jaxgen.losses",
+    "optimizer": "jaxgen.optimizers",
+    "training": "jaxgen.training",
+}
+"""The parts of an experiment, and where ours are."""
+
+NESTED: dict[str, str] = {}
+"""Kinds of components that are only found within others, and where ours are."""
+
+MODULES = KINDS | NESTED
+
+
+def unknown(name: str, known: list[str]) -> FieldError:
+    """The error for a field that does not exist, with the nearest one that does."""
+    name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    some = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    hint = f"did you mean {near[0]}?" if near else f"known: {some}"
+    error = FieldError(name, None, hint)
+    error.args = (f"unknown field {name}: {hint}",)
+    return error
+
+
+def type_name(cls: Any) -> str:
+    """The name a class has in files and hashes.
+
+    Ours are called by their name. Anyone else's carry a fingerprint of what they are made of (`jaxgen.identity`), so
+    that runs of an edited component are new runs.
+    """
+    if cls not in _NAMES:
+        own = identity.is_ours(cls)
+        _NAMES[cls] = cls.__qualname__ if own else f"{cls.__qualname__}#{identity.fingerprint(cls)}"
+    return _NAMES[cls]
+
+
+def look_again(classes: Iterable[type]) -> list[type]:
+    """Names users' classes anew, and gives those whose name is another: what they use has changed, as in a notebook.
+
+    Where it has, JAX forgets what it has traced, which would go on with the old values under `jax.jit`.
+    """
+    changed = []
+    for cls in classes:
+        before = _NAMES.pop(cls, None)
+        if before not in (None, type_name(cls)):
+            changed.append(cls)
+    if changed:
+        jax.clear_caches()
+    return changed
+
+
+def remember(cls: type) -> None:
+    """Keeps a class that was used, so that its name can be read again."""
+    _SEEN[type_name(cls)] = cls
+
+
+_NAMES: dict[type, str] = {}
+_SEEN: dict[str, type] = {}
+
+
+def find_class(name: str, where: str, kind: str) -> type:
+    """The class of a name that `type_name` gave.
+
+    Raises:
+      FieldError: there is none, or it has changed since.
+    """
+    if "#" in name and name not in _SEEN:
+        _SEEN.update(_imported(name.partition("#")[0]))
+    if name in _SEEN:
+        look_again([_SEEN[name]])
+        if type_name(_SEEN[name]) == name:
+            return _SEEN[name]
+    module = importlib.import_module(MODULES[kind])
+    ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
+    if name in ours:
+        return getattr(module, name)
+    if "#" in name:
+        same = [type_name(seen) for seen in reversed(_SEEN.values()) if seen.__qualname__ == name.split("#")[0]]
+        how = "import the file that defines it first (scripts: --sweep=FILE)"
+        why = f"what it is made of has changed (now {same[0]})" if same else how
+        raise FieldError(f"{where}.type", name, why)
+    raise unknown(f"{where}.type.{name}", [f"{where}.type.{n}" for n in ours])
+
+
+def _imported(name: str) -> dict[str, type]:
+    """The users' components of that name in the modules that are imported."""
+    found = {}
+    for cls in [vars(module).get(name) for module in list(sys.modules.values())]:
+        if dataclasses.is_dataclass(cls) and isinstance(cls, type):
+            with contextlib.suppress(FieldError):  # one of that name that cannot be followed is not the one
+                found[type_name(cls)] = cls
+    return found

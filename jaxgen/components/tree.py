@@ -1,0 +1,110 @@
+"""A component as a tree: the paths of its fields, what of it is structure, and its numbers apart from that."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.core
+
+from jaxgen.components import names, values
+from jaxgen.components.build import map_parts, parts
+from jaxgen.components.declare import fields, is_leaf, may_be_none, part_kind
+
+Structure = tuple
+"""What of a component decides the program, hashable: class, name of the class, structure, absent leaves, parts."""
+
+
+def walk(component: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every component in `component`, itself first, with its path."""
+    yield where, component
+    for field in fields(type(component)):
+        if part_kind(field) is not None:
+            for rest, part in parts(getattr(component, field.name)).items():
+                yield from walk(part, f"{where}.{field.name}{rest}")
+
+
+def paths(component: Any, where: str) -> list[str]:
+    """What can be set, as dotted paths: the component, its fields, and those of the components in it."""
+    inner = [path for path, _ in walk(component, where)]
+    own = [f"{path}.{f.name}" for path, part in walk(component, where) for f in fields(type(part))]
+    return list(dict.fromkeys([*inner, *own]))
+
+
+def leaf_paths(component: Any, where: str) -> set[str]:
+    """The paths whose values are leaves."""
+    return {
+        f"{path}.{f.name}"
+        for path, part in walk(component, where)
+        for f in fields(type(part))
+        if is_leaf(type(part), f)
+    }
+
+
+def flat(component: Any, where: str) -> dict[str, Any]:
+    """All values by path, and every component's `type`: None where there is no component."""
+    found: dict[str, Any] = {}
+    for path, part in walk(component, where):
+        found[f"{path}.type"] = names.type_name(type(part))
+        for field in fields(type(part)):
+            value = getattr(part, field.name)
+            if part_kind(field) is None:
+                found[f"{path}.{field.name}"] = values.plain(value)
+            elif value is None:
+                found[f"{path}.{field.name}.type"] = None
+    return found
+
+
+def structure(component: Any) -> Structure:
+    """The component's `Structure`."""
+    cls: Any = type(component)
+    static, optional, within = _field_names(cls)
+    held = tuple((name, getattr(component, name)) for name in static)
+    absent = tuple(name for name in optional if getattr(component, name) is None)
+    inner = tuple((name, _structures(getattr(component, name))) for name in within)
+    return cls, names.type_name(cls), held, absent, inner
+
+
+def _structures(value: Any) -> tuple:
+    """The structures of the components in a field, and in what they are."""
+    container = "table" if isinstance(value, Mapping) else "tuple" if isinstance(value, tuple) else ""
+    return container, tuple((rest, structure(part)) for rest, part in parts(value).items())
+
+
+def structure_data(described: Structure) -> dict[str, Any]:
+    """A structure as plain data: leaves are null, those that are absent "none"."""
+    cls, name, held, absent, inner = described
+    data = {"type": name, **{k: values.plain(v) for k, v in held}}
+    data |= {f.name: None for f in fields(cls) if is_leaf(cls, f)} | dict.fromkeys(absent, "none")
+    return data | {k: {rest: structure_data(part) for rest, part in found} for k, (_, found) in inner}
+
+
+def dissolve(component: Any) -> dict[str, Any]:
+    """The leaves of a component and of those in it, by field: a pytree."""
+    cls: Any = type(component)
+    found = {f.name: getattr(component, f.name) for f in fields(cls) if is_leaf(cls, f)}
+    return found | {
+        name: map_parts(lambda part, _: dissolve(part), getattr(component, name)) for name in _field_names(cls)[2]
+    }
+
+
+def assemble(described: Structure, leaves: Mapping[str, Any]) -> Any:
+    """The component of a structure and of what `dissolve` gave, whatever the leaves are by now."""
+    cls, _, held, _, inner = described
+    made = {name: _assembled(container, found, leaves[name]) for name, (container, found) in inner}
+    return cls(**{**leaves, **dict(held), **made})
+
+
+def _assembled(container: str, found: tuple, leaves: Any) -> Any:
+    if container == "table":
+        return flax.core.FrozenDict({rest[1:]: assemble(part, leaves[rest[1:]]) for rest, part in found})
+    if container == "tuple":
+        return tuple(assemble(part, own) for (_, part), own in zip(found, leaves))
+    return assemble(found[0][1], leaves) if found else None
+
+
+@functools.cache
+def _field_names(cls: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Structure, leaves that may be None, and fields of components."""
+    static = tuple(f.name for f in fields(cls) if not is_leaf(cls, f) and part_kind(f) is None)
+    optional = tuple(f.name for f in fields(cls) if is_leaf(cls, f) and may_be_none(cls, f))
+    return static, optional, tuple(f.name for f in fields(cls) if part_kind(f) is not None)
