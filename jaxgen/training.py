@@ -16,7 +16,7 @@ from jaxgen.errors import FieldError
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.probes import PROBES, Evaluation
 from jaxgen.probes.evaluation import masked_mean
-from jaxgen.tasks.task import Examples
+from jaxgen.tasks.task import draw
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
 REQUIRED_OPTIONS = {"xla_allow_excess_precision": False}  # or XLA computes bfloat16 losses in float32
@@ -75,16 +75,25 @@ class Training:
 
 @flax.struct.dataclass
 class Rows:
-    """How many rows each split has: names in the order in which the task lays its rows out, counts int32 (splits,)."""
+    """How many rows each split has: names in the order in which the task lays its rows out, counts int32 (splits,).
+
+    `more` has the other counts of the task, int32.
+    """
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
     counts: jax.Array | np.ndarray
+    more: dict[str, Any] = flax.struct.field(default_factory=dict)
 
     @classmethod
     def of(cls, task: Any) -> "Rows":
         """The exact counts of a task with plain numbers."""
-        rows = task.rows()
-        return cls(tuple(rows), np.array(list(rows.values()), np.int32))
+        rows, more = task.rows(), task.counts() if hasattr(task, "counts") else {}
+        counts = np.array(list(rows.values()), np.int32)
+        return cls(tuple(rows), counts, jax.tree.map(np.int32, more))
+
+    def by_name(self) -> dict[str, Any]:
+        """Every count."""
+        return {**self.more, **{name: self.counts[i] for i, name in enumerate(self.names)}}
 
 
 @flax.struct.dataclass
@@ -113,7 +122,7 @@ def stream(seed: jax.Array, number: int) -> jax.Array:
 def load(experiment: Any, rows: Rows) -> Data:
     """The run's rows, drawn from its split seed, with a mask for each split."""
     seed = jnp.where(experiment.split_seed < 0, experiment.seed, experiment.split_seed)
-    examples: Examples = experiment.task.examples(stream(seed, DATA))
+    examples = draw(experiment.task, stream(seed, DATA), rows.by_name())
 
     def canonical(x):
         return x.astype(jnp.int32 if jnp.issubdtype(x.dtype, jnp.integer) else experiment.training.dtype)

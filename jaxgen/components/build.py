@@ -65,9 +65,6 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
     if isinstance(component, nn.Module) != (kind == "model"):
         wanted = "a flax linen module" if kind == "model" else "a flax.struct.dataclass, not a network"
         raise FieldError(where, cls.__qualname__, f"must be {wanted}")
-    missing = [name for name in REQUIRED.get(kind, ()) if not hasattr(component, name)]
-    if missing:
-        raise FieldError(where, cls.__qualname__, f"is no {kind}: it has no {', '.join(missing)}")
     if where.count(".") > values.DEEPEST:
         raise FieldError(where, cls.__qualname__, f"components are nested at most {values.DEEPEST} deep")
     found = {}
@@ -80,6 +77,9 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
         values.check_allowed(value, field.metadata.get("allowed", ""), name)
         found[field.name] = value
     component = rebuild(component, found)
+    missing = [name for name in REQUIRED.get(kind, ()) if not hasattr(component, name)]
+    if missing:
+        raise FieldError(where, cls.__qualname__, f"is no {kind}: it has no {', '.join(missing)}")
     names.remember(cls)
     if hasattr(component, "check"):
         try:

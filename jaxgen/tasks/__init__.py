@@ -1,6 +1,7 @@
 """What is learned: each task is a table of examples cut into splits."""
 
 from jaxgen.tasks.clusters import XorClusters
+from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.modular import (
     Modular,
     ModularAddition,
@@ -10,11 +11,12 @@ from jaxgen.tasks.modular import (
     ModularSubtraction,
 )
 from jaxgen.tasks.parity import SparseParity
-from jaxgen.tasks.split import train_test
-from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.split import exact_share, train_test
+from jaxgen.tasks.task import Examples, Task, draw
 from jaxgen.tasks.toy import ToyAddition
 
 __all__ = [
+    "CorruptedLabels",
     "Examples",
     "Modular",
     "ModularAddition",
@@ -26,5 +28,7 @@ __all__ = [
     "Task",
     "ToyAddition",
     "XorClusters",
+    "draw",
+    "exact_share",
     "train_test",
 ]

@@ -14,5 +14,14 @@ def train_test(rows: int, train_fraction: float) -> dict[str, int]:
     >>> train_test(100, 0.29)
     {'train': 29, 'test': 71}
     """
-    train = max(1, math.floor(Fraction(Decimal(repr(float(train_fraction)))) * rows))
+    train = max(1, exact_share(rows, train_fraction))
     return {"train": train, "test": rows - train}
+
+
+def exact_share(rows: int, share: float) -> int:
+    """⌊share · rows⌋, exact in the decimal number that was written.
+
+    >>> exact_share(100, 0.29)
+    29
+    """
+    return math.floor(Fraction(Decimal(repr(float(share)))) * rows)

@@ -1,13 +1,16 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import jaxgen as jg
-from jaxgen import tasks
+from jaxgen import FieldError, losses, models, optimizers, tasks
+from jaxgen.components import checked
 
 KEY = jax.random.key(0)
+SEEDS = st.integers(0, 2**31 - 1)
 FORMULAS = [
     (tasks.ModularAddition(p=11), lambda a, b: (a + b) % 11),
     (tasks.ModularSubtraction(p=11), lambda a, b: (a - b) % 11),
@@ -137,3 +140,50 @@ def test_toy_addition_is_the_papers():
 @pytest.mark.parametrize(("rows", "fraction", "train"), [(100, 0.29, 29), (50, 0.58, 29), (9409, 1e-9, 1), (7, 1.0, 7)])
 def test_the_split_is_that_of_the_written_number(rows, fraction, train):
     assert tasks.train_test(rows, fraction) == {"train": train, "test": rows - train}
+
+
+def loaded(task, seed=0):
+    run = jg.Experiment(task, models.QuadraticMLP(4), losses.CrossEntropy(), optimizers.AdamW(), seed=seed)
+    return jg.training.load(jg.training.numbers(run), jg.training.Rows.of(task))
+
+
+@settings(deadline=None)
+@given(
+    share=st.integers(0, 1000), fraction=st.sampled_from([0.01, 0.29, 0.7, 1.0]), p=st.sampled_from([3, 11]), seed=SEEDS
+)
+def test_exactly_the_share_of_train_rows_is_corrupted_and_nothing_else(share, fraction, p, seed):
+    task = tasks.ModularAddition(p=p, train_fraction=fraction)
+    noisy = tasks.CorruptedLabels(task=task, share=share / 1000, true_may_recur=False)
+    clean, data = loaded(task, seed), loaded(noisy, seed)
+    corrupted, train = (np.asarray(data.splits[name]) for name in ("corrupted", "train"))
+    assert corrupted.sum() == share * task.rows()["train"] // 1000
+    np.testing.assert_array_equal(data.inputs, clean.inputs)
+    np.testing.assert_array_equal(np.asarray(data.labels) != np.asarray(clean.labels), corrupted)
+    np.testing.assert_array_equal(np.asarray(data.splits["clean"]), train & ~corrupted)
+    assert not (corrupted & ~train).any()
+    assert 0 <= np.min(data.labels) <= np.max(data.labels) < p
+
+
+def test_new_labels_are_uniform_and_a_larger_share_keeps_those_of_a_smaller_one():
+    task = tasks.ModularAddition(p=97, train_fraction=1.0)
+    half, more = (loaded(tasks.CorruptedLabels(task=task, share=share)) for share in (0.5, 0.7))
+    old, corrupted = np.asarray(loaded(task).labels), np.asarray(half.splits["corrupted"])
+    assert (np.asarray(more.splits["corrupted"]) >= corrupted).all()
+    np.testing.assert_array_equal(np.asarray(more.labels)[corrupted], np.asarray(half.labels)[corrupted])
+    counts = np.bincount(np.asarray(half.labels)[corrupted], minlength=97)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    recurring = (np.asarray(half.labels) == old)[corrupted].sum()
+    assert stats.binomtest(int(recurring), int(corrupted.sum()), 1 / 97).pvalue > 1e-3
+    places = np.flatnonzero(corrupted) / len(corrupted)  # and the rows lie anywhere among the train rows
+    assert stats.kstest(places, "uniform").pvalue > 1e-3
+
+
+def test_only_classes_can_be_corrupted_and_only_once():
+    with pytest.raises(FieldError, match=r"task\.task = 'CorruptedLabels': is corrupted already"):
+        checked(tasks.CorruptedLabels(task=tasks.CorruptedLabels(task=tasks.ModularAddition())), "task")
+    with pytest.raises(FieldError, match=r"task\.task = 'ToyAddition': must be a task whose labels are classes"):
+        checked(tasks.CorruptedLabels(task=tasks.ToyAddition()), "task")
+    with pytest.raises(FieldError, match=r"task\.task = None: must be a component of the kind task"):
+        checked(tasks.CorruptedLabels(task=None), "task")
+    with pytest.raises(FieldError, match=r"task\.share = 1\.5"):
+        checked(tasks.CorruptedLabels(task=tasks.ModularAddition(), share=1.5), "task")

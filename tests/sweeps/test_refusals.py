@@ -73,7 +73,7 @@ def ends_the_program(self, *_):
 def no_source(monkeypatch):
     """Classes that are made by a function have no source of their own."""
     names = lambda cls: cls.__qualname__  # noqa: E731
-    monkeypatch.setattr(jg.component, "type_name", names)
+    monkeypatch.setattr(jg.components, "type_name", names)
 
 
 @pytest.mark.parametrize(

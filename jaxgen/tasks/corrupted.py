@@ -1,0 +1,70 @@
+"""Label noise around any task with classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxgen.components import leaf, part, static
+from jaxgen.errors import FieldError
+from jaxgen.tasks.split import exact_share
+from jaxgen.tasks.task import Examples, Task, draw
+
+STREAM = 0x6C6162  # of the key that the task has, apart from what it may split off itself
+
+
+@flax.struct.dataclass
+class CorruptedLabels(Task):
+    """`task` with the labels of ⌊share · train rows⌋ of its train rows drawn anew, uniformly (Doshi et al. 2310.13061).
+
+    Which rows these are is drawn too; the rows of other splits keep their labels. The train rows are the splits
+    "corrupted" and "clean" beside "train": every metric is measured on both. A larger share corrupts more rows, the
+    same ones among them, with the same labels.
+
+    Attributes:
+      task: what is corrupted: a task whose labels are classes.
+      share: of the train rows.
+      true_may_recur: whether a new label may be the true one, as in the paper (1 of `outputs` is); otherwise it is one
+        of the others.
+    """
+
+    task: Any = part("task", doc="the task that is corrupted")
+    share: float = leaf(0.0, "[0, 1]", "share of the train rows whose labels are drawn anew")
+    true_may_recur: bool = static(True, doc="whether a new label may be the true one")
+
+    def check(self):
+        if isinstance(self.task, CorruptedLabels):
+            raise FieldError("task", "CorruptedLabels", "is corrupted already: set its share")
+        if type(self.task).correct is not Task.correct:
+            raise FieldError("task", type(self.task).__name__, "must be a task whose labels are classes")
+
+    @property
+    def outputs(self) -> int:
+        return self.task.outputs
+
+    @property
+    def vocabulary(self) -> int | None:
+        return self.task.vocabulary
+
+    def rows(self) -> dict[str, int]:
+        return self.task.rows()
+
+    def counts(self) -> dict[str, int]:
+        return {**self.task.counts(), "corrupted": exact_share(self.rows()["train"], self.share)}
+
+    def examples(self, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
+        found = draw(self.task, key, counts)  # the rows that the task has alone
+        if not jnp.issubdtype(found.labels.dtype, jnp.integer) or found.labels.ndim != 1:
+            raise FieldError("task.task", type(self.task).__name__, "must be a task whose labels are classes")
+        which, new = jax.random.split(jax.random.fold_in(key, STREAM))
+        train = jnp.arange(len(found.labels), dtype=jnp.int32) < counts["train"]
+        order = jnp.argsort(
+            jnp.where(train, jax.random.uniform(which, train.shape, jnp.float32), 2.0)
+        )  # train rows first
+        corrupted = jnp.zeros_like(train).at[order].set(jnp.arange(len(order), dtype=jnp.int32) < counts["corrupted"])
+        drawn = jax.random.randint(new, train.shape, 0, self.outputs - (not self.true_may_recur), found.labels.dtype)
+        labels = drawn if self.true_may_recur else jnp.where(drawn >= found.labels, drawn + 1, drawn)
+        splits = {**found.splits, "corrupted": corrupted, "clean": train & ~corrupted}
+        return Examples(found.inputs, jnp.where(corrupted, labels, found.labels), splits)
