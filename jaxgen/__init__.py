@@ -1,6 +1,6 @@
 """One training run as a pytree, and the kernel that trains thousands of them side by side."""
 
-from jaxgen import losses, models, optimizers, probes, tasks
+from jaxgen import clamps, filters, losses, models, optimizers, probes, schedules, tasks
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.experiment import Experiment
@@ -15,12 +15,15 @@ __all__ = [
     "FieldError",
     "Task",
     "Training",
+    "clamps",
+    "filters",
     "leaf",
     "losses",
     "models",
     "optimizers",
     "part",
     "probes",
+    "schedules",
     "static",
     "tasks",
     "train",

@@ -13,6 +13,7 @@ import optax
 from jaxgen import models
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
+from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.probes import PROBES, Evaluation
 from jaxgen.probes.evaluation import masked_mean
@@ -150,7 +151,7 @@ def apply(experiment: Any, params: Any, inputs: jax.Array, step: jax.Array | Non
 
 def optimizer(experiment: Any) -> optax.GradientTransformation:
     """The run's optax optimizer. Traced hyperparameters meet optax's integer step count: promotion is its own there."""
-    chain = experiment.optimizer.transform()
+    chain = transform_of(experiment.optimizer, models.groups(experiment.model))
 
     def update(gradients, state, params):
         with jax.numpy_dtype_promotion("standard"):

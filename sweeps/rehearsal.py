@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import Experiment, FieldError, Task, models, training
+from jaxgen import Experiment, FieldError, Task, models, optimizers, training
 from jaxgen.errors import first_line
 from jaxgen.kernel import capacity
 from sweeps.profile import device_bytes
@@ -43,7 +43,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
             variables = jax.eval_shape(training.variables, numbers, data)
         _check_variables(network, variables)
         with _traced("optimizer", type(template.optimizer).__name__, "cannot be made for these parameters"):
-            _check_transform(template.optimizer)
+            _check_transform(template)
             state = jax.eval_shape(training.init, numbers, data)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
             outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs)
@@ -124,8 +124,9 @@ def _check_variables(network: str, variables: Any) -> None:
         raise FieldError("model", network, "has no parameters to train")
 
 
-def _check_transform(optimizer: Any) -> None:
-    made = optimizer.transform()
+def _check_transform(template: Experiment) -> None:
+    optimizer = template.optimizer
+    made = optimizers.transform_of(optimizer, models.groups(template.model))
     if not callable(getattr(made, "init", None)) or not callable(getattr(made, "update", None)):
         what = type(made).__name__
         raise FieldError(

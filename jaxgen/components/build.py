@@ -19,6 +19,9 @@ REQUIRED = {
     "loss": ("__call__",),
     "optimizer": ("transform",),
     "training": ("steps", "evaluate_every", "stop_splits", "probes"),
+    "schedule": ("factor",),
+    "filter": ("transform",),
+    "clamp": ("transform",),
 }
 NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 

@@ -22,7 +22,7 @@ KINDS = {
 }
 """The parts of an experiment, and where ours are."""
 
-NESTED: dict[str, str] = {}
+NESTED = {"schedule": "jaxgen.schedules", "filter": "jaxgen.filters", "clamp": "jaxgen.clamps"}
 """Kinds of components that are only found within others, and where ours are."""
 
 MODULES = KINDS | NESTED

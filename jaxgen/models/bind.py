@@ -1,6 +1,7 @@
 """Fitting a network to a task, and to training."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -33,3 +34,20 @@ def quiet(model: nn.Module) -> dict[str, bool]:
 def is_random(model: nn.Module) -> bool:
     """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None."""
     return bool(quiet(model)) and getattr(model, "dropout", 0.0) is not None
+
+
+def groups(model: nn.Module) -> Mapping[str, tuple[str, ...]]:
+    """The named groups of parameters that a network declares, `groups = {"embeddings": ("wte", "wpe")}`: patterns.
+
+    A pattern is a path ("Linear_0.kernel") or the first names of one, with * and ? as in file names.
+
+    Raises:
+      FieldError: it is no such table.
+    """
+    found = getattr(model, "groups", {})
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(some, tuple) and all(isinstance(one, str) for one in some)
+        for name, some in found.items()
+    ):
+        raise FieldError("model.groups", found, 'must be a table of patterns by name: {"embeddings": ("wte", "wpe")}')
+    return found

@@ -28,6 +28,7 @@ class QuadraticMLP(nn.Module):
       vocabulary, outputs: filled in from the task when left out.
     """
 
+    groups = {"embeddings": ()}
     width: int = static(64, "[1, 1000000]", "hidden units")
     init_scale: float = leaf(1.0, "[0, inf)", "multiplies the initial weights")
     vocabulary: int | None = None
@@ -53,6 +54,7 @@ class MLP(nn.Module):
       vocabulary, outputs: filled in from the task when left out.
     """
 
+    groups = {"embeddings": ()}
     width: int = static(200, "[1, 1000000]", "units of each hidden layer")
     depth: int = static(2, "[1, 100]", "hidden layers")
     activation: str = static("relu", tuple(ACTIVATIONS), "elementwise function")
@@ -86,6 +88,7 @@ class EmbeddingMLP(nn.Module):
       vocabulary, outputs: filled in from the task when left out.
     """
 
+    groups = {"embeddings": ("embedding",)}
     embedding: int = static(1, "[1, 100000]", "dimension of the embeddings")
     width: int = static(200, "[1, 1000000]", "units of each hidden layer")
     depth: int = static(2, "[1, 100]", "hidden layers")
@@ -117,6 +120,7 @@ class FixedReadoutMLP(nn.Module):
       init_scale: standard deviation of the initial weights.
     """
 
+    groups = {"embeddings": ()}
     width: int = static(1000, "[1, 1000000]", "hidden units")
     activation: str = static("relu", tuple(ACTIVATIONS), "elementwise function")
     init_scale: float = leaf(1e-3, "[0, inf)", "standard deviation of the initial weights")

@@ -30,6 +30,7 @@ class Transformer(nn.Module):
       vocabulary, outputs: filled in from the task when left out.
     """
 
+    groups = {"embeddings": ("embedding", "positions")}
     width: int = static(128, "[1, 100000]", "model dimension")
     heads: int = static(4, "[1, 1000]", "attention heads")
     mlp_width: int = static(512, "[1, 100000]", "hidden units of the MLP")

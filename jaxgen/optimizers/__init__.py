@@ -1,6 +1,7 @@
 """Optimizers: optax chains built inside the compiled program from numbers that can be swept."""
 
 from jaxgen.optimizers.directions import SGD, Adam, AdamW, Lion, Muon, PerpAdamW, PerpSGD
+from jaxgen.optimizers.groups import Groups, transform_of
 from jaxgen.optimizers.optimizer import Optimizer
 from jaxgen.optimizers.parts import (
     clamp_norm,
@@ -15,6 +16,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Groups",
     "Lion",
     "Muon",
     "Optimizer",
@@ -26,4 +28,5 @@ __all__ = [
     "grokfast_ema",
     "perp_grad",
     "scale_by_adam",
+    "transform_of",
 ]

@@ -1,26 +1,48 @@
 """Optax transformations that optax does not have; each composes with any optimizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgen.errors import FieldError
+
 MASKS = ("all", "matrices", "no_embeddings")
 tree_map = jax.tree.map
 
 
-def decay_mask(name: str) -> Callable[[Any], Any] | None:
-    """Function from parameters to a tree of bools: which of them decay. None stands for all."""
+def decay_mask(name: str, groups: Mapping[str, tuple[str, ...]] | None = None) -> Callable[[Any], Any] | None:
+    """Function from parameters to a tree of bools: which of them decay. None stands for all.
+
+    Args:
+      name: one of `MASKS`.
+      groups: patterns of the network's parameters by group (`in_group`); "no_embeddings" needs "embeddings".
+
+    Raises:
+      FieldError: it does not have them.
+    """
     if name == "all":
         return None
+    if name == "no_embeddings" and "embeddings" not in (groups or {}):
+        why = 'needs a network that says which of its parameters are embeddings: groups = {"embeddings": ("wte",)}'
+        raise FieldError("optimizer.decay_mask", name, f"{why}; () where none are")
+    embeddings = (groups or {}).get("embeddings", ())
 
     def keep(path, parameter) -> bool:
-        words = jax.tree_util.keystr(path).lower()
-        return parameter.ndim >= 2 and not (name == "no_embeddings" and ("embed" in words or "position" in words))
+        own = jax.tree_util.keystr(path, simple=True, separator=".")
+        return parameter.ndim >= 2 and not (name == "no_embeddings" and in_group(own, embeddings))
 
     return lambda parameters: jax.tree_util.tree_map_with_path(keep, parameters)
+
+
+def in_group(path: str, patterns: Iterable[str]) -> bool:
+    """Whether a parameter's path ("Linear_0.kernel"), or the first names of it, match a pattern with * and ?."""
+    names = path.split(".")
+    starts = [".".join(names[: i + 1]) for i in range(len(names))]
+    return any(fnmatchcase(start, pattern) for pattern in patterns for start in starts)
 
 
 def perp_grad() -> optax.GradientTransformation:
@@ -147,17 +169,13 @@ def add_decay_to_start(strength, mask) -> optax.GradientTransformation:
     return transform if mask is None else optax.masked(transform, mask)
 
 
-def scale_by_schedule(rate, warmup_steps, decay_steps, final_rate) -> optax.GradientTransformation:
-    """u ← -rate(t) · u with t = 0, 1, …: linear warm-up, then half a cosine to final_rate · rate (none if None)."""
+def scale_by_schedule(rate, factor: Callable[[jax.Array], jax.Array]) -> optax.GradientTransformation:
+    """u ← -rate · factor(t) · u with t = 0, 1, …"""
 
     def update(updates, count, params=None):
         del params
-        t = count.astype(jnp.float32)
-        factor = jnp.where(count < warmup_steps, (t + 1) / jnp.maximum(warmup_steps, 1), 1.0)
-        if decay_steps is not None:
-            done = jnp.clip((count - warmup_steps) / jnp.maximum(decay_steps - warmup_steps, 1), 0.0, 1.0)
-            factor = factor * (final_rate + (1 - final_rate) * 0.5 * (1 + jnp.cos(jnp.pi * done)))
-        return tree_map(lambda u: u * (-rate * factor).astype(u.dtype), updates), count + 1
+        now = -rate * factor(count)
+        return tree_map(lambda u: u * now.astype(u.dtype), updates), count + 1
 
     return optax.GradientTransformation(lambda _: jnp.zeros([], jnp.int32), update)
 

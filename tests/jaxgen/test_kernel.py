@@ -211,8 +211,8 @@ def test_runs_that_still_move_are_not_frozen(base):
     [
         {"training.batch_size": 5},
         {"optimizer": jg.optimizers.Muon()},
-        {"optimizer": jg.optimizers.SGD(schedule="warmup", warmup_steps=3)},
-        {"optimizer": jg.optimizers.Adam(gradient_filter="ema")},
+        {"optimizer": jg.optimizers.SGD(schedule=jg.schedules.Warmup(steps=3))},
+        {"optimizer": jg.optimizers.Adam(filter=jg.filters.GrokfastEMA())},
     ],
 )
 def test_what_cannot_be_proved_is_refused(base, changes):

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+import jaxgen as jg
 from jaxgen import optimizers
 
 W = {
@@ -11,6 +12,7 @@ W = {
     "embedding": jnp.ones((2, 2)),
 }
 G = jax.tree.map(lambda w: jnp.cos(w) * 0.3, W)
+EMBEDDINGS = {"embeddings": ("embedding", "positions")}
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_masks_choose_what_decays(mask, decays):
         optimizers.AdamW(weight_decay=1.0, decay_mask=mask),
         optimizers.SGD(weight_decay=1.0, decay_mask=mask),
     ):
-        transform = ours.transform()
+        transform = ours.transform({"embeddings": ("embed*",)})
         updates, _ = transform.update(jax.tree.map(jnp.zeros_like, W), transform.init(W), W)
         moved = (updates["embedding"], updates["layer"]["kernel"], updates["layer"]["bias"])
         assert tuple(bool(np.any(u != 0)) for u in moved) == decays
@@ -154,7 +156,7 @@ def test_schedules_follow_their_formulas_with_swept_steps():
     @jax.jit
     def rates(warmup, decay):
         transform = optimizers.SGD(
-            learning_rate=2.0, schedule="cosine", warmup_steps=warmup, decay_steps=decay, final_rate=0.1
+            learning_rate=2.0, schedule=jg.schedules.Cosine(warmup=warmup, steps=decay, final_rate=0.1)
         ).transform()
 
         def step(state, _):
@@ -172,7 +174,7 @@ def test_schedules_follow_their_formulas_with_swept_steps():
 
 
 def test_the_clamp_holds_the_norm_from_its_start_on():
-    transform = optimizers.SGD(learning_rate=1.0, clamp=True, clamp_ratio=0.5, clamp_start=2).transform()
+    transform = optimizers.SGD(learning_rate=1.0, clamp=jg.clamps.NormClamp(ratio=0.5, start=2)).transform()
     params, state = W, transform.init(W)
     first, norms = optax.tree_utils.tree_norm(W), []
     for _ in range(4):
@@ -202,10 +204,10 @@ STATE = [  # floating-point numbers that each keeps
     (optimizers.Muon(), PARAMETERS + VECTORS + 3),  # the coefficients of its Newton–Schulz step
     (optimizers.AdamW(decay_kind="initial", weight_decay=0.1), 3 * PARAMETERS),
     (optimizers.SGD(decay_kind="l1", weight_decay=0.1), PARAMETERS),
-    (optimizers.Adam(gradient_filter="ema", decay_kind="loss", weight_decay=0.1), 3 * PARAMETERS),
-    (optimizers.SGD(gradient_filter="average", filter_window=5), 6 * PARAMETERS),
-    (optimizers.SGD(clamp=True), PARAMETERS + 1),
-    (optimizers.SGD(schedule="cosine", warmup_steps=1, decay_steps=9), PARAMETERS),
+    (optimizers.Adam(filter=jg.filters.GrokfastEMA(), decay_kind="loss", weight_decay=0.1), 3 * PARAMETERS),
+    (optimizers.SGD(filter=jg.filters.GrokfastAverage(window=5)), 6 * PARAMETERS),
+    (optimizers.SGD(clamp=jg.clamps.NormClamp()), PARAMETERS + 1),
+    (optimizers.SGD(schedule=jg.schedules.Cosine(warmup=1, steps=9)), PARAMETERS),
 ]
 
 
@@ -217,7 +219,7 @@ def test_state_stays_in_the_dtype_of_the_parameters_and_has_the_size_it_needs(op
     with jax.enable_x64(dtype == "float64"):
         params, gradients = jax.tree.map(lambda a: jnp.asarray(a, dtype), (W, G))
         leaf = lambda v: np.int32(v) if isinstance(v, int) else np.dtype(dtype).type(v)  # noqa: E731
-        transform = jax.tree.map(leaf, optimizer).transform()  # hyperparameters as they are in a program
+        transform = jax.tree.map(leaf, optimizer).transform(EMBEDDINGS)  # hyperparameters as they are in a program
         before = transform.init(params)
         updates, after = transform.update(gradients, before, params)
         real = lambda tree: [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]  # noqa: E731
@@ -259,21 +261,21 @@ def test_masks_hold_for_every_kind_of_decay(kind):
     w = {**W, "positions": jnp.ones((2, 2))}
     moved = jax.tree.map(lambda a: a + 1, w)  # away from the start
     for mask, still in (("matrices", {"bias"}), ("no_embeddings", {"bias", "embedding", "positions"})):
-        transform = optimizers.SGD(weight_decay=1.0, decay_kind=kind, decay_mask=mask).transform()
+        transform = optimizers.SGD(weight_decay=1.0, decay_kind=kind, decay_mask=mask).transform(EMBEDDINGS)
         updates, _ = transform.update(jax.tree.map(jnp.zeros_like, w), transform.init(w), moved)
         found = {path[-1].key for path, u in jax.tree_util.tree_leaves_with_path(updates) if not np.any(u)}
         assert found == still
 
 
 def test_the_clamp_does_not_scale_up():
-    transform = optimizers.SGD(learning_rate=1.0, clamp=True, clamp_ratio=2.0).transform()
+    transform = optimizers.SGD(learning_rate=1.0, clamp=jg.clamps.NormClamp(ratio=2.0)).transform()
     updates, _ = transform.update(jax.tree.map(lambda w: 0.5 * w, W), transform.init(W), W)
     for u, w in zip(jax.tree.leaves(updates), jax.tree.leaves(W)):
         np.testing.assert_allclose(u, -0.5 * w, rtol=1e-6)
 
 
 def test_after_a_warm_up_alone_the_rate_stays():
-    transform, rates = optimizers.SGD(learning_rate=2.0, schedule="warmup", warmup_steps=4).transform(), []
+    transform, rates = optimizers.SGD(learning_rate=2.0, schedule=jg.schedules.Warmup(steps=4)).transform(), []
     state, one = transform.init({"a": jnp.ones(())}), {"a": jnp.ones(())}
     for _ in range(7):
         updates, state = transform.update(one, state, one)

@@ -39,7 +39,7 @@ def reference_weights():
 
 CROSS_ENTROPY = jg.losses.CrossEntropy(dtype="float64")
 EXACT = jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-25)
-FILTER = {"gradient_filter": "ema", "filter_decay": 0.98, "filter_gain": 2.0}
+FILTER = {"filter": jg.filters.GrokfastEMA(decay=0.98, gain=2.0)}
 CASES = {
     "A": (CROSS_ENTROPY, EXACT.replace(b2=0.99)),
     "B": (jg.losses.StableMaxCrossEntropy(dtype="float64"), EXACT),

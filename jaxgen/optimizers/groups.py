@@ -1,0 +1,84 @@
+"""Named groups of parameters, each with its own optimizer."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import optax
+
+from jaxgen.components import part, static
+from jaxgen.errors import FieldError
+from jaxgen.optimizers.parts import in_group
+
+
+@flax.struct.dataclass
+class Groups:
+    """`groups[name]` for the parameters of each named group, `default` for all others (`optax.partition`).
+
+    A group's parameters are those whose path ("Linear_0.kernel") a pattern of its name matches: in `patterns`, or else
+    in what the network declares, as in `groups = {"embeddings": ("embedding", "positions")}`.
+
+    Attributes:
+      default: an optimizer.
+      groups: optimizers by name.
+      patterns: pairs (name, pattern): a path, or the first names of one, with * and ? as in file names.
+    """
+
+    default: Any = part("optimizer", doc="of all other parameters")
+    groups: Any = part("optimizer", doc="optimizers by name of the group")
+    patterns: tuple = static((), doc="(name, pattern) of groups that the network does not declare")
+
+    def check(self) -> None:
+        """FieldError where groups have no names or patterns no group."""
+        if not isinstance(self.groups, Mapping) or not self.groups:
+            raise FieldError("groups", self.groups, 'must be a table of optimizers by name: {"embeddings": …}')
+        for pair in self.patterns:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+                raise FieldError("patterns", pair, 'must be pairs of texts: (("readout", "Linear_1"),)')
+            if pair[0] not in self.groups:
+                raise FieldError("patterns", pair[0], f"is none of the groups {', '.join(self.groups)}")
+
+    def transform(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> optax.GradientTransformation:
+        """The optimizers together.
+
+        Args:
+          groups: the network's own patterns by name.
+
+        Raises:
+          FieldError: a group is nowhere declared, has no parameters, or shares one with another; on `init`.
+        """
+        members = {"": self.default, **self.groups}
+        return optax.partition(
+            {name: transform_of(member, groups) for name, member in members.items()},
+            lambda params: self._labels(params, groups or {}),
+        )
+
+    def _labels(self, params: Any, declared: Mapping[str, tuple[str, ...]]) -> Any:
+        patterns = {name: [p for n, p in self.patterns if n == name] or declared.get(name) for name in self.groups}
+        found = set()
+
+        def label(path, _) -> str:
+            own = jax.tree_util.keystr(path, simple=True, separator=".")
+            names = [name for name, some in patterns.items() if in_group(own, some or ())]
+            if len(names) > 1:
+                raise FieldError("optimizer.groups", own, f"is in more than one group: {', '.join(names)}")
+            found.update(names)
+            return names[0] if names else ""
+
+        labels = jax.tree_util.tree_map_with_path(label, params)
+        for name in self.groups:
+            if patterns[name] is None:
+                known = f"it declares {', '.join(declared)}" if declared else "it declares none"
+                why = f'is no group of the network ({known}): say which, patterns=(("{name}", "…"),)'
+                raise FieldError("optimizer.groups", name, why)
+            if name not in found:
+                raise FieldError(f"optimizer.groups.{name}", list(patterns[name] or ()), "matches no parameter")
+        return labels
+
+
+def transform_of(optimizer: Any, groups: Mapping[str, tuple[str, ...]] | None) -> optax.GradientTransformation:
+    """`optimizer.transform`, with the network's groups where it takes them."""
+    takes = "groups" in inspect.signature(optimizer.transform).parameters
+    return optimizer.transform(groups) if takes else optimizer.transform()
