@@ -181,6 +181,16 @@ def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
         return data, state, jax.eval_shape(apply, values, state.params, data.inputs)
 
 
+def decaying(experiment: Any) -> tuple[int, int] | None:
+    """How many parameters the weight decay acts on, and how many there are; None if the optimizer cannot say."""
+    params = shapes(experiment)[1].params
+    if not hasattr(experiment.optimizer, "decaying"):
+        return None
+    acts = experiment.optimizer.decaying(params, models.groups(experiment.model))
+    sizes = jax.tree.leaves(jax.tree.map(lambda w: w.size, params))
+    return sum(size for size, on in zip(sizes, jax.tree.leaves(acts)) if on), sum(sizes)
+
+
 def batch(experiment: Any, data: Data, capacity: int, step: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Inputs, labels and mask of the rows that one step trains on.
 

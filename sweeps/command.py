@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxgen
-from jaxgen import Experiment, FieldError
+from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
@@ -188,6 +188,10 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
         rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
         table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
     Console(width=None if Console().is_terminal else 110).print(table)
+    decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
+    if decaying:
+        told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
+        print(f"weight decay acts on {told} parameters")
     for file in store.damaged(Path(workdir)):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(Path(workdir)):

@@ -76,6 +76,10 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
         if (inner := part_kind(field)) is not None:
             found[field.name] = _checked_parts(value, name, inner, field)
             continue
+        if "pytree_node" not in field.metadata and not isinstance(component, nn.Module):
+            line = f"{field.name}: {getattr(field.type, '__name__', field.type)} = jaxgen"
+            why = f"is not marked: write `{line}.static(…)` for what decides the program, `{line}.leaf(…)` for a number"
+            raise FieldError(name, value, f"{why} that differs from run to run of one program")
         value = values.coerced(value, hints(cls).get(field.name, Any), name, is_leaf(cls, field))
         values.check_allowed(value, field.metadata.get("allowed", ""), name)
         found[field.name] = value

@@ -40,6 +40,15 @@ class Groups:
             if pair[0] not in self.groups:
                 raise FieldError("patterns", pair[0], f"is none of the groups {', '.join(self.groups)}")
 
+    def decaying(self, params: Any, groups: Mapping[str, tuple[str, ...]]) -> Any:
+        """Which of the parameters the decay of their group's optimizer acts on: a tree of bools."""
+        masks = {name: member.decaying(params, groups) for name, member in self._members().items()}
+        pick = lambda label, *some: dict(zip(masks, some))[label]  # noqa: E731
+        return jax.tree.map(pick, self._labels(params, groups), *masks.values())
+
+    def _members(self) -> dict[str, Any]:
+        return {"": self.default, **self.groups}
+
     def transform(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> optax.GradientTransformation:
         """The optimizers together.
 
@@ -49,9 +58,8 @@ class Groups:
         Raises:
           FieldError: a group is nowhere declared, has no parameters, or shares one with another; on `init`.
         """
-        members = {"": self.default, **self.groups}
         return optax.partition(
-            {name: transform_of(member, groups) for name, member in members.items()},
+            {name: transform_of(member, groups) for name, member in self._members().items()},
             lambda params: self._labels(params, groups or {}),
         )
 

@@ -60,6 +60,11 @@ class Optimizer:
         """
         return parts.same_bits(before, after)
 
+    def decaying(self, params: Any, groups: Mapping[str, tuple[str, ...]]) -> Any:
+        """Which of the parameters `weight_decay` acts on: a tree of bools."""
+        mask = parts.decay_mask(self.decay_mask, groups)
+        return jax.tree.map(lambda _: True, params) if mask is None else mask(params)
+
     def transform(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> optax.GradientTransformation:
         """The whole optimizer.
 

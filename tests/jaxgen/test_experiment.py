@@ -166,7 +166,7 @@ def test_bad_data_is_refused(toy, change, said):
 class HalfTask(jg.Task):
     """A user's task."""
 
-    noise: float = 0.5
+    noise: float = jg.leaf(0.5)
     outputs: int = flax.struct.field(pytree_node=False, default=2)
 
     def rows(self):
@@ -253,3 +253,12 @@ def test_a_batch_may_hold_all_train_rows_and_no_more(toy):
     assert toy.override({"training.batch_size": 29}).training.batch_size == 29
     with pytest.raises(FieldError, match=r"batch_size = 30: must be at most the 29 rows"):
         toy.override({"training.batch_size": 30})
+
+
+def test_a_field_that_is_neither_leaf_nor_structure_is_refused_with_the_line_to_write(toy):
+    @flax.struct.dataclass
+    class Own(jg.tasks.ModularAddition):
+        noise: float = 0.5
+
+    with pytest.raises(FieldError, match=r"task\.noise = 0\.5: is not marked: write `noise: float = jaxgen\.static"):
+        toy.override({"task": Own(p=5)})

@@ -122,3 +122,22 @@ def test_our_networks_declare_their_embeddings():
     assert models.groups(models.Transformer()) == {"embeddings": ("embedding", "positions")}
     assert models.groups(models.EmbeddingMLP()) == {"embeddings": ("embedding",)}
     assert models.groups(nn.Dense(3)) == {}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decays"),
+    [
+        (optimizers.AdamW(), 75),
+        (optimizers.AdamW(decay_mask="matrices"), 20 + 20 + 25),
+        (optimizers.AdamW(decay_mask="no_embeddings"), 20 + 25),
+        (
+            optimizers.Groups(
+                default=optimizers.SGD(decay_mask="matrices"), groups={"embeddings": optimizers.SGD(decay_mask="all")}
+            ),
+            20 + 20 + 25,
+        ),
+    ],
+)
+def test_it_is_told_how_many_parameters_decay(optimizer, decays):
+    run = experiment(models.EmbeddingMLP(width=5, embedding=4, depth=1), optimizer)
+    assert jg.training.decaying(run) == (decays, 75)
