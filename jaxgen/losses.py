@@ -4,10 +4,13 @@ The classes are parts of an experiment. The functions below them are losses in t
 any code: logits (…, classes) and integer labels (…) to losses (…), computed in the dtype of the logits.
 """
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from jaxgen import from_optax
 from jaxgen.components import static
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -80,6 +83,17 @@ class Logistic:
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
         return jax.nn.softplus(-outputs[:, 0].astype(self.dtype) * labels.astype(self.dtype))
+
+
+def Optax(name: str, **numbers: float) -> Any:
+    """The component of a loss of `optax.losses`: `Optax("sigmoid_focal_loss", gamma=2.0)`.
+
+    It has to give one value per row. Fields and `type` are as in `jaxgen.optimizers.Optax`.
+
+    Raises:
+      FieldError: optax has no loss of that name, it has no such number, or one without a default is missing.
+    """
+    return from_optax.component("loss", name, numbers)
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:
@@ -158,6 +172,7 @@ __all__ = [
     "CrossEntropy",
     "Logistic",
     "MeanSquaredError",
+    "Optax",
     "StableMaxCrossEntropy",
     "absorbed",
     "at_labels",

@@ -88,6 +88,8 @@ def find_class(name: str, where: str, kind: str) -> type:
         if type_name(_SEEN[name]) == name:
             return _SEEN[name]
     module = importlib.import_module(MODULES[kind])
+    if name.startswith("optax.") and kind in ("optimizer", "loss"):
+        return importlib.import_module("jaxgen.from_optax").component_class(kind, name.removeprefix("optax."))
     ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
     if name in ours:
         return getattr(module, name)

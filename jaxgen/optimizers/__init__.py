@@ -2,6 +2,7 @@
 
 from jaxgen.optimizers.directions import SGD, Adam, AdamW, Lion, Muon, PerpAdamW, PerpSGD
 from jaxgen.optimizers.groups import Groups, transform_of
+from jaxgen.optimizers.optax import Optax
 from jaxgen.optimizers.optimizer import Optimizer
 from jaxgen.optimizers.parts import (
     clamp_norm,
@@ -19,6 +20,7 @@ __all__ = [
     "Groups",
     "Lion",
     "Muon",
+    "Optax",
     "Optimizer",
     "PerpAdamW",
     "PerpSGD",

@@ -56,6 +56,8 @@ ROWS = {
     "grokfast-average": {"optimizer": optimizers.Adam(filter=jg.filters.GrokfastAverage(window=3))},
     "cosine": {"optimizer": optimizers.AdamW(schedule=jg.schedules.Cosine(warmup=2, steps=5))},
     "clamp": {"optimizer": optimizers.SGD(clamp=jg.clamps.NormClamp(ratio=0.9, start=1))},
+    "optax-adamw": {"optimizer": optimizers.Optax("adamw", learning_rate=0.01)},
+    "optax-loss": {"loss": losses.Optax("softmax_cross_entropy_with_integer_labels")},
     "groups": {
         "model": models.EmbeddingMLP(width=4, embedding=3),
         "optimizer": optimizers.Groups(
