@@ -201,9 +201,11 @@ assert FOUR_PHASES.names == [phase.name.lower().replace("_", " ") for phase in P
 
 
 def _corrupted(o: Observed) -> np.ndarray:
-    path = next((p for p in ("task.corrupted", "task.flipped") if p in o.runs), None)
+    own = ("task.corrupted", "task.flipped", *(("task.share",) if "task.task.type" in o.runs else ()))
+    path = next((p for p in own if p in o.runs), None)
     if path is None:
-        raise FieldError("labels", "corrupted_labels", "needs runs with a field task.corrupted or task.flipped")
+        why = "needs runs of the task CorruptedLabels, or with a field task.corrupted or task.flipped"
+        raise FieldError("labels", "corrupted_labels", why)
     level = o.definition.threshold
     train, test = (o.last(name) for name in ACCURACIES)
     inverted = train >= 1.05 - o.runs[path].to_numpy(float)

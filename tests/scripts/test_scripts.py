@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from programs import Program, refused
@@ -178,6 +179,23 @@ def test_the_captions_command_replays_a_run_of_own_components(program, tmp_path)
     )
     assert again.returncode == 0, again.stderr
     assert "the same, bit for bit" in again.stdout
+
+
+def test_the_example_of_corrupted_labels(program, tmp_path):
+    axes = "--set=task.share=0,.5", "--set=task.task.train_fraction=.5,.8", "--set=training.steps=50", "--seeds=1"
+    where = f"--workdir={tmp_path}"
+    assert (
+        program("launch_sweep")("--sweep=examples/corrupted_labels.py", where, *axes, "--width=1", "--devices=1") == 0
+    )
+    shown = "--x=task.task.train_fraction", "--y=task.share", "--budget=50", "--gap=50"
+    assert program("phase_diagram")(where, *shown, "--labels=corrupted_labels") == 0
+    runs = sweeps.Results(tmp_path).runs
+    both = runs["final/corrupted/accuracy"] * runs["task.share"] + runs["final/clean/accuracy"] * (
+        1 - runs["task.share"]
+    )
+    noisy = runs["task.share"] == 0.5
+    np.testing.assert_allclose(both[noisy], runs["final/train/accuracy"][noisy], atol=2e-3)  # of 480 and 768 rows
+    assert runs["final/corrupted/accuracy"][~noisy].isna().all()
 
 
 def test_a_users_file(program, tmp_path, capfd):

@@ -47,7 +47,7 @@ def test_corrupted_labels(train, test, corrupted, label):
 
 
 def test_corrupted_labels_need_to_know_how_many():
-    with pytest.raises(FieldError, match=r"needs runs with a field task\.corrupted"):
+    with pytest.raises(FieldError, match=r"or with a field task\.corrupted"):
         labels.CORRUPTED(observed([0, 1], [0, 1]))
 
 
