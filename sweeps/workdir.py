@@ -137,7 +137,8 @@ def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None
     free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
     old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
     for path in sorted(old.keys() | new.keys()):
-        if path not in free and path.split(".")[0] not in free and old.get(path) != new.get(path):
+        swept = any(path == axis or path.startswith(f"{axis}.") for axis in free)
+        if not swept and old.get(path) != new.get(path):
             why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
             raise FieldError("workdir", str(workdir), f"{why}: use another directory, or sweep over it")
 
