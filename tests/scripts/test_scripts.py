@@ -103,7 +103,7 @@ import flax.struct, jaxgen as jg, sweeps, jax.numpy as jnp
 @flax.struct.dataclass
 class Margin:
     """Squared hinge."""
-    margin: float = 1.0
+    margin: float = jg.leaf(1.0)
     def __call__(self, outputs, labels):
         return jnp.mean(jnp.square(jnp.maximum(self.margin - outputs * (2.0 * labels[:, None] - 1.0), 0.0)), axis=1)
 

@@ -67,7 +67,7 @@ def test_tasks_without_test_rows_or_of_unknown_classes_say_nothing(synthetic_res
     assert guess(diagram) is None
     assert "guesses" not in caption(diagram)
     monkeypatch.undo()
-    monkeypatch.setattr(guessing.component, "from_dict", gone)
+    monkeypatch.setattr(guessing.components, "from_dict", gone)
     assert guess(diagram) is None
 
 
