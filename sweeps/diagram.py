@@ -99,7 +99,10 @@ class Diagram:
             return "one train split, initialisation varies"
         if one("seed") and not one("split_seed"):
             return "one initialisation, train split varies"
-        return "one seed" if one("seed") and one("split_seed") else "train split and initialisation vary"
+        if one("split_seed"):
+            return "one seed" if one("seed") else "train split and initialisation vary"
+        count = {name: self.runs[name].nunique() for name in ("seed", "split_seed")}
+        return f"{count['seed']} initialisations × {count['split_seed']} train splits"
 
     @functools.cached_property
     def units(self) -> np.ndarray:

@@ -192,6 +192,11 @@ def test_what_a_fixed_split_varies_is_said(synthetic_results):
     assert synthetic_results(axes, seeds=3).phase_diagram(X, Y).sampled == "one train split, initialisation varies"
 
 
+def test_what_crossed_seeds_and_splits_vary_is_said(synthetic_results):
+    axes = {X: AXES[X], Y: AXES[Y], "split_seed": [0, 1]}
+    assert synthetic_results(axes, seeds=3).phase_diagram(X, Y).sampled == "3 initialisations × 2 train splits"
+
+
 @pytest.mark.parametrize(
     ("seeds", "splits", "units"),
     [(6, [-1], 6), (1, [*range(7)], 7), (8, [0], 8), (8, [*range(5)], 5), (5, [*range(8)], 5)],
