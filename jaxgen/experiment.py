@@ -90,10 +90,7 @@ class Experiment:
         """
         if not isinstance(values, Mapping) or not all(isinstance(path, str) for path in values):
             raise FieldError("override", values, "must be a table of dotted paths and their values")
-        changes: dict[str, dict[str, Any]] = {}
-        for path, value in values.items():
-            head, _, tail = path.partition(".")
-            changes.setdefault(head, {})[tail] = value
+        changes = components.by_head(values)
         experiment = assembled(vars(self) | {head: self.changed_part(head, new) for head, new in changes.items()})
         experiment.check_together()
         return experiment

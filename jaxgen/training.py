@@ -183,10 +183,12 @@ def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
 
 def decaying(experiment: Any) -> tuple[int, int] | None:
     """How many parameters the weight decay acts on, and how many there are; None if the optimizer cannot say."""
-    params = shapes(experiment)[1].params
     if not hasattr(experiment.optimizer, "decaying"):
         return None
+    params = shapes(experiment)[1].params
     acts = experiment.optimizer.decaying(params, models.groups(experiment.model))
+    if acts is None:
+        return None
     sizes = jax.tree.leaves(jax.tree.map(lambda w: w.size, params))
     return sum(size for size, on in zip(sizes, jax.tree.leaves(acts)) if on), sum(sizes)
 

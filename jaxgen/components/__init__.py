@@ -5,7 +5,17 @@ that may differ from lane to lane of one compiled program; or *structure*, which
 component again.
 """
 
-from jaxgen.components.build import changed, checked, from_dict, is_component, map_parts, parts, rebuild, to_dict
+from jaxgen.components.build import (
+    by_head,
+    changed,
+    checked,
+    from_dict,
+    is_component,
+    map_parts,
+    parts,
+    rebuild,
+    to_dict,
+)
 from jaxgen.components.declare import fields, is_leaf, leaf, may_be_none, part, part_kind, static
 from jaxgen.components.names import KINDS, NESTED, look_again, type_name, unknown
 from jaxgen.components.tree import assemble, dissolve, flat, leaf_paths, paths, structure, structure_data, walk
@@ -16,6 +26,7 @@ __all__ = [
     "KINDS",
     "NESTED",
     "assemble",
+    "by_head",
     "changed",
     "check_allowed",
     "checked",

@@ -133,7 +133,7 @@ def changed(component: Any, changes: Mapping[str, Any], where: str, known: Calla
       FieldError: there is no such field.
     """
     own, found = {f.name: f for f in fields(type(component))}, {}
-    for name, tails in _by_head(changes).items():
+    for name, tails in by_head(changes).items():
         kind = part_kind(own[name]) if name in own else None
         rest = {tail: value for tail, value in tails.items() if tail}
         if name not in own or (rest and kind is None):
@@ -150,7 +150,7 @@ def _changed_parts(value: Any, changes: Mapping[str, Any], where: str, kind: str
     if not isinstance(value, (Mapping, tuple, list)):
         return changed(_named(value, where, kind), changes, where, known)
     found = {rest[1:]: part for rest, part in parts(tuple(value) if isinstance(value, list) else value).items()}
-    for name, tails in _by_head(changes).items():
+    for name, tails in by_head(changes).items():
         if name not in found:
             raise unknown(f"{where}.{name}", known())
         part, rest = tails.get("", found[name]), {tail: new for tail, new in tails.items() if tail}
@@ -158,7 +158,7 @@ def _changed_parts(value: Any, changes: Mapping[str, Any], where: str, kind: str
     return found if isinstance(value, Mapping) else tuple(found.values())
 
 
-def _by_head(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def by_head(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Changes by the first name of their path, and the rest of it."""
     heads: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():

@@ -41,8 +41,10 @@ class Groups:
                 raise FieldError("patterns", pair[0], f"is none of the groups {', '.join(self.groups)}")
 
     def decaying(self, params: Any, groups: Mapping[str, tuple[str, ...]]) -> Any:
-        """Which of the parameters the decay of their group's optimizer acts on: a tree of bools."""
-        masks = {name: member.decaying(params, groups) for name, member in self._members().items()}
+        """Which of the parameters the decay of their group's optimizer acts on: bools; None if one cannot say."""
+        masks = {n: m.decaying(params, groups) for n, m in self._members().items() if hasattr(m, "decaying")}
+        if len(masks) <= len(self.groups) or None in masks.values():
+            return None
         pick = lambda label, *some: dict(zip(masks, some))[label]  # noqa: E731
         return jax.tree.map(pick, self._labels(params, groups), *masks.values())
 

@@ -141,3 +141,11 @@ def test_our_networks_declare_their_embeddings():
 def test_it_is_told_how_many_parameters_decay(optimizer, decays):
     run = experiment(models.EmbeddingMLP(width=5, embedding=4, depth=1), optimizer)
     assert jg.training.decaying(run) == (decays, 75)
+
+
+def test_optimizers_that_cannot_say_what_decays_are_not_asked():
+    theirs = optimizers.Optax("sgd", learning_rate=0.1)
+    inner = optimizers.Groups(default=optimizers.SGD(), groups={"embeddings": theirs})
+    for optimizer in (theirs, inner, optimizers.Groups(default=optimizers.SGD(), groups={"embeddings": inner})):
+        run = experiment(models.EmbeddingMLP(width=5, embedding=4, depth=1), optimizer)
+        assert jg.training.decaying(run) is None
