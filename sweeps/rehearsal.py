@@ -13,6 +13,7 @@ import numpy as np
 from jaxgen import Experiment, FieldError, Task, models, optimizers, training
 from jaxgen.errors import first_line
 from jaxgen.kernel import capacity
+from jaxgen.optimizers.parts import in_group
 from sweeps.profile import device_bytes
 
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
@@ -42,6 +43,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
         with _traced("model", network, f"cannot be made for the examples of {name}"):
             variables = jax.eval_shape(training.variables, numbers, data)
         _check_variables(network, variables)
+        _check_groups(template.model, variables["params"])
         with _traced("optimizer", type(template.optimizer).__name__, "cannot be made for these parameters"):
             _check_transform(template)
             state = jax.eval_shape(training.init, numbers, data)
@@ -122,6 +124,16 @@ def _check_variables(network: str, variables: Any) -> None:
         raise FieldError("model", network, f"{why}: use a network without them, such as one with layer norm")
     if not jax.tree.leaves(variables):
         raise FieldError("model", network, "has no parameters to train")
+
+
+def _check_groups(model: Any, params: Any) -> None:
+    """Refuses patterns that a network declares for its parameters, and that match none of them."""
+    keys = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    known = [jax.tree_util.keystr(key, simple=True, separator=".") for key in keys]
+    for name, patterns in models.groups(model).items():
+        if patterns and not any(in_group(path, patterns) for path in known):
+            some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+            raise FieldError(f"model.groups.{name}", patterns, f"matches none of the parameters {some}")
 
 
 def _check_transform(template: Experiment) -> None:

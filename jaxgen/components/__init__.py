@@ -11,20 +11,17 @@ from jaxgen.components.build import (
     checked,
     from_dict,
     is_component,
-    map_parts,
     parts,
     rebuild,
     to_dict,
 )
-from jaxgen.components.declare import fields, is_leaf, leaf, may_be_none, part, part_kind, static
-from jaxgen.components.names import KINDS, NESTED, look_again, type_name, unknown
+from jaxgen.components.declare import fields, is_leaf, leaf, part, part_kind, static
+from jaxgen.components.names import KINDS, look_again, type_name, unknown
 from jaxgen.components.tree import assemble, dissolve, flat, leaf_paths, paths, structure, structure_data, walk
-from jaxgen.components.values import FLOAT32_MAX, check_allowed, coerced, plain
+from jaxgen.components.values import check_allowed, coerced, plain
 
 __all__ = [
-    "FLOAT32_MAX",
     "KINDS",
-    "NESTED",
     "assemble",
     "by_head",
     "changed",
@@ -40,8 +37,6 @@ __all__ = [
     "leaf",
     "leaf_paths",
     "look_again",
-    "map_parts",
-    "may_be_none",
     "part",
     "part_kind",
     "parts",

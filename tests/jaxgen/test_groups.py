@@ -118,6 +118,16 @@ def test_a_mask_for_embeddings_that_no_one_declares_is_refused_before_anything_c
     make_plan(experiment(Declared(), masked), sweeps.seeds(1))
 
 
+class Misspelled(Decomposed):
+    groups = {"embeddings": ("wtee",)}
+
+
+def test_a_declared_group_without_parameters_is_refused_before_anything_compiles():
+    why = r"model\.groups\.embeddings = \('wtee',\): matches none of the parameters decomposition\.kernel, wte"
+    with pytest.raises(FieldError, match=why):
+        make_plan(experiment(Misspelled(), optimizers.SGD(decay_mask="no_embeddings")), sweeps.seeds(1))
+
+
 def test_our_networks_declare_their_embeddings():
     assert models.groups(models.Transformer()) == {"embeddings": ("embedding", "positions")}
     assert models.groups(models.EmbeddingMLP()) == {"embeddings": ("embedding",)}
