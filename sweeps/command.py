@@ -191,7 +191,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
     if decaying:
         told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
-        print(f"weight decay acts on {told} parameters")
+        print(f"weight decay, where it is above 0, acts on {told} parameters")
     for file in store.damaged(Path(workdir)):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(Path(workdir)):

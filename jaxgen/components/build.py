@@ -133,11 +133,12 @@ def changed(component: Any, changes: Mapping[str, Any], where: str, known: Calla
       FieldError: there is no such field.
     """
     own, found = {f.name: f for f in fields(type(component))}, {}
+    here = [f"{where}.{name}" for name in own]  # also of a component that is new with these changes
     for name, tails in by_head(changes).items():
         kind = part_kind(own[name]) if name in own else None
         rest = {tail: value for tail, value in tails.items() if tail}
         if name not in own or (rest and kind is None):
-            raise unknown(f"{where}.{'.'.join(filter(None, (name, next(iter(rest), ''))))}", known())
+            raise unknown(f"{where}.{'.'.join(filter(None, (name, next(iter(rest), ''))))}", [*known(), *here])
         value = tails.get("", getattr(component, name))
         found[name] = _changed_parts(value, rest, f"{where}.{name}", str(kind), known) if rest else value
     return rebuild(component, found)

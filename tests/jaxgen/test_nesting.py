@@ -145,6 +145,8 @@ def test_a_sweep_over_nested_paths_is_stored_drawn_and_continued(tmp_path):
     [
         ({"task.task.train_fraction": 2.0}, r"task\.task\.train_fraction = 2\.0: must be in \(0, 1\]"),
         ({"task.task.tain_fraction": 0.5}, r"task\.task\.tain_fraction: did you mean task\.task\.train_fraction"),
+        ({"loss.first.first": "Logistic", "loss.first.first.dtipe": ""}, r"did you mean loss\.first\.first\.dtype"),
+        ({"loss.first.further": Sum(), "loss.first.further.wieght": 1}, r"did you mean loss\.first\.further\.weight"),
         ({"loss.first.further.a.weight": 1.0}, r"there is nothing to set it in: loss\.first\.further is None"),
         ({"loss.further.sqare.dtype": "float64"}, r"did you mean loss\.further\.square"),
         ({"loss.ordered.1.weight": 0.1}, r"unknown field loss\.ordered\.1"),
