@@ -18,8 +18,9 @@ from jaxgen import components, models
 from jaxgen.errors import FieldError
 from jaxgen.training import Training
 
-SCHEMA = 1
-SEEDS = {"seed": "[0, 2147483647]", "split_seed": "[-1, 2147483647]"}
+SCHEMA = 2
+SEEDS: dict[str, Any] = {"seed": int, "split_seed": int | None}
+SEED = "[0, 2147483647]"
 MAX_ROWS = 16_777_216
 """Rows of a task at most, of all splits together: those of p = 4096."""
 
@@ -35,7 +36,7 @@ class Experiment:
       optimizer: an optax chain built from numbers that can be swept (`jaxgen.optimizers`).
       training: length, evaluation, precision, stop rule (`jaxgen.Training`).
       seed: initialisation and the order of minibatches.
-      split_seed: the data: which rows are trained on, and any random rows or labels. -1 means "as `seed`".
+      split_seed: the data: which rows are trained on, and any random rows or labels. None follows `seed`.
 
     Raises:
       FieldError: a field has a value that is not allowed.
@@ -47,7 +48,7 @@ class Experiment:
     optimizer: Any
     training: Any = Training()
     seed: int = 0
-    split_seed: int = -1
+    split_seed: int | None = None
 
     def __post_init__(self):
         self._check([f.name for f in dataclasses.fields(self)])
@@ -76,6 +77,11 @@ class Experiment:
     def signature(self) -> jax.tree_util.PyTreeDef:
         """The structure that decides the compiled program."""
         return jax.tree.structure(self)
+
+    @property
+    def drawn_from(self) -> int:
+        """The seed of the data: `split_seed`, or the run's own."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def run_id(self) -> str:
@@ -196,8 +202,8 @@ def checked_part(name: str, value: Any) -> Any:
       FieldError: a value is not allowed.
     """
     if name in SEEDS:
-        value = components.coerced(value, int, name, True)
-        components.check_allowed(value, SEEDS[name], name)
+        value = components.coerced(value, SEEDS[name], name, True)
+        components.check_allowed(value, SEED, name)
         return value
     value = components.checked(value, name)
     if name == "training" and not isinstance(value, Training):
@@ -249,8 +255,12 @@ def _structure_json(*parts: tuple) -> str:
 
 
 def _flatten(experiment: Experiment):
-    """The numbers as children; the rest is structure, with the classes, which JAX would not tell apart otherwise."""
-    parts = {**vars(experiment), **{name: components.dissolve(getattr(experiment, name)) for name in components.KINDS}}
+    """The numbers as children; the rest is structure, with the classes, which JAX would not tell apart otherwise.
+
+    A split seed that follows the seed is a number here, so that both kinds of run have one program.
+    """
+    parts = {**vars(experiment), "split_seed": experiment.drawn_from}
+    parts |= {name: components.dissolve(getattr(experiment, name)) for name in components.KINDS}
     children = [(jax.tree_util.GetAttrKey(f.name), parts[f.name]) for f in dataclasses.fields(experiment)]
     return children, tuple(components.structure(getattr(experiment, name)) for name in components.KINDS)
 

@@ -231,7 +231,7 @@ def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: St
     """The lane after an interval: diverged, stopped by its rule, finished, or still running."""
     t, step = experiment.training, state.step
     watched = [measured[f"{split}/accuracy"] for split in t.stop_splits]
-    reached = jnp.all(jnp.stack(watched) >= t.stop_accuracy) & (t.stop_patience > 0)
+    reached = jnp.all(jnp.stack(watched) >= t.stop_threshold) & (t.stop_patience > 0)
     since = jnp.where(reached, jnp.where(lane.since < 0, step, lane.since), jnp.int32(-1))
     kept = reached & (step - since >= t.stop_patience)
     finite = jnp.all(jnp.stack([jnp.isfinite(measured[k]) for k in ("train/loss", "weight_norm") if k in measured]))

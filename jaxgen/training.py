@@ -31,8 +31,8 @@ class Training:
 
     Attributes:
       steps: the budget; a multiple of `evaluate_every`.
-      stop_accuracy, stop_patience: a run ends early once the accuracies of all `stop_splits` have been at least
-        `stop_accuracy` for `stop_patience` steps; patience 0 never stops.
+      stop_threshold, stop_patience: a run ends early once the accuracies of all `stop_splits` have been at least
+        `stop_threshold` for `stop_patience` steps; patience 0 never stops.
       logit_scale: α, multiplies the outputs in the training loss (not in evaluations).
       evaluate_every: steps between two evaluations (there is one at step 0 too).
       evaluate_early: whether there are evaluations at steps 1, 2, 4, 8, … before the first `evaluate_every` too.
@@ -47,16 +47,16 @@ class Training:
     """
 
     steps: int = leaf(3000, "[1, 2147483647]", "budget")
-    stop_accuracy: float = leaf(0.99, "(0, 1]", "accuracy at which a run may end early")
+    stop_threshold: float = leaf(0.99, "(0, 1]", "accuracy at which a run may end early")
     stop_patience: int = leaf(0, "[0, 2147483647]", "steps it must have stayed there; 0: never end early")
     logit_scale: float = leaf(1.0, "(0, inf)", "multiplies the outputs in the training loss")
     evaluate_every: int = static(50, "[1, 2147483647]", "steps between evaluations")
-    evaluate_early: bool = static(False, doc="evaluations at steps 1, 2, 4, … before the first interval", added=True)
+    evaluate_early: bool = static(False, doc="evaluations at steps 1, 2, 4, … before the first interval")
     batch_size: int | None = static(None, "[1, 2147483647]", "rows per step; None: all")
     dtype: str = static("float32", ("float32", "float64"), "of parameters and optimizer state")
     matmul_precision: str = static("highest", ("default", "high", "highest"), "of matrix products")
     stop_splits: tuple = static(("train", "test"), doc="splits that the stop rule watches")
-    stop_frozen: bool = static(False, doc="whether runs that can never change again end", added=True)
+    stop_frozen: bool = static(False, doc="whether runs that can never change again end")
     probes: tuple = static(("loss", "accuracy", "weight_norm"), doc="what is measured")
 
     def check(self):
@@ -122,8 +122,7 @@ def stream(seed: jax.Array, number: int) -> jax.Array:
 
 def load(experiment: Any, rows: Rows) -> Data:
     """The run's rows, drawn from its split seed, with a mask for each split."""
-    seed = jnp.where(experiment.split_seed < 0, experiment.seed, experiment.split_seed)
-    examples = draw(experiment.task, stream(seed, DATA), rows.by_name())
+    examples = draw(experiment.task, stream(experiment.split_seed, DATA), rows.by_name())
 
     def canonical(x):
         return x.astype(jnp.int32 if jnp.issubdtype(x.dtype, jnp.integer) else experiment.training.dtype)

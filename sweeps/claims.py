@@ -170,8 +170,8 @@ class Evidence:
         self._curves: dict[str, np.ndarray] = {}
         self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen"))
         seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
-        self._seeds = {(seed, seed if split < 0 else split): (seed, split) for seed, split in reversed(seeds)}
-        self._own_splits = any(split >= 0 for _, split in seeds)
+        self._seeds = seeds
+        self._own_splits = any(seed != split for seed, split in seeds)
 
     def arm(self, *parts: Sweep) -> Arm:
         """The runs of the base with the points of `product(*parts)` for every seed that has them all.
@@ -180,11 +180,10 @@ class Evidence:
           Missing: no seed does.
         """
         points, seeds, places = list(product(*parts)), [], []
-        for unit, (seed, split_seed) in sorted(self._seeds.items()):
-            fields = {"seed": seed, "split_seed": split_seed}
-            found = [self._places.get(self.base.override({**point, **fields}).run_id) for point in points]
+        for seed, split in self._seeds:
+            found = [self._place({**point, "seed": seed}, split) for point in points]
             if None not in found:
-                seeds.append(unit if self._own_splits else seed)
+                seeds.append((seed, split) if self._own_splits else seed)
                 places.append(found)
         if not seeds:
             raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
@@ -192,6 +191,12 @@ class Evidence:
         index = np.array(places)
         curves = lambda name: self._curve(name)[index]  # noqa: E731
         return Arm(units, self._curve("step")[index], curves, self._ended[index])
+
+    def _place(self, point: Mapping[str, Any], split: int) -> int | None:
+        """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
+        followed = [None] if point["seed"] == split else []  # the same run by two names
+        ids = (self.base.override({**point, "split_seed": value}).run_id for value in (*followed, split))
+        return next((self._places[run_id] for run_id in ids if run_id in self._places), None)
 
     def _curve(self, name: str) -> np.ndarray:
         if name not in self._curves:

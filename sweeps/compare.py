@@ -63,8 +63,7 @@ def overall(one: Any, other: Any) -> pd.DataFrame:
     rows = []
     for name, column in ((f"P({one.labelling.event_name})", "event"), ("steps", "time")):
         known = pairs[column].dropna()
-        seed, split = (known.index.get_level_values(level) for level in ("seed", "split_seed"))
-        effect = Effect(name, known.groupby([seed, split.where(split >= 0, seed)]).mean(), above=None)
+        effect = Effect(name, known.groupby(["seed", "split_seed"]).mean(), above=None)
         means = list(unit_means(effect.values.to_numpy(), effect.values.index).values())
         single = len(means) == 1 and len(known) > 0
         rows.append(

@@ -95,12 +95,12 @@ class Diagram:
     def sampled(self) -> str:
         """What differs between the runs of a cell: the sampling unit that intervals are over."""
         one = lambda name: self.runs[name].nunique() == 1  # noqa: E731
-        if one("split_seed") and self.runs["split_seed"].iloc[0] >= 0:
-            return "one train split, initialisation varies"
-        if one("seed") and not one("split_seed"):
-            return "one initialisation, train split varies"
         if one("split_seed"):
-            return "one seed" if one("seed") else "train split and initialisation vary"
+            return "one seed" if one("seed") else "one train split, initialisation varies"
+        if one("seed"):
+            return "one initialisation, train split varies"
+        if (self.runs["seed"] == self.runs["split_seed"]).all():
+            return "train split and initialisation vary"
         count = {name: self.runs[name].nunique() for name in ("seed", "split_seed")}
         return f"{count['seed']} initialisations × {count['split_seed']} train splits"
 
@@ -111,7 +111,7 @@ class Diagram:
         Of the two that with fewer values, if it differs at all: runs that share either are not independent.
         """
         seed, split = (self.runs[name].to_numpy() for name in ("seed", "split_seed"))
-        varied = [n for n in (seed, np.where(split < 0, seed, split)) if len(np.unique(n)) > 1]
+        varied = [n for n in (seed, split) if len(np.unique(n)) > 1]
         return min(varied, key=lambda numbers: len(np.unique(numbers)), default=seed)
 
     @functools.cached_property

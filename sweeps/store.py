@@ -249,7 +249,8 @@ def _row(result: Result, provenance: str) -> dict[str, Any]:
     final = {f"final/{name}": float(values[-1]) for name, values in result.curves.items() if name != "step"}
     ended = {"run_id": result.run_id, "status": result.status, "steps": result.steps, "checksum": result.checksum}
     text = {"experiment": result.experiment.to_json(), "provenance": provenance}
-    return ended | text | result.experiment.flat() | final | curves
+    fields = result.experiment.flat() | {"split_seed": result.experiment.drawn_from}
+    return ended | text | fields | final | curves
 
 
 def _column(name: str, values: list) -> pa.Array:

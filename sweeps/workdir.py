@@ -30,7 +30,7 @@ from sweeps import phases
 from sweeps.files import clear_temporaries, write_text
 from sweeps.spec import Sweep, used
 
-SCHEMA = 1
+SCHEMA = 2
 LISTED = 1000  # values of an axis that are written out
 FOLDERS = "runs", "inflight", "damaged"
 
@@ -75,9 +75,9 @@ def read_specification(workdir: Path) -> dict[str, Any] | None:
     except (ValueError, OSError, RecursionError, MemoryError) as error:
         raise _unusable(path, f"cannot be read ({error})") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if type(schema) is int and SCHEMA < schema < 2**31:
-        why = f"was written with schema {schema}, this version reads {SCHEMA}: update jaxgen"
-        raise FieldError("workdir", str(workdir), why)
+    if type(schema) is int and schema != SCHEMA and 0 < schema < 2**31:
+        rest = "update jaxgen" if schema > SCHEMA else "use the jaxgen that wrote it, or another workdir"
+        raise FieldError("workdir", str(workdir), f"has schema {schema}, this version reads {SCHEMA}: {rest}")
     damage = _damage(found) if schema == SCHEMA else "schema"
     if damage:
         raise _unusable(path, f"is damaged ({damage})")

@@ -36,9 +36,9 @@ class Transformer(nn.Module):
     mlp_width: int = static(512, "[1, 100000]", "hidden units of the MLP")
     norm: str = static("none", ("none", "post"), "layer norm")
     init_scale: float = leaf(1.0, "[0, inf)", "multiplies embeddings, positions and read-out")
-    positions: str = static("learned", ("learned", "none"), "position embeddings", added=True)
-    use_bias: bool = static(False, doc="whether attention and read-out have biases", added=True)
-    dropout: float | None = leaf(None, "[0, 1)", "rate in training; None: no dropout", added=True)
+    positions: str = static("learned", ("learned", "none"), "position embeddings")
+    use_bias: bool = static(False, doc="whether attention and read-out have biases")
+    dropout: float | None = leaf(None, "[0, 1)", "rate in training; None: no dropout")
     vocabulary: int | None = None
     outputs: int | None = None
 

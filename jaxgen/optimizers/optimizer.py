@@ -38,10 +38,10 @@ class Optimizer:
     weight_decay: float = leaf(0.0, "[0, inf)", "strength of the decay")
     decay_kind: str = static("coupled", DECAYS, "where the decay acts")
     decay_mask: str = static("all", parts.MASKS, "parameters that decay")
-    filter: Any = part("filter", None, "of the gradient", added=True)
-    perpendicular: bool = static(False, doc="whether gradients are projected", added=True)
-    schedule: Any = part("schedule", None, "of the learning rate", added=True)
-    clamp: Any = part("clamp", None, "of the weights after the step", added=True)
+    filter: Any = part("filter", None, "of the gradient")
+    perpendicular: bool = static(False, doc="whether gradients are projected")
+    schedule: Any = part("schedule", None, "of the learning rate")
+    clamp: Any = part("clamp", None, "of the weights after the step")
 
     def direction(self) -> optax.GradientTransformation:
         """From gradients to what is multiplied by -lr."""

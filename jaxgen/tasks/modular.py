@@ -26,7 +26,7 @@ class Modular(Task):
 
     p: int = static(97, "[2, 4096]", "modulus")
     train_fraction: float = leaf(0.5, "(0, 1]", "share of all pairs trained on")
-    lowest: int = static(0, "[0, 4095]", "smallest a and b", added=True)
+    lowest: int = static(0, "[0, 4095]", "smallest a and b")
 
     def check(self):
         if self.lowest > self.p - 2:

@@ -51,7 +51,7 @@ BASE = jg.Experiment(
     model=jg.models.QuadraticMLP(width=32),
     loss=jg.losses.CrossEntropy(),
     optimizer=jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.1, b2=0.98),
-    training=jg.Training(steps=1000, evaluate_every=50, stop_accuracy=0.95, stop_patience=50),
+    training=jg.Training(steps=1000, evaluate_every=50, stop_threshold=0.95, stop_patience=50),
 )
 AXES = {
     "task.train_fraction": sweeps.linspace(0.4, 0.95, 32),

@@ -37,7 +37,7 @@ BASE = jg.Experiment(
     training=jg.Training(
         steps=6000,
         evaluate_every=100,
-        stop_accuracy=0.99,
+        stop_threshold=0.99,
         stop_patience=200,
         probes=("loss", "accuracy", "weight_norm", "collapse", "alignment"),
     ),

@@ -18,7 +18,7 @@ BASE = jg.Experiment(
     model=jg.models.QuadraticMLP(width=64),
     loss=jg.losses.CrossEntropy(),
     optimizer=jg.optimizers.AdamW(learning_rate=5e-3, weight_decay=0.1, b1=0.9, b2=0.98),
-    training=jg.Training(steps=3000, evaluate_every=50, stop_accuracy=0.95, stop_patience=300),
+    training=jg.Training(steps=3000, evaluate_every=50, stop_threshold=0.95, stop_patience=300),
 )
 
 

@@ -135,9 +135,9 @@ def _drawn(diagram: Any) -> str:
 def _stop_rule(diagram: Any) -> str:
     """What the stop rule asked of the runs, where it ended undecided ones."""
     runs = diagram.runs
-    if not (diagram.undecided & (runs["status"] == "stopped")).any() or "training.stop_accuracy" not in runs:
+    if not (diagram.undecided & (runs["status"] == "stopped")).any() or "training.stop_threshold" not in runs:
         return ""
-    levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_accuracy"].unique()))
+    levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_threshold"].unique()))
     return f" (runs are stopped at accuracy ≥ {levels})"
 
 

@@ -166,7 +166,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
     }
     levels = lambda a: np.where(np.isfinite(a), np.round(a * LEVELS), MISSING).astype(np.uint16).ravel()  # noqa: E731
     statuses, status = np.unique(runs["status"].to_numpy(str), return_inverse=True)
-    split = (f", split {s}" if s >= 0 else "" for s in runs["split_seed"])
+    split = (f", split {s}" if s != seed else "" for seed, s in zip(runs["seed"], runs["split_seed"]))
     offered = thresholds(diagram)
     curves = {name: values[order] for name, values in diagram.curves.items() if name in ("step", *ACCURACIES)}
     held = diagram.definition.sustained, runs["training.evaluate_every"].to_numpy()

@@ -40,7 +40,7 @@ def mixed(base):
     runs["diverges"] = base.override({"optimizer.learning_rate": 1e30})
     stop = {
         "training.stop_patience": 20,
-        "training.stop_accuracy": 0.9,
+        "training.stop_threshold": 0.9,
         "training.steps": 1000,
         "task.train_fraction": 0.7,
     }
@@ -260,7 +260,7 @@ def judged(run, *measured, every=10):
 
 
 def test_the_stop_rule_needs_all_its_splits_without_a_break(base):
-    rule = {"training.stop_splits": ("train", "test"), "training.stop_patience": 20, "training.stop_accuracy": 0.9}
+    rule = {"training.stop_splits": ("train", "test"), "training.stop_patience": 20, "training.stop_threshold": 0.9}
     run, low = base.override(rule), ({"train/accuracy": 0.8}, {"test/accuracy": 0.8})
     assert judged(run, {}, {}) == Status.RUNNING
     assert judged(run, {}, {}, {}) == Status.STOPPED

@@ -24,7 +24,7 @@ VALUES = {
     "training.batch_size": [None, 4, 40],
     "training.stop_frozen": [True, False],
     "seed": [0, 1, -1, 1.0, True, 2**31],
-    "split_seed": [0, 3],
+    "split_seed": [None, 0, 3, -1],
     "seed.x": [1],
     "nothing": [1],
     "task.nothing": [1],

@@ -33,7 +33,7 @@ def synthetic_results(tmp_path):
         workdir = tmp_path / "sweep"
         workdir.mkdir()
         definition = {"gap": 600, "budget": STEPS}
-        held = {"schema": 1, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
+        held = {"schema": 2, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
         (workdir / "sweep.json").write_text(json.dumps(held))
         base = Experiment(
             tasks.ModularAddition(p=7),

@@ -245,10 +245,10 @@ def test_averages_leave_out_what_is_after_a_runs_end():
 
 def test_runs_are_by_seed_and_split_where_splits_have_seeds_of_their_own(synthetic_results):
     kind = lambda split, i, seed: "grokking" if split else "memorisation"  # noqa: E731
-    results = synthetic_results({"split_seed": [-1, 5, 6], FRACTION: [0.3, 0.5]}, 2, kind)
+    results = synthetic_results({"split_seed": [None, 5, 6], FRACTION: [0.3, 0.5]}, 2, kind)
     evidence = Evidence(results, BASE)
     arm = evidence.arm(sweeps.sweep(FRACTION, [0.3, 0.5]))
-    assert arm.seeds.tolist() == [(0, 0), (0, 5), (0, 6), (1, 1), (1, 5), (1, 6)]  # -1 follows the seed
+    assert arm.seeds.tolist() == [(0, 0), (0, 5), (0, 6), (1, 1), (1, 5), (1, 6)]  # None follows the seed
     assert arm.steps.shape[:2] == (6, 2)
     np.testing.assert_allclose(arm.final("test/accuracy"), [0.1, 1, 1] * 2, atol=1e-3)
     early, late = (evidence.arm(sweeps.fixed(FRACTION, f)) for f in (0.3, 0.5))

@@ -199,7 +199,7 @@ def test_what_crossed_seeds_and_splits_vary_is_said(synthetic_results):
 
 @pytest.mark.parametrize(
     ("seeds", "splits", "units"),
-    [(6, [-1], 6), (1, [*range(7)], 7), (8, [0], 8), (8, [*range(5)], 5), (5, [*range(8)], 5)],
+    [(6, [None], 6), (1, [*range(7)], 7), (8, [0], 8), (8, [*range(5)], 5), (5, [*range(8)], 5)],
 )
 def test_runs_that_share_a_seed_or_a_split_are_one_unit(synthetic_results, seeds, splits, units):
     axes = {X: [0.2, 0.5, 0.8], Y: [0.01, 0.1, 1.0], "split_seed": splits}

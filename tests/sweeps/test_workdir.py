@@ -64,6 +64,10 @@ def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
     ("text", "said"),
     [
         (json.dumps({"schema": 99}), "schema 99"),
+        (
+            json.dumps({"schema": 1}),
+            "has schema 1, this version reads 2: use the jaxgen that wrote it, or another workdir",
+        ),
         ("{", "cannot be read"),
         ("[]", "damaged"),
         ("{}", "damaged"),
