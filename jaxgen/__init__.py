@@ -1,10 +1,10 @@
 """One training run as a pytree, and the kernel that trains thousands of them side by side."""
 
-from jaxgen import clamps, filters, losses, models, optimizers, probes, schedules, tasks
+from jaxgen import clamps, filters, losses, models, optimizers, probes, schedules, starts, tasks
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.experiment import Experiment
-from jaxgen.tasks import Examples, Task
+from jaxgen.tasks import Examples, Regression, Task
 from jaxgen.training import Training, train
 
 __version__ = "0.1.0"
@@ -13,6 +13,7 @@ __all__ = [
     "Examples",
     "Experiment",
     "FieldError",
+    "Regression",
     "Task",
     "Training",
     "clamps",
@@ -24,6 +25,7 @@ __all__ = [
     "part",
     "probes",
     "schedules",
+    "starts",
     "static",
     "tasks",
     "train",

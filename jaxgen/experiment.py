@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxgen import components, models
 from jaxgen.errors import FieldError
+from jaxgen.tasks.task import is_stream
 from jaxgen.training import Training
 
 SCHEMA = 2
@@ -35,6 +36,7 @@ class Experiment:
       loss: the per-example loss (`jaxgen.losses`).
       optimizer: an optax chain built from numbers that can be swept (`jaxgen.optimizers`).
       training: length, evaluation, precision, stop rule (`jaxgen.Training`).
+      start: where it begins (`jaxgen.starts`); None: with weights that the seed draws.
       seed: initialisation and the order of minibatches.
       split_seed: the data: which rows are trained on, and any random rows or labels. None follows `seed`.
 
@@ -47,6 +49,7 @@ class Experiment:
     loss: Any
     optimizer: Any
     training: Any = Training()
+    start: Any = None
     seed: int = 0
     split_seed: int | None = None
 
@@ -70,7 +73,10 @@ class Experiment:
         if self.training.stop_frozen and models.is_random(self.model):
             raise FieldError("training.stop_frozen", True, "this network is random in training: nothing can be proved")
         batch = self.training.batch_size
-        if batch is not None and batch > (rows := self.task.rows()["train"]):
+        if is_stream(self.task):
+            if batch is None:
+                raise FieldError("training.batch_size", None, "must be given: the task draws so many rows at each step")
+        elif batch is not None and batch > (rows := self.task.rows()["train"]):
             raise FieldError("training.batch_size", batch, f"must be at most the {rows} rows that are trained on")
 
     @property
@@ -139,7 +145,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or TOML."""
-        parts = {name: components.to_dict(getattr(self, name), canonical=True) for name in components.KINDS}
+        parts = {name: _plain(getattr(self, name)) for name in components.KINDS}
         return {"schema": SCHEMA, **parts, "seed": self.seed, "split_seed": self.split_seed}
 
     def to_json(self) -> str:
@@ -169,8 +175,8 @@ class Experiment:
                 table = arguments[name]
                 if name == "training" and isinstance(table, Mapping):
                     table = {"type": "Training", **table}
-                arguments[name] = components.from_dict(table, name)
-            elif name != "training":
+                arguments[name] = None if name == "start" and table is None else components.from_dict(table, name)
+            elif name not in ("training", "start"):
                 raise FieldError(name, None, "is missing")
         return cls(**arguments)
 
@@ -205,6 +211,8 @@ def checked_part(name: str, value: Any) -> Any:
         value = components.coerced(value, SEEDS[name], name, True)
         components.check_allowed(value, SEED, name)
         return value
+    if name == "start" and value is None:
+        return None
     value = components.checked(value, name)
     if name == "training" and not isinstance(value, Training):
         raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")
@@ -215,12 +223,16 @@ def checked_part(name: str, value: Any) -> Any:
 
 def part_json(name: str, part: Any) -> str:
     """What `Experiment.to_json` says of one part or seed."""
-    return _canonical(part if name in SEEDS else components.to_dict(part, canonical=True))
+    return _canonical(part if name in SEEDS else _plain(part))
 
 
 def run_id_of(text: str) -> str:
     """The run_id of an experiment's canonical JSON."""
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _plain(part: Any) -> Any:
+    return None if part is None else components.to_dict(part, canonical=True)
 
 
 def _canonical(data: Any) -> str:

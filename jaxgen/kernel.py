@@ -21,9 +21,8 @@ import numpy as np
 
 from jaxgen import training
 from jaxgen.optimizers.parts import same_bits
-from jaxgen.training import Rows, State
+from jaxgen.training import Rows, State, capacity
 
-ROW_BUCKETS = 16
 MAX_INTERVALS = 128
 
 
@@ -36,6 +35,7 @@ class Status(enum.IntEnum):
     STOPPED = 2  # ended early by its stop rule
     DIVERGED = 3  # a loss or the weight norm is not finite
     FROZEN = 4  # proved never to change again
+    EXACT = 5  # has no steps to make
 
 
 @flax.struct.dataclass
@@ -53,8 +53,9 @@ class Output:
 
     Attributes:
       ended: uint32 (3, W): status, steps made and a checksum of the parameters' bits after the chunk.
-      first: of lanes that started in this chunk, at the steps of `training.opening`, (evaluations, probes, W).
-      later: after each interval, (MAX_INTERVALS, probes, W); the first (steps made) / evaluate_every of them count.
+      first: of lanes that started in this chunk, at the steps of `training.opening`, (evaluations, numbers, W): those
+        of all probes, vectors and matrices flat.
+      later: after each interval, (MAX_INTERVALS, numbers, W); the first (steps made) / evaluate_every of them count.
     """
 
     ended: jax.Array
@@ -68,10 +69,11 @@ class Result:
 
     Attributes:
       run_id, experiment: the run.
-      status: "finished", "stopped", "diverged" or "frozen".
+      status: "finished", "stopped", "diverged", "frozen" or "exact".
       steps: how many it made.
       checksum: of its final parameters' bits.
-      curves: "step" and every probe by name, (evaluations,).
+      curves: "step" and every probe by name, (evaluations, …).
+      ended_with: what runs that start from it are given (`training.named`), where the block was asked to keep it.
     """
 
     run_id: str
@@ -80,20 +82,7 @@ class Result:
     steps: int
     checksum: int
     curves: dict[str, np.ndarray]
-
-
-def capacity(experiment: Any) -> int:
-    """How many rows a step computes: the train split rounded up to a sixteenth of the table.
-
-    It follows from the run alone, so that runs of a sweep over the train fraction share few programs and each still
-    computes little more than its own rows.
-    """
-    rows = experiment.task.rows()
-    total, train = sum(rows.values()), rows["train"]
-    if experiment.training.batch_size is not None:
-        return total
-    bucket = -(-total // ROW_BUCKETS)
-    return min(total, -(-train // bucket) * bucket)
+    ended_with: dict[str, np.ndarray] | None = None
 
 
 class Program:
@@ -108,11 +97,12 @@ class Program:
         self.template = training.numbers(experiment)
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
-        self.rows, self.opening = Rows.of(experiment.task), training.opening(experiment)
+        self.rows, self.opening = Rows.of(experiment), training.opening(experiment)
         leaves, self._tree = jax.tree.flatten((self.template, self.rows))
         self._leaf_shapes = [np.shape(leaf) for leaf in leaves]
         self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
-        self._jitted = jax.jit(self._chunk, donate_argnums=3)
+        self.given = training.start_shapes(experiment)
+        self._jitted = jax.jit(self._chunk, donate_argnums=4)
         self._compiled: dict[Any, Any] = {}
         self._lowering = threading.Lock()
         self._locks: dict[Any, threading.Lock] = collections.defaultdict(threading.Lock)
@@ -131,11 +121,12 @@ class Program:
         return self._compiled[device]
 
     def shapes(self) -> tuple:
-        """Shapes of the program's arguments: real and whole numbers of the runs, control, lanes (see `_chunk`)."""
+        """Shapes of the program's arguments: the runs' real and whole numbers and starts, control, lanes (`_chunk`)."""
         reals, wholes = (np.repeat(row[None], self.width, 0) for row in self.pack(self.template, self.rows))
         with training.numerics(self.template):
-            lanes = jax.eval_shape(lambda r, w: self._begin(*self._unpack(r, w))[0], reals, wholes)
-        return reals, wholes, np.zeros(2 + self.width, np.int32), lanes
+            given = jax.tree.map(lambda a: jax.ShapeDtypeStruct((self.width, *a.shape), a.dtype), self.given)
+            lanes = jax.eval_shape(lambda r, w, g: self._begin(*self._unpack(r, w), g)[0], reals, wholes, given)
+        return reals, wholes, given, np.zeros(2 + self.width, np.int32), lanes
 
     def pack(self, numbers: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """A run's numbers and row counts as two vectors: what is real, and what is whole (int32)."""
@@ -164,7 +155,7 @@ class Program:
         used = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
         return used - stats.alias_size_in_bytes
 
-    def _chunk(self, reals, wholes, control, lanes):
+    def _chunk(self, reals, wholes, given, control, lanes):
         """A chunk. `control` is (at most so many intervals, end below so many running lanes, which lanes are fresh)."""
         self.traces += 1
         experiments, rows = self._unpack(reals, wholes)
@@ -173,13 +164,11 @@ class Program:
         data = jax.vmap(training.load)(experiments, rows)
 
         def train_interval(experiment, data, lane):
-            body = lambda _, state: training.step(experiment, data, self.capacity, state)  # noqa: E731
-            state = jax.lax.fori_loop(0, every, body, lane.state)
-            measured = training.evaluate(experiment, data, self.capacity, state)
+            state, measured = training.interval(experiment, data, lane.state, every)
             new = judge(experiment, measured, lane, state)
             if self.template.training.stop_frozen:
                 at_rest = same_bits(lane.state.params, state.params) & (new.status == Status.RUNNING)
-                at_rest &= training.frozen(experiment, data, self.capacity, state)
+                at_rest &= training.frozen(experiment, data, state)
                 new = new.replace(status=jnp.where(at_rest, jnp.int32(Status.FROZEN), new.status))
             running = lane.status == Status.RUNNING
             return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
@@ -191,51 +180,67 @@ class Program:
         def interval(carry):
             i, lanes, curves = carry
             lanes, measured = jax.vmap(train_interval)(experiments, data, lanes)
-            return i + 1, lanes, curves.at[i].set(self._stacked(measured))
+            return i + 1, lanes, curves.at[i].set(jax.vmap(self._stacked, out_axes=-1)(measured))
 
         def renew(lanes):
-            begun, first = self._begin(experiments, rows)
+            begun, first = self._begin(experiments, rows, given)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
             return jax.vmap(choose)(fresh, begun, lanes), first
 
-        blank = jnp.zeros((len(self.opening), len(self.probes), self.width), self.template.training.dtype)
+        blank = jnp.zeros((len(self.opening), self.numbers, self.width), self.template.training.dtype)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
         curves = jnp.zeros((MAX_INTERVALS, *blank.shape[1:]), blank.dtype)
         _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
         ended = lanes.status.astype(jnp.uint32), lanes.state.step.astype(jnp.uint32)
         return lanes, Output(jnp.stack([*ended, jax.vmap(checksum)(lanes.state.params)]), first, later)
 
-    def _begin(self, experiments, rows):
-        def begin(experiment, rows):
-            state, first = training.begin(experiment, training.load(experiment, rows), self.capacity)
+    def _begin(self, experiments, rows, given):
+        def begin(experiment, rows, given):
+            state, first = training.begin(experiment, training.load(experiment, rows), given)
             lane = Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
-            if len(self.opening) > 1:
-                lane = judge(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
-            return lane, self._stacked(first).T
+            judged = judge(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
+            if len(self.opening) == 1:  # at step 0 the rule does not hold yet
+                ends = experiment.training.steps == 0
+                judged = lane.replace(status=jnp.where(ends, judged.status, lane.status))
+            return judged, jax.vmap(self._stacked)(first)
 
-        return jax.vmap(begin, out_axes=(0, -1))(experiments, rows)
+        return jax.vmap(begin, out_axes=(0, -1))(experiments, rows, given)
 
     @functools.cached_property
-    def probes(self) -> list[str]:
-        """Names of what is measured, in the order of `Output`."""
+    def probes(self) -> dict[str, tuple[int, ...]]:
+        """What is measured, in the order of `Output`: names, and the shape of each."""
         data, state, _ = training.shapes(self.template)
-        evaluate = lambda e, d, s: training.evaluate(e, d, self.capacity, s)  # noqa: E731
         with training.numerics(self.template):
-            return sorted(jax.eval_shape(evaluate, self.template, data, state))
+            measured, _ = jax.eval_shape(training.evaluate, self.template, data, state)
+        return {name: measured[name].shape for name in sorted(measured)}
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are measured in an evaluation."""
+        return sum(math.prod(shape) for shape in self.probes.values())
 
     def _stacked(self, measured: dict[str, jax.Array]) -> jax.Array:
-        return jnp.stack([measured[name] for name in self.probes])
+        return jnp.concatenate([jnp.ravel(measured[name]) for name in self.probes])
+
+    def unstacked(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """Probes by name, (evaluations, …), from one lane's (evaluations, numbers)."""
+        ends = np.cumsum([math.prod(shape) for shape in self.probes.values()])[:-1]
+        parts = zip(self.probes.items(), np.split(numbers, ends, axis=1))
+        return {name: part.reshape(len(part), *shape) for (name, shape), part in parts}
 
 
 def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
     """The lane after an interval: diverged, stopped by its rule, finished, or still running."""
     t, step = experiment.training, state.step
-    watched = [measured[f"{split}/accuracy"] for split in t.stop_splits]
-    reached = jnp.all(jnp.stack(watched) >= t.stop_threshold) & (t.stop_patience > 0)
+    watched = [measured[f"{split}/{t.stop_metric}"] for split in t.stop_splits if t.stop_metric is not None]
+    reached = jnp.bool_(bool(watched)) & (t.stop_patience > 0)
+    for value in watched:
+        reached &= (value <= t.stop_threshold) if t.stop_below else (value >= t.stop_threshold)
     since = jnp.where(reached, jnp.where(lane.since < 0, step, lane.since), jnp.int32(-1))
     kept = reached & (step - since >= t.stop_patience)
     finite = jnp.all(jnp.stack([jnp.isfinite(measured[k]) for k in ("train/loss", "weight_norm") if k in measured]))
-    status = jnp.where(step >= t.steps, jnp.int32(Status.FINISHED), jnp.int32(Status.RUNNING))
+    ended = jnp.where(t.steps > 0, jnp.int32(Status.FINISHED), jnp.int32(Status.EXACT))
+    status = jnp.where(step >= t.steps, ended, jnp.int32(Status.RUNNING))
     status = jnp.where(kept, jnp.int32(Status.STOPPED), status)
     status = jnp.where(finite, status, jnp.int32(Status.DIVERGED))
     return Lane(state, status, since)
@@ -260,13 +265,17 @@ class Assignment:
 
 
 class Block:
-    """W lanes on one device, seen from the host: `refill`, `launch`, `harvest`, again."""
+    """W lanes on one device, seen from the host: `refill`, `launch`, `harvest`, again.
 
-    def __init__(self, program: Program, device: Any):
-        self.program, self.device = program, device
+    With `keep`, results have what runs that start from them are given.
+    """
+
+    def __init__(self, program: Program, device: Any, keep: bool = False):
+        self.program, self.device, self.keep = program, device, keep
         self.lanes: list[Assignment | None] = [None] * program.width
         self.useful_steps = self.computed_steps = 0
-        self._reals, self._wholes, _, lanes = program.shapes()
+        self._reals, self._wholes, given, _, lanes = program.shapes()
+        self._given = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), given)
         self._fresh = np.zeros(program.width, bool)
         self._arguments: Any = None
         self._output: Any = None
@@ -278,8 +287,8 @@ class Block:
         """Lanes without a run."""
         return self.lanes.count(None)
 
-    def refill(self, runs: Iterator[tuple[str, Any]]) -> None:
-        """Gives each free lane the next run (run_id, experiment).
+    def refill(self, runs: Iterator[tuple]) -> None:
+        """Gives each free lane the next run: run_id, experiment and, where it starts from another, what it is given.
 
         Raises:
           ValueError: a run belongs to another program; names the field that differs.
@@ -288,12 +297,18 @@ class Block:
             if lane is None and (run := next(runs, None)) is not None:
                 self.assign(index, *run)
 
-    def assign(self, index: int, run_id: str, experiment: Any, step: int = 0, pieces: Any = ()) -> None:
+    def assign(
+        self, index: int, run_id: str, experiment: Any, given: Any = None, step: int = 0, pieces: Any = ()
+    ) -> None:
         """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""
         if experiment.signature != self.program.signature:
             raise ValueError(f"run {run_id} needs another program: {_difference(experiment, self.program.template)}")
-        numbers = training.numbers(experiment), Rows.of(experiment.task)
+        numbers = training.numbers(experiment), Rows.of(experiment)
         self._reals[index], self._wholes[index] = self.program.pack(*numbers)
+        if self._given and not pieces:
+            if given is None:
+                raise ValueError(f"run {run_id} starts from another: give what that one ended with")
+            jax.tree.map(lambda all_, one: all_.__setitem__(index, one), self._given, given)
         self.lanes[index] = Assignment(run_id, experiment, step, list(pieces))
         self._fresh[index] = not pieces
         self._arguments = None
@@ -307,7 +322,7 @@ class Block:
         """
         call = self.program.compiled(self.device)
         if self._arguments is None:
-            self._arguments = self._put((self._reals.copy(), self._wholes.copy()))
+            self._arguments = self._put(jax.tree.map(np.copy, (self._reals, self._wholes, self._given)))
         control = self._put(np.array([min(intervals, MAX_INTERVALS), max(least, 1), *self._fresh], np.int32))
         with training.numerics(self.program.template), jax.transfer_guard("disallow"):
             self._carry, self._output = call(*self._arguments, control, self._carry)
@@ -323,7 +338,7 @@ class Block:
         if self._output is None:
             return []
         output, self._output = jax.device_get(self._output), None
-        every, probes = self.program.template.training.evaluate_every, self.program.probes
+        every, read = self.program.template.training.evaluate_every, self.program.unstacked
         statuses, steps_made, checksums = output.ended[0].astype(np.int32), output.ended[1].tolist(), output.ended[2]
         opening, done, longest = self.program.opening, [], 0
         if any(lane is not None and not lane.pieces for lane in self.lanes):
@@ -332,19 +347,24 @@ class Block:
             if lane is None:
                 continue
             if not lane.pieces:
-                lane.pieces.append({"step": opening, **dict(zip(probes, output.first[:, :, index].T))})
+                lane.pieces.append({"step": opening, **read(output.first[:, :, index])})
                 lane.step = int(opening[-1])
                 self.useful_steps += lane.step
             count = (steps_made[index] - lane.step) // every
             steps = lane.step + every * np.arange(1, count + 1, dtype=np.int32)
-            lane.pieces.append({"step": steps, **dict(zip(probes, output.later[:count, :, index].T))})
+            lane.pieces.append({"step": steps, **read(output.later[:count, :, index])})
             lane.step, longest = steps_made[index], max(longest, count)
             self.useful_steps += count * every
             if (status := Status(int(statuses[index]))) != Status.RUNNING:
-                done.append(_result(lane, status, int(checksums[index])))
+                done.append(_result(lane, status, int(checksums[index]), self._ended_with(index)))
                 self.lanes[index] = None
         self.computed_steps += longest * every * self.program.width
         return done
+
+    def _ended_with(self, index: int) -> dict[str, np.ndarray] | None:
+        if not self.keep:
+            return None
+        return training.named(jax.device_get(jax.tree.map(lambda a: a[index], self._carry.state)))
 
     def snapshot(self) -> tuple[Any, list[Assignment | None]]:
         """The lanes' device state as numpy arrays and their runs, between a harvest and the next launch."""
@@ -359,9 +379,9 @@ class Block:
             return jax.device_put(tree, self.device)
 
 
-def _result(lane: Assignment, status: Status, checksum: int) -> Result:
+def _result(lane: Assignment, status: Status, checksum: int, ended_with: Any) -> Result:
     curves = {name: np.concatenate([p[name] for p in lane.pieces]) for name in lane.pieces[0]}
-    return Result(lane.run_id, lane.experiment, status.name.lower(), lane.step, checksum, curves)
+    return Result(lane.run_id, lane.experiment, status.name.lower(), lane.step, checksum, curves, ended_with)
 
 
 def _difference(a: Any, b: Any) -> str:

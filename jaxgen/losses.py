@@ -1,7 +1,8 @@
-"""Losses of one run: outputs (rows, outputs) and labels, mostly (rows,), to one loss per row, (rows,).
+"""Losses of one run: outputs (rows, …, outputs) and labels (rows, …) to one loss per label, (rows, …).
 
-The classes are parts of an experiment. The functions below them are losses in the style of `optax.losses`, for use in
-any code: logits (…, classes) and integer labels (…) to losses (…), computed in the dtype of the logits.
+The classes are parts of an experiment; one whose `__call__` takes `step` is given the number of steps made. The
+functions below them are losses in the style of `optax.losses`, for use in any code: logits (…, classes) and integer
+labels (…) to losses (…), computed in the dtype of the logits.
 """
 
 from typing import Any
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 
 from jaxgen import from_optax
 from jaxgen.components import static
+from jaxgen.errors import FieldError
+from jaxgen.signatures import takes
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -30,7 +33,7 @@ class CrossEntropy:
         return softmax_cross_entropy(outputs.astype(self.dtype), labels)
 
     def collapsed(self, outputs: jax.Array) -> jax.Array:
-        """Rows (rows,) whose fl(Σ exp(z - max z)) is exactly 1: all but the largest logit are absorbed."""
+        """Labels (rows, …) whose fl(Σ exp(z - max z)) is exactly 1: all but the largest logit are absorbed."""
         return absorbed(outputs.astype(self.dtype))
 
 
@@ -48,13 +51,13 @@ class StableMaxCrossEntropy:
         return stablemax_cross_entropy(_saturated(outputs, self.dtype), labels)
 
     def collapsed(self, outputs: jax.Array) -> jax.Array:
-        """Rows (rows,) whose fl(Σ s(z) / max s(z)) is exactly 1."""
+        """Labels (rows, …) whose fl(Σ s(z) / max s(z)) is exactly 1."""
         return absorbed(_log_s(_saturated(outputs, self.dtype)))
 
 
 @flax.struct.dataclass
 class MeanSquaredError:
-    """Mean over the outputs of (o - onehot(y))², or of (o - y)² for labels y that are vectors (rows, outputs).
+    """Mean over the outputs of (o - onehot(y))² for classes y, of (o - y)² for numbers y, (rows, outputs) or (rows,).
 
     Attributes:
       dtype: "float16", "bfloat16", "float32" or "float64".
@@ -66,14 +69,18 @@ class MeanSquaredError:
         outputs = outputs.astype(self.dtype)
         if labels.ndim == outputs.ndim:
             target = labels.astype(self.dtype)
-        else:
+        elif jnp.issubdtype(labels.dtype, jnp.integer):
             target = jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
+        elif outputs.shape[-1] == 1:
+            target = labels[..., None].astype(self.dtype)
+        else:
+            raise FieldError("loss", outputs.shape[-1], "outputs for one number as label: must be 1")
         return jnp.mean(jnp.square(outputs - target), axis=-1)
 
 
 @flax.struct.dataclass
 class Logistic:
-    """log(1 + exp(-y o)) of one output per row (rows, 1) and labels y = -1 or 1, float (rows,).
+    """log(1 + exp(-y o)) of one output per label (rows, …, 1) and labels y = -1 or 1, float (rows, …).
 
     Attributes:
       dtype: "float16", "bfloat16", "float32" or "float64".
@@ -82,7 +89,7 @@ class Logistic:
     dtype: str = static("float32", DTYPES, "dtype of outputs and loss")
 
     def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-        return jax.nn.softplus(-outputs[:, 0].astype(self.dtype) * labels.astype(self.dtype))
+        return jax.nn.softplus(-outputs[..., 0].astype(self.dtype) * labels.astype(self.dtype))
 
 
 def Optax(name: str, **numbers: float) -> Any:
@@ -94,6 +101,11 @@ def Optax(name: str, **numbers: float) -> Any:
       FieldError: optax has no loss of that name, it has no such number, or one without a default is missing.
     """
     return from_optax.component("loss", name, numbers)
+
+
+def of_step(loss: Any, outputs: jax.Array, labels: jax.Array, step: jax.Array) -> jax.Array:
+    """One loss per label, (rows, …), after so many steps."""
+    return loss(outputs, labels, step=step) if takes(type(loss).__call__, "step") else loss(outputs, labels)
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:
@@ -138,8 +150,8 @@ def log_stablemax(logits: jax.Array, where: jax.Array | None = None) -> jax.Arra
 def absorbed(logs: jax.Array) -> jax.Array:
     """Rows whose fl(1 + Σ exp(x - max x)) is 1, the sum without the largest x: what no order of summation changes."""
     terms = jnp.exp(logs - jnp.max(logs, axis=-1, keepdims=True))
-    columns = jax.lax.broadcasted_iota(jnp.int32, logs.shape, 1)
-    largest = columns == jax.lax.argmax(logs, 1, jnp.int32)[:, None]
+    columns = jax.lax.broadcasted_iota(jnp.int32, logs.shape, logs.ndim - 1)
+    largest = columns == jax.lax.argmax(logs, logs.ndim - 1, jnp.int32)[..., None]
     return 1 + jnp.sum(jnp.where(largest, jnp.zeros_like(terms), terms), axis=-1) == 1
 
 

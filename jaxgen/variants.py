@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen import components
 from jaxgen.experiment import SCHEMA, SEEDS, Experiment, assembled, part_json, run_id_of
-from jaxgen.kernel import capacity
+from jaxgen.training import capacity
 
 KEPT = 100_000  # parts that are remembered
 

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,40 +130,41 @@ def fits(saved: Saved, program: Program) -> bool:
         return False
     if any(a.nbytes != math.prod(shapes[name].shape) * shapes[name].dtype.itemsize for name, a in state.items()):
         return False
-    kinds = {"step": "i", **dict.fromkeys(program.probes, "f")}
+    kinds = {"step": ("i", ()), **{name: ("f", shape) for name, shape in program.probes.items()}}
     for index, lane in enumerate(saved.lanes):
         curves = _curves(saved, index)
-        if curves and {name: a.dtype.kind for name, a in curves.items()} != kinds:
+        if curves and {name: (a.dtype.kind, a.shape[1:]) for name, a in curves.items()} != kinds:
             return False
-        if len({a.shape for a in curves.values()}) > 1 or any(a.ndim != 1 or not len(a) for a in curves.values()):
+        lengths = {len(a) if a.ndim else 0 for a in curves.values()}
+        if 0 in lengths or len(lengths) > 1:
             return False
         if lane is not None and lane["step"] != (curves["step"][-1] if curves else 0):
             return False
     return True
 
 
-def restore(saved: Saved, program: Program, device: Any, pending: dict[str, Any]) -> Block:
-    """A block that goes on where the saved one was.
+def restore(saved: Saved, block: Block, pending: dict[str, Any], given: Callable[[Any], Any]) -> None:
+    """Has a block of the saved one's program go on where that one was.
 
     Args:
       saved: the saved block; it `fits` the program.
-      program: the program of that name.
-      device: where to go on.
+      block: of that program, empty.
       pending: experiments by run_id; those that the block has are taken out, its other lanes are free.
+      given: what an experiment starts with, for those that have not begun.
     """
-    shapes, tree = jax.tree.flatten(program.shapes()[-1])
+    shapes, tree = jax.tree.flatten(block.program.shapes()[-1])
     buffers = [saved.arrays[f"carry/{i}"].tobytes() for i in range(len(shapes))]
     carry = jax.tree.unflatten(tree, [np.frombuffer(b, s.dtype).reshape(s.shape) for b, s in zip(buffers, shapes)])
-    block, status = Block(program, device), carry.status.copy()
+    status = carry.status.copy()
     for index, lane in enumerate(saved.lanes):
         experiment = pending.pop(lane["run_id"], None) if lane is not None else None
         if lane is None or experiment is None:
             status[index] = Status.IDLE
             continue
         curves = _curves(saved, index)
-        block.assign(index, lane["run_id"], experiment, lane["step"], [curves] if curves else [])
+        pieces = [curves] if curves else []
+        block.assign(index, lane["run_id"], experiment, None if pieces else given(experiment), lane["step"], pieces)
     block.restore(carry.replace(status=status))
-    return block
 
 
 def _curves(saved: Saved, index: int) -> dict[str, np.ndarray]:

@@ -196,6 +196,9 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(Path(workdir)):
         print(engine.left_alone(strangers))
+    runs, steps, programs = prediction.first
+    if runs:
+        print(f"first: {runs} runs of {programs} programs that others start from, {steps:,} lane-steps at most")
     stored = len(plan.run_ids) - plan.pending
     print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
     cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"

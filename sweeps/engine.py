@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -18,8 +19,9 @@ from typing import Any
 import jax
 
 from jaxgen import Experiment, FieldError
-from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
-from sweeps import checkpoint, store, widths
+from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.training import capacity
+from sweeps import checkpoint, stages, store, weights, widths
 from sweeps.files import set_aside
 from sweeps.options import Options
 from sweeps.phases import check_definition
@@ -77,23 +79,46 @@ def run(
       FieldError: something in the input is not allowed; nothing was written or compiled.
       sweeps.store.StoreError: results cannot be written.
     """
-    begun = time.monotonic()
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
+    said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
+    return Results(path, plan.run_ids, _train(path, settings, plan, said))
+
+
+def _train(path: Path, settings: Options, plan: Plan, said: dict[str, Any], keep: bool = False) -> int | None:
+    """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
+
+    With `keep`, the weights that its runs end with are stored too.
+    """
+    begun = time.monotonic()
     with locked(path):
-        check_same(path, name, base, sweep)
+        check_same(path, said["name"], plan.base, plan.sweep)
         damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
-        plan.drop(store.stored_ids(path))
-        write_specification(path, name, base, sweep, definition or {}, description, changed)
+        plan.drop(_done(path, keep))
+        write_specification(path, base=plan.base, sweep=plan.sweep, **said)
         strangers = store.strangers(path)
+        first = stages.parents(plan, settings.max_compiles)
+        if first is not None:
+            stopped_by = _train(path / stages.FOLDER, settings, first, {**said, "definition": {}}, keep=True)
+            if not first.run_ids <= _done(path / stages.FOLDER, True):
+                return stopped_by
+            settings = settings.less(time.monotonic() - begun)
+            begun = time.monotonic()
+        stopped_by = None
         with Progress(plan.pending, plan.steps, settings.quiet, begun) as progress:
             for file in damaged:
                 progress.note(_aside(file, path))
             if strangers:
                 progress.note(left_alone(strangers))
-            stopped_by = _Engine(plan, path, settings, progress).run() if plan.pending else None
+            if plan.pending:
+                stopped_by = _Engine(plan, path, settings, progress, keep).run()
         if any((path / "inflight").glob("*.block")) and plan.run_ids <= store.stored_ids(path):
             checkpoint.clear(path)  # blocks of another width
-    return Results(path, plan.run_ids, stopped_by)
+    return stopped_by
+
+
+def _done(path: Path, keep: bool) -> set[str]:
+    """The runs of a workdir that need no training: stored, and their weights too where those are to be kept."""
+    return store.stored_ids(path) & weights.run_ids(path) if keep else store.stored_ids(path)
 
 
 def _aside(file: Path, workdir: Path) -> str:
@@ -123,7 +148,14 @@ def foresee(
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
     plan.drop(store.stored_ids(path))
-    return plan, predict(plan, written_widths(path), settings.width, settings.devices)
+    prediction = predict(plan, written_widths(path), settings.width, settings.devices)
+    first = stages.parents(plan, settings.max_compiles)
+    while first is not None:
+        path /= stages.FOLDER
+        first.drop(_done(path, True))
+        before = predict(first, written_widths(path), settings.width, settings.devices)
+        prediction, first = prediction.after(before, first), stages.parents(first, settings.max_compiles)
+    return plan, prediction
 
 
 def _planned(
@@ -140,7 +172,11 @@ def _planned(
     check_definition(definition or {})
     set_up_jax()
     check_same(path, name, base, sweep)
-    return path, settings, make_plan(base, sweep, settings.max_compiles)
+    plan = make_plan(base, sweep, settings.max_compiles)
+    first = stages.parents(plan, settings.max_compiles)
+    while first is not None:  # refused now, if they are
+        first = stages.parents(first, settings.max_compiles)
+    return path, settings, plan
 
 
 @dataclasses.dataclass
@@ -149,6 +185,7 @@ class _Work:
 
     template: Experiment
     plan: Plan
+    path: Path
     program: Program
     devices: list[Any]
     intervals: int
@@ -165,16 +202,18 @@ class _Work:
         elif seconds > 4 * widths.CHUNK_SECONDS:
             self.intervals = max(self.intervals // 2, 1)
 
-    def __iter__(self) -> Iterator[tuple[str, Experiment]]:
+    def __iter__(self) -> Iterator[tuple[str, Experiment, Any]]:
         return self
 
-    def __next__(self) -> tuple[str, Experiment]:
+    def __next__(self) -> tuple[str, Experiment, Any]:
         if self.returned:
-            return self.returned.pop(0)
-        if not self.pending:
+            run_id, experiment = self.returned.pop(0)
+        elif self.pending:
+            run_id, index = self.pending.popleft()
+            experiment = self.plan.experiment(index)
+        else:
             raise StopIteration  # until runs are returned
-        run_id, index = self.pending.popleft()
-        return run_id, self.plan.experiment(index)
+        return run_id, experiment, stages.given(self.path, experiment)
 
 
 @dataclasses.dataclass
@@ -191,8 +230,8 @@ class _Slot:
 
 
 class _Engine:
-    def __init__(self, plan: Plan, path: Path, options: Options, progress: Progress):
-        self.plan, self.path, self.options, self.progress = plan, path, options, progress
+    def __init__(self, plan: Plan, path: Path, options: Options, progress: Progress, keep: bool):
+        self.plan, self.path, self.options, self.progress, self.keep = plan, path, options, progress, keep
         self.devices = jax.local_devices()[: options.devices]
         self.saved = checkpoint.load(path / "inflight")
         self.widths = written_widths(path)
@@ -253,7 +292,9 @@ class _Engine:
         longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: -run[0][0])
         pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
         intervals = self.options.intervals or widths.first_intervals(group.template, width)
-        return _Work(group.template, self.plan, program, self.devices, intervals, name, pending, saved, resumed)
+        return _Work(
+            group.template, self.plan, self.path, program, self.devices, intervals, name, pending, saved, resumed
+        )
 
     def _fitting(self, name: str, program: Program) -> list[checkpoint.Saved]:
         """The saved blocks of a program; those whose arrays are not of its shapes are set aside."""
@@ -298,9 +339,10 @@ class _Engine:
         work = self.works[left[0]]
         if work.saved:
             saved = work.saved.pop()
-            path, block = saved.path, checkpoint.restore(saved, work.program, device, work.resumed)
+            path, block = saved.path, Block(work.program, device, self.keep)
+            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.path))
         else:
-            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.block", Block(work.program, device)
+            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.block", Block(work.program, device, self.keep)
         slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
         self.slots.append(slot)
         self._attempt(self._proceed, slot)
@@ -363,6 +405,8 @@ class _Engine:
         block = slot.block
         useful, computed = block.useful_steps, block.computed_steps
         for result in block.harvest():
+            if result.ended_with is not None:
+                weights.save(self.path, result.run_id, result.ended_with)
             self.writer.put(result, slot.provenance)
             self.progress.finished(result.steps, result.experiment.training.steps)
         self.useful += block.useful_steps - useful

@@ -37,6 +37,12 @@ class Options:
     checkpoint_seconds: float = 10.0
     quiet: bool = False
 
+    def less(self, seconds: float) -> "Options":
+        """What is left of them after so long."""
+        if self.max_hours is None:
+            return self
+        return dataclasses.replace(self, max_hours=max(self.max_hours - seconds / 3600, 1e-9))
+
     def __post_init__(self):
         if self.devices is not None:
             set_up_jax()

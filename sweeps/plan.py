@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError, components, training
 from jaxgen.components import look_again
-from jaxgen.kernel import capacity
+from jaxgen.training import capacity
 from jaxgen.variants import Variants
 from sweeps import widths
 from sweeps.profile import Measured, device_bytes, measured, step_flops
@@ -193,6 +193,7 @@ class Prediction:
       milliseconds: per lane-step of each group.
       memory: bytes of one block of each group.
       devices: how many train.
+      first: runs, lane-steps and programs of what others start from.
     """
 
     seconds: float
@@ -201,6 +202,14 @@ class Prediction:
     milliseconds: list[float]
     memory: list[int]
     devices: int
+    first: tuple[int, int, int] = (0, 0, 0)
+
+    def after(self, other: "Prediction", plan: Plan) -> "Prediction":
+        """This, after what a plan that runs start from will cost."""
+        runs, steps, programs = self.first
+        first = runs + plan.pending, steps + plan.steps, programs + sum(bool(g.pending) for g in plan.groups)
+        seconds, size = self.seconds + other.seconds, max(self.bytes, other.bytes)
+        return dataclasses.replace(self, seconds=seconds, bytes=size, first=first)
 
 
 def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devices: int | None = None) -> Prediction:

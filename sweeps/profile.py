@@ -14,10 +14,12 @@ from typing import Any
 
 import jax
 import jaxlib
+import numpy as np
 
 import jaxgen
 from jaxgen import training
-from jaxgen.kernel import MAX_INTERVALS, Block, Program, capacity
+from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.training import capacity
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
@@ -32,7 +34,7 @@ class Measured:
     Attributes:
       width: lanes per block.
       milliseconds: per lane-step, with `capacity` rows computed in each.
-      capacity: see `jaxgen.kernel.capacity`.
+      capacity: see `jaxgen.training.capacity`.
       compile_seconds: of one program.
       bytes: on the device while one block runs.
     """
@@ -88,9 +90,8 @@ def out_of_memory(error: Exception) -> bool:
 def step_flops(experiment: Any) -> float:
     """Floating-point operations of one step of one run, as XLA counts them."""
     data, state, _ = training.shapes(experiment)
-    step = lambda e, d, s: training.step(e, d, capacity(experiment), s)  # noqa: E731
     with training.numerics(experiment):
-        analysis = jax.jit(step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
+        analysis = jax.jit(training.step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
     return analysis.get("flops") or 1.0
 
 
@@ -118,7 +119,8 @@ def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measu
     compiled = time.perf_counter() - start
     every = experiment.training.evaluate_every
     endless = experiment.override({"training.steps": (2**31 - 1) // every * every, "training.stop_patience": 0})
-    blocks, runs = [Block(program, device) for device in devices], ((str(i), endless) for i in itertools.count())
+    given = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), program.given)
+    blocks, runs = [Block(program, device) for device in devices], ((str(i), endless, given) for i in itertools.count())
 
     def milliseconds(intervals: int) -> float:
         before, start = sum(b.computed_steps for b in blocks), time.perf_counter()

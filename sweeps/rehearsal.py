@@ -4,6 +4,7 @@ import contextlib
 import math
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,10 +13,14 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError, Task, models, optimizers, training
 from jaxgen.errors import first_line
-from jaxgen.kernel import capacity
+from jaxgen.losses import of_step
 from jaxgen.optimizers.parts import in_group
+from jaxgen.signatures import takes
+from jaxgen.starts import parent
+from jaxgen.tasks import Regression, is_stream
 from sweeps.profile import device_bytes
 
+OURS = Path(training.__file__).parent
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
 STEP = {"apply": "model", "objective": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
@@ -32,47 +37,46 @@ def rehearse(template: Experiment, seen: bool) -> None:
       FieldError: names what has the wrong shape or range, or fails; its cause is the error.
     """
     task, name, network = template.task, type(template.task).__name__, type(template.model).__name__
-    numbers, rows = training.numbers(template), training.Rows.of(task)
+    numbers, rows = training.numbers(template), training.Rows.of(template)
     total = int(rows.counts.sum())
-    step = lambda e, d, s: training.step(e, d, capacity(template), s)  # noqa: E731
-    evaluate = lambda e, d, s: training.evaluate(e, d, capacity(template), s)  # noqa: E731
     with training.numerics(numbers):
         with _traced("task", name, "its examples cannot be made"):
             data = jax.eval_shape(training.load, numbers, rows)
         _check_table(task, name, data, rows)
+        if is_stream(task):
+            _check_stream(template, name, data, numbers)
         with _traced("model", network, f"cannot be made for the examples of {name}"):
             variables = jax.eval_shape(training.variables, numbers, data)
-        _check_variables(network, variables)
+        _check_variables(template, network, variables)
         _check_groups(template.model, variables["params"])
         with _traced("optimizer", type(template.optimizer).__name__, "cannot be made for these parameters"):
             _check_transform(template)
-            state = jax.eval_shape(training.init, numbers, data)
+            state = jax.eval_shape(training.init, training.numbers(template.override({"start": None})), data)
+        if template.start is not None:
+            with _traced("start", type(template.start).__name__, "gives no weights to start with"):
+                state = jax.eval_shape(training.init, numbers, data, _given(template))
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
-            outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs)
-            if models.is_random(template.model):
-                jax.eval_shape(training.apply, numbers, state.params, data.inputs, state.step)
-        if getattr(outputs, "shape", None) != (total, task.outputs):
+            outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs, kept=state.kept)
+            if models.is_random(template.model) or state.kept:
+                jax.eval_shape(training.apply, numbers, state.params, data.inputs, state.step, state.kept)
+        classes = jnp.issubdtype(data.labels.dtype, jnp.integer)
+        needed = (*(data.labels.shape if classes else (total,)), task.outputs)
+        if getattr(outputs, "shape", None) != needed:
             found = f"outputs of shape {outputs.shape}" if hasattr(outputs, "shape") else type(outputs).__name__
-            raise FieldError("model", network, f"gives {found} where the task needs {(total, task.outputs)}")
-        for part, function in (("loss", template.loss), ("task.correct", task.correct)):
-            with _traced(part, type(getattr(template, part, task)).__name__, f"fails on the outputs of {network}"):
-                values = jax.eval_shape(function, outputs, data.labels)
-            shape = getattr(values, "shape", None)
-            if shape != (total,):
-                raise FieldError(part, shape, f"must give one value per row, shape {(total,)}")
-            if part == "loss" and not jnp.issubdtype(values.dtype, jnp.floating):
-                raise FieldError(part, str(values.dtype), "must give real numbers")
+            raise FieldError("model", network, f"gives {found} where the task needs {needed}")
+        _check_values_of("loss", template.loss, network, outputs, data.labels, state.step)
+        if type(task).metrics is Task.metrics:
+            _check_values_of("task.correct", task.correct, network, outputs, data.labels, None)
         splits = [*rows.names, *(s for s in data.splits if s not in rows.names)]
         for split in template.training.stop_splits:
             if split not in splits:
                 raise FieldError("training.stop_splits", split, f"must be among {', '.join(splits)}")
         with _traced_step(template):
-            traced, stepped = jax.make_jaxpr(step, return_shape=True)(numbers, data, state)
+            traced, stepped = jax.make_jaxpr(training.step, return_shape=True)(numbers, data, state)
         if jax.tree.map(_kind, stepped) != jax.tree.map(_kind, state):
             why = "a step changes the shape or dtype of the parameters or of its state"
             raise FieldError("optimizer", type(template.optimizer).__name__, why)
-        with _traced("training.probes", list(template.training.probes), "cannot be measured"):
-            jax.eval_shape(evaluate, numbers, data, state)
+        _check_probes(template, numbers, data, state)
         _check_memory(template, data, state, _largest(traced.jaxpr))
         if total <= LOOKED_AT and not seen:
             _check_values(task, name, jax.device_get(jax.jit(training.load)(numbers, rows)))
@@ -95,7 +99,7 @@ def _traced_step(template: Experiment) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        frames = [f.name for f in traceback.extract_tb(error.__traceback__) if f.filename == training.__file__]
+        frames = [f.name for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == OURS]
         parts = [STEP[frames[-1]]] if frames[-1] in STEP else ["model", "loss"]
         names = ", ".join(type(getattr(template, part)).__name__ for part in parts)
         with _traced(", ".join(parts), names, "no step can be made"):
@@ -107,8 +111,11 @@ def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows)
     if data.inputs.ndim < 1 or data.inputs.shape[0] != total:
         found = data.inputs.shape[0] if data.inputs.ndim else "no"
         raise FieldError("task", name, f"examples() gives {found} rows where rows() promises {total}")
-    if data.labels.shape[:1] != (total,) or (type(task).correct is Task.correct and data.labels.ndim != 1):
+    if data.labels.shape[:1] != (total,):
         raise FieldError("task", name, f"has labels of shape {data.labels.shape} where {(total,)} is needed")
+    if data.weights is not None and data.weights.shape not in ((total,), data.labels.shape):
+        needed = f"{(total,)} or {data.labels.shape}"
+        raise FieldError("task", name, f"has weights of shape {data.weights.shape} where {needed} is needed")
     for split, mask in data.splits.items():
         if mask.shape != (total,) or mask.dtype != bool:
             found = f"{mask.dtype} {mask.shape}"
@@ -117,13 +124,60 @@ def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows)
             )
 
 
-def _check_variables(network: str, variables: Any) -> None:
-    others = sorted(set(variables) - {"params"})
-    if others:
-        why = f"has variables beside its parameters ({', '.join(others)}), which training does not keep"
-        raise FieldError("model", network, f"{why}: use a network without them, such as one with layer norm")
-    if not jax.tree.leaves(variables):
+def _check_variables(template: Experiment, network: str, variables: Any) -> None:
+    others, whole = sorted(set(variables) - {"params"}), template.training.batch_size is None
+    if others and whole and not takes(type(template.model).__call__, "mask"):
+        why = f"keeps {', '.join(others)} of the rows it sees, and a full batch has some that are not trained on"
+        raise FieldError("model", network, f"{why}: take `mask` in __call__, or set training.batch_size")
+    if not jax.tree.leaves(variables.get("params", {})):
         raise FieldError("model", network, "has no parameters to train")
+
+
+def _given(template: Experiment) -> Any:
+    """The shapes that a run starts with, as they are found at the end of the one that it starts from."""
+    first = parent(template)
+    if first is None:
+        return {}
+    with _traced("start.parent", first.run_id, "cannot be made"):
+        ended = training.named(training.shapes(first)[1])
+    return template.start.given(training.start_shapes(template), ended)
+
+
+def _check_stream(template: Experiment, name: str, data: training.Data, numbers: Any) -> None:
+    """That what a task draws for a step is like the rows of its table."""
+    size = template.training.batch_size
+    with _traced("task", name, "its rows of a step cannot be drawn"):
+        found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
+    for what, drawn, held in (("inputs", found[0], data.inputs), ("labels", found[1], data.labels)):
+        needed = jax.ShapeDtypeStruct((size, *held.shape[1:]), held.dtype)
+        if _kind(drawn) != _kind(needed):
+            shown = f"{drawn.dtype} {drawn.shape}"
+            raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")
+
+
+def _check_values_of(part: str, function: Any, network: str, outputs: Any, labels: Any, step: Any) -> None:
+    """That a loss, or `Task.correct`, gives one value per label, or per row."""
+    called = function if step is None else lambda z, y, s: of_step(function, z, y, s)
+    owner = getattr(function, "__self__", function)
+    with _traced(part, type(owner).__name__, f"fails on the outputs of {network}"):
+        values = jax.eval_shape(called, outputs, labels, *([] if step is None else [step]))
+    shape = getattr(values, "shape", None)
+    if shape not in (outputs.shape[:-1], labels.shape):
+        raise FieldError(part, shape, f"must give one value per label, shape {outputs.shape[:-1]}")
+    if part == "loss" and not jnp.issubdtype(values.dtype, jnp.floating):
+        raise FieldError(part, str(values.dtype), "must give real numbers")
+
+
+def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> None:
+    t = template.training
+    with _traced("training.probes", [type(probe).__name__ for probe in t.probes], "cannot be measured"):
+        measured, after = jax.eval_shape(training.evaluate, numbers, data, state)
+    if jax.tree.map(_kind, after.memory) != jax.tree.map(_kind, state.memory):
+        raise FieldError("training.probes", [type(p).__name__ for p in t.probes], "a memory changes its shape or dtype")
+    for split in t.stop_splits if t.stop_metric is not None else ():
+        if f"{split}/{t.stop_metric}" not in measured:
+            known = [name.removeprefix(f"{split}/") for name in measured if name.startswith(f"{split}/")]
+            raise FieldError("training.stop_metric", t.stop_metric, f"must be among {', '.join(known)}, or None")
 
 
 def _check_groups(model: Any, params: Any) -> None:
@@ -176,7 +230,10 @@ def _kind(array: Any) -> tuple:
 
 def _check_values(task: Any, name: str, data: training.Data) -> None:
     kinds = [("inputs", data.inputs, task.vocabulary, "vocabulary")]
-    kinds.append(("labels", data.labels, task.outputs if type(task).correct is Task.correct else None, "outputs"))
+    classes = type(task).correct is Task.correct and not isinstance(task, Regression)
+    kinds.append(("labels", data.labels, task.outputs if classes else None, "outputs"))
+    if data.weights is not None and not (np.isfinite(data.weights) & (np.asarray(data.weights) >= 0)).all():
+        raise FieldError("task", name, "has weights that are negative or not finite")
     for what, values, size, limit in kinds:
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             rows = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, Result
-from sweeps import store
+from sweeps import stages, store
 from sweeps.profile import set_up_jax
 from sweeps.workdir import environment, read_specification
 
@@ -35,7 +35,7 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
     set_up_jax()
     experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
     block = Block(Program(experiment, made_by["width"]), device)
-    block.assign(0, run_id, experiment)
+    block.assign(0, run_id, experiment, stages.given(Path(workdir), experiment))
     finished: list[Result] = []
     while not finished:
         block.launch(16)

@@ -61,7 +61,7 @@ class Results:
         return store.read(self.workdir, columns, self.run_ids).sort_by("run_id")
 
     def curves(self, *names: str) -> dict[str, np.ndarray]:
-        """Curves, and "step", as float arrays (runs, evaluations) in the order of `runs`, NaN after a run's last.
+        """Curves, and "step", as float arrays (runs, evaluations, …) in the order of `runs`, NaN after a run's last.
 
         Raises:
           FieldError: a probe was not stored.
@@ -182,7 +182,10 @@ class Results:
         names = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
         if not len(runs):
             return xr.Dataset()
-        data = {name: (("run", "evaluation"), values) for name, values in self.curves(*names).items()}
+        data = {
+            name: (("run", "evaluation", *(f"{name}.{axis}" for axis in range(values.ndim - 2))), values)
+            for name, values in self.curves(*names).items()
+        }
         fixed = [c for c in runs if runs[c].map(str).nunique() == 1 and c != "run_id"]
         varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
         return dataset(data, varying, {c: runs[c].iloc[0] for c in fixed})
@@ -225,6 +228,11 @@ def _padded(column: pa.ChunkedArray) -> np.ndarray:
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
     lengths = pa.compute.fill_null(pa.compute.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    padded = np.full((len(lengths), int(lengths.max(initial=0))), np.nan)
-    padded[np.arange(padded.shape[1])[None] < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
+    values, shape = lists.flatten(), []
+    while pa.types.is_list(values.type):  # each evaluation has a vector or a matrix, all of one shape
+        shape.append(len(values[0]) if len(values) else 0)
+        values = values.flatten()
+    padded = np.full((len(lengths), int(lengths.max(initial=0)), *shape), np.nan)
+    known = np.arange(padded.shape[1])[None] < lengths[:, None]
+    padded[known] = values.to_numpy(zero_copy_only=False).reshape(-1, *shape)
     return padded

@@ -7,8 +7,8 @@ once. Columns:
   run_id, status, steps, checksum        the run and how it ended
   experiment, provenance                 canonical JSON; the program, device and versions that trained it
   task.p, optimizer.weight_decay, seed…  every field of the experiment
-  final/<probe>                          the last evaluation
-  curve/step, curve/<probe>              lists: every evaluation
+  final/<probe>                          the last evaluation, of probes that are numbers
+  curve/step, curve/<probe>              lists: every evaluation; lists of lists for vectors and matrices
 """
 
 import contextlib
@@ -246,7 +246,8 @@ def _digest(content: bytes) -> str:
 
 def _row(result: Result, provenance: str) -> dict[str, Any]:
     curves = {f"curve/{name}": values for name, values in result.curves.items()}
-    final = {f"final/{name}": float(values[-1]) for name, values in result.curves.items() if name != "step"}
+    numbers = {name: values for name, values in result.curves.items() if name != "step" and values.ndim == 1}
+    final = {f"final/{name}": float(values[-1]) for name, values in numbers.items()}
     ended = {"run_id": result.run_id, "status": result.status, "steps": result.steps, "checksum": result.checksum}
     text = {"experiment": result.experiment.to_json(), "provenance": provenance}
     fields = result.experiment.flat() | {"split_seed": result.experiment.drawn_from}
@@ -257,7 +258,9 @@ def _column(name: str, values: list) -> pa.Array:
     if name == "curve/step":
         return pa.array(values, pa.list_(pa.int32()))
     if name.startswith("curve/"):
-        return pa.array(values, pa.list_(pa.float32()))
+        deep = max((np.ndim(v) for v in values if v is not None), default=1)
+        kind = functools.reduce(lambda inner, _: pa.list_(inner), range(deep), pa.float32())
+        return pa.array([v if v is None or deep == 1 else v.tolist() for v in values], kind)
     if name in ("checksum", "steps"):
         return pa.array(values, pa.int64())
     try:

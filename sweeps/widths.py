@@ -14,7 +14,8 @@ from typing import Any
 import jax
 
 from jaxgen import training
-from jaxgen.kernel import MAX_INTERVALS, capacity
+from jaxgen.kernel import MAX_INTERVALS
+from jaxgen.training import capacity
 from sweeps.profile import step_flops
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one

@@ -32,7 +32,7 @@ from sweeps.spec import Sweep, used
 
 SCHEMA = 2
 LISTED = 1000  # values of an axis that are written out
-FOLDERS = "runs", "inflight", "damaged"
+FOLDERS = "runs", "inflight", "damaged", "weights", "parents"
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def locked(workdir: Path) -> Iterator[None]:
         file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
-        for folder in (workdir, workdir / "runs", workdir / "inflight"):
+        for folder in (workdir, *(workdir / name for name in FOLDERS)):
             clear_temporaries(folder)
         yield
 

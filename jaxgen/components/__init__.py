@@ -17,7 +17,7 @@ from jaxgen.components.build import (
 )
 from jaxgen.components.declare import fields, is_leaf, leaf, part, part_kind, static
 from jaxgen.components.names import KINDS, look_again, type_name, unknown
-from jaxgen.components.tree import assemble, dissolve, flat, leaf_paths, paths, structure, structure_data, walk
+from jaxgen.components.tree import assemble, dissolve, flat, leaf_paths, paths, runs, structure, structure_data, walk
 from jaxgen.components.values import check_allowed, coerced, plain
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "paths",
     "plain",
     "rebuild",
+    "runs",
     "static",
     "structure",
     "structure_data",

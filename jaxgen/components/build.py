@@ -22,8 +22,16 @@ REQUIRED = {
     "schedule": ("factor",),
     "filter": ("transform",),
     "clamp": ("transform",),
+    "probe": ("measure",),
+    "start": ("weights",),
+    "transform": ("apply",),
 }
 NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
+
+
+def is_run(value: Any) -> bool:
+    """Whether it is a whole experiment, which a component may hold too."""
+    return hasattr(type(value), "run_id")
 
 
 def is_component(value: Any) -> bool:
@@ -62,6 +70,10 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
     """
     cls: Any = type(component)
     kind = kind or where
+    if kind == names.RUN:
+        if not is_run(component):
+            raise FieldError(where, component, "must be a jaxgen.Experiment")
+        return component
     if not is_component(component):
         wanted = "must be a component: an instance of a flax.struct.dataclass or a flax module"
         raise FieldError(where, component, wanted)
@@ -110,7 +122,7 @@ def _checked_parts(value: Any, where: str, kind: str, field: dataclasses.Field) 
 
 def _named(value: Any, where: str, kind: str) -> Any:
     """A text as the component of that name with its defaults."""
-    return from_dict({"type": value}, where, kind) if isinstance(value, str) else value
+    return from_dict({"type": value}, where, kind) if isinstance(value, str) and kind != names.RUN else value
 
 
 def rebuild(component: Any, changes: Mapping[str, Any]) -> Any:
@@ -132,6 +144,8 @@ def changed(component: Any, changes: Mapping[str, Any], where: str, known: Calla
     Raises:
       FieldError: there is no such field.
     """
+    if is_run(component):
+        return component.override(changes)
     own, found = {f.name: f for f in fields(type(component))}, {}
     here = [f"{where}.{name}" for name in own]  # also of a component that is new with these changes
     for name, tails in by_head(changes).items():
@@ -170,6 +184,8 @@ def by_head(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def to_dict(component: Any, canonical: bool = False) -> dict[str, Any]:
     """The component as plain data: type and fields; `canonical` leaves out `added` ones at their default."""
+    if is_run(component):
+        return component.to_dict()
     cls = type(component)
     data: dict[str, Any] = {"type": names.type_name(cls)}
     for field in fields(cls):
@@ -193,6 +209,8 @@ def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
     Raises:
       FieldError: the type or a field is unknown, or `data` is not a table with a `type`.
     """
+    if kind == names.RUN:
+        return names.run_class().from_dict(data)
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
         raise FieldError(where, data, 'must be a table with a "type"')
     if where.count(".") > values.DEEPEST:
@@ -216,7 +234,7 @@ def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
 
 
 def _parts_from(data: Any, where: str, kind: str) -> Any:
-    if isinstance(data, Mapping) and "type" in data:
+    if isinstance(data, Mapping) and ("type" in data or kind == names.RUN):
         return from_dict(data, where, kind)
     read = lambda d, rest: _named(d, where + rest, kind) if isinstance(d, str) else from_dict(d, where + rest, kind)  # noqa: E731
     return map_parts(read, data)

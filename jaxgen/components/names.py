@@ -19,13 +19,22 @@ KINDS = {
     "loss": "jaxgen.losses",
     "optimizer": "jaxgen.optimizers",
     "training": "jaxgen.training",
+    "start": "jaxgen.starts",
 }
 """The parts of an experiment, and where ours are."""
 
-NESTED = {"schedule": "jaxgen.schedules", "filter": "jaxgen.filters", "clamp": "jaxgen.clamps"}
+NESTED = {
+    "schedule": "jaxgen.schedules",
+    "filter": "jaxgen.filters",
+    "clamp": "jaxgen.clamps",
+    "probe": "jaxgen.probes",
+    "transform": "jaxgen.starts",
+}
 """Kinds of components that are only found within others, and where ours are."""
 
 MODULES = KINDS | NESTED
+RUN = "experiment"
+"""Kind of a field that holds a whole experiment: part of the identity, but neither leaf nor structure."""
 
 
 def unknown(name: str, known: list[str]) -> FieldError:
@@ -66,6 +75,11 @@ def look_again(classes: Iterable[type]) -> list[type]:
     return changed
 
 
+def run_class() -> Any:
+    """The class of experiments, which are made of components."""
+    return importlib.import_module("jaxgen.experiment").Experiment
+
+
 def remember(cls: type) -> None:
     """Keeps a class that was used, so that its name can be read again."""
     _SEEN[type_name(cls)] = cls
@@ -91,6 +105,8 @@ def find_class(name: str, where: str, kind: str) -> type:
     if name.startswith("optax.") and kind in ("optimizer", "loss"):
         return importlib.import_module("jaxgen.from_optax").component_class(kind, name.removeprefix("optax."))
     ours = [n for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))]
+    if kind == "probe" and name.islower():
+        name = "".join(word.capitalize() for word in name.split("_"))
     if name in ours:
         return getattr(module, name)
     if "#" in name:

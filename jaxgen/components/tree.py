@@ -7,15 +7,21 @@ from typing import Any
 import flax.core
 
 from jaxgen.components import names, values
-from jaxgen.components.build import map_parts, parts
+from jaxgen.components.build import is_run, map_parts, parts
 from jaxgen.components.declare import fields, is_leaf, may_be_none, part_kind
+from jaxgen.components.names import RUN
 
 Structure = tuple
 """What of a component decides the program, hashable: class, name of the class, structure, absent leaves, parts."""
 
 
 def walk(component: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Every component in `component`, itself first, with its path."""
+    """Every component in `component`, itself first, with its path; nothing where it is None."""
+    if component is None:
+        return
+    if is_run(component):
+        yield from ((f"{where}.{path}", part) for path, part in component.walk())
+        return
     yield where, component
     for field in fields(type(component)):
         if part_kind(field) is not None:
@@ -25,24 +31,36 @@ def walk(component: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 def paths(component: Any, where: str) -> list[str]:
     """What can be set, as dotted paths: the component, its fields, and those of the components in it."""
-    inner = [path for path, _ in walk(component, where)]
+    inner = [where, *(path for path, _ in walk(component, where))]
     own = [f"{path}.{f.name}" for path, part in walk(component, where) for f in fields(type(part))]
     return list(dict.fromkeys([*inner, *own]))
 
 
 def leaf_paths(component: Any, where: str) -> set[str]:
-    """The paths whose values are leaves."""
+    """The paths whose values are leaves, and those within other experiments, which are no structure of this one."""
+    others = tuple(f"{path}." for path, _ in runs(component, where))
     return {
         f"{path}.{f.name}"
         for path, part in walk(component, where)
         for f in fields(type(part))
-        if is_leaf(type(part), f)
+        if is_leaf(type(part), f) or path.startswith(others)
     }
+
+
+def runs(component: Any, where: str) -> list[tuple[str, Any]]:
+    """The experiments in a component, with their paths."""
+    return [
+        (f"{path}.{field.name}{rest}", part)
+        for path, found in walk(component, where)
+        for field in fields(type(found))
+        if part_kind(field) == RUN
+        for rest, part in parts(getattr(found, field.name)).items()
+    ]
 
 
 def flat(component: Any, where: str) -> dict[str, Any]:
     """All values by path, and every component's `type`: None where there is no component."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if component is not None else {f"{where}.type": None}
     for path, part in walk(component, where):
         found[f"{path}.type"] = names.type_name(type(part))
         for field in fields(type(part)):
@@ -55,7 +73,9 @@ def flat(component: Any, where: str) -> dict[str, Any]:
 
 
 def structure(component: Any) -> Structure:
-    """The component's `Structure`."""
+    """The component's `Structure`; () where it is None."""
+    if component is None:
+        return ()
     cls: Any = type(component)
     static, optional, within = _field_names(cls)
     held = tuple((name, getattr(component, name)) for name in static)
@@ -72,6 +92,8 @@ def _structures(value: Any) -> tuple:
 
 def structure_data(described: Structure) -> dict[str, Any]:
     """A structure as plain data: leaves are null, those that are absent "none"."""
+    if not described:
+        return {"type": None}
     cls, name, held, absent, inner = described
     data = {"type": name, **{k: values.plain(v) for k, v in held}}
     data |= {f.name: None for f in fields(cls) if is_leaf(cls, f)} | dict.fromkeys(absent, "none")
@@ -80,6 +102,8 @@ def structure_data(described: Structure) -> dict[str, Any]:
 
 def dissolve(component: Any) -> dict[str, Any]:
     """The leaves of a component and of those in it, by field: a pytree."""
+    if component is None:
+        return {}
     cls: Any = type(component)
     found = {f.name: getattr(component, f.name) for f in fields(cls) if is_leaf(cls, f)}
     return found | {
@@ -89,8 +113,11 @@ def dissolve(component: Any) -> dict[str, Any]:
 
 def assemble(described: Structure, leaves: Mapping[str, Any]) -> Any:
     """The component of a structure and of what `dissolve` gave, whatever the leaves are by now."""
+    if not described:
+        return None
     cls, _, held, _, inner = described
     made = {name: _assembled(container, found, leaves[name]) for name, (container, found) in inner}
+    made |= {field.name: None for field in fields(cls) if part_kind(field) == RUN}
     return cls(**{**leaves, **dict(held), **made})
 
 
@@ -107,4 +134,4 @@ def _field_names(cls: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str,
     """Structure, leaves that may be None, and fields of components."""
     static = tuple(f.name for f in fields(cls) if not is_leaf(cls, f) and part_kind(f) is None)
     optional = tuple(f.name for f in fields(cls) if is_leaf(cls, f) and may_be_none(cls, f))
-    return static, optional, tuple(f.name for f in fields(cls) if part_kind(f) is not None)
+    return static, optional, tuple(f.name for f in fields(cls) if part_kind(f) not in (None, RUN))

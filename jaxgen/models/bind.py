@@ -1,12 +1,12 @@
 """Fitting a network to a task, and to training."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 
 from jaxgen.errors import FieldError
+from jaxgen.signatures import takes
 
 
 def bind(model: nn.Module, task: Any) -> nn.Module:
@@ -26,14 +26,15 @@ def bind(model: nn.Module, task: Any) -> nn.Module:
     return model.clone(**missing)
 
 
-def quiet(model: nn.Module) -> dict[str, bool]:
-    """What tells the network that it is not being trained: {"train": False} where its `__call__` takes `train`."""
-    return {"train": False} if "train" in inspect.signature(type(model).__call__).parameters else {}
+def told(model: nn.Module, train: bool, mask: Any) -> dict[str, Any]:
+    """What the network's `__call__` is told beside its inputs: `train` and `mask`, where it takes them."""
+    call = type(model).__call__
+    return {name: value for name, value in (("train", train), ("mask", mask)) if takes(call, name)}
 
 
 def is_random(model: nn.Module) -> bool:
     """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None."""
-    return bool(quiet(model)) and getattr(model, "dropout", 0.0) is not None
+    return takes(type(model).__call__, "train") and getattr(model, "dropout", 0.0) is not None
 
 
 def groups(model: nn.Module) -> Mapping[str, tuple[str, ...]]:

@@ -1,29 +1,24 @@
-"""What is measured on device: functions of one run's state at an evaluation, looked up by name."""
+"""What is measured on device: components whose `measure` gives numbers by name, of one run at an evaluation.
 
-from jaxgen.probes.basic import accuracy, logit_scale, loss, tensor_norms, weight_norm
+  def measure(self, e: Evaluation) -> dict[str, Array]                 numbers, vectors or matrices by name
+  def init(self, e) -> memory; def measure(self, e, memory)            for one that remembers: gives (numbers, memory)
+
+`training.probes` takes them, or their names in lower case ("weight_norm").
+"""
+
+from jaxgen.probes.basic import Distance, LogitScale, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
-from jaxgen.probes.stability import alignment, collapse, zeros
-
-PROBES = {
-    "loss": loss,
-    "accuracy": accuracy,
-    "weight_norm": weight_norm,
-    "tensor_norms": tensor_norms,
-    "logit_scale": logit_scale,
-    "collapse": collapse,
-    "zeros": zeros,
-    "alignment": alignment,
-}
+from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
 __all__ = [
-    "PROBES",
+    "Alignment",
+    "Collapse",
+    "Distance",
     "Evaluation",
-    "accuracy",
-    "alignment",
-    "collapse",
-    "logit_scale",
-    "loss",
-    "tensor_norms",
-    "weight_norm",
-    "zeros",
+    "LogitScale",
+    "Loss",
+    "Metrics",
+    "TensorNorms",
+    "WeightNorm",
+    "Zeros",
 ]

@@ -1,7 +1,8 @@
 """What a probe sees of one run."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,20 +16,34 @@ class Evaluation:
     Attributes:
       experiment: the run.
       params: its parameters.
-      outputs: (rows, outputs) of the network on all rows.
-      labels: (rows, …) targets.
+      inputs, labels: (rows, …) of its task.
       splits: boolean masks (rows,) by name.
+      weights: of labels or rows, see `jaxgen.Examples`; None where all count alike.
+      step: how many were made.
+      opt_state: of the optimizer.
+      network: from inputs (rows, …) to outputs (rows, …, outputs), with these parameters, as in evaluations.
       gradient: gives the gradient of the training loss (of the next batch), like `params`.
       update: gives what the optimizer would add to the parameters next, like `params`.
+      initial: gives the parameters that the run began with, drawn again from its seed.
     """
 
     experiment: Any
     params: Any
-    outputs: jax.Array
+    inputs: jax.Array
     labels: jax.Array
     splits: dict[str, jax.Array]
+    weights: jax.Array | None
+    step: jax.Array
+    opt_state: Any
+    network: Callable[[jax.Array], jax.Array]
     gradient: Callable[[], Any]
     update: Callable[[], Any]
+    initial: Callable[[], Any]
+
+    @functools.cached_property
+    def outputs(self) -> jax.Array:
+        """The network's outputs on all rows at once, whatever `training.evaluation_rows` is."""
+        return self.network(self.inputs)
 
     @staticmethod
     def tensors(tree: Any) -> dict[str, jax.Array]:
@@ -36,9 +51,63 @@ class Evaluation:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
+    def means(self, values: Callable[..., Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
+        """Σ w v / Σ w over each split, as "<split>/<name>"; NaN where a split is empty.
 
-def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Σ values[mask] / Σ mask in float32 or wider; NaN where the mask is empty."""
-    dtype = values.dtype if jnp.finfo(values.dtype).bits >= 32 else jnp.float32
-    kept = jnp.where(mask, values.astype(dtype), 0)
-    return jnp.sum(kept) / jnp.sum(mask, dtype=dtype)
+        With `training.evaluation_rows` only the outputs of so many rows are in memory at a time.
+
+        Args:
+          values: from outputs, labels and weights (or None) of some rows to numbers v by name, one for each label or
+            for each row.
+        """
+        rows, size = len(self.labels), self.experiment.training.evaluation_rows
+        if size is None or size >= rows:
+            found = values(self.outputs, self.labels, self.weights)
+            return {
+                f"{split}/{name}": masked_mean(v, mask, self.weights)
+                for name, v in found.items()
+                for split, mask in self.splits.items()
+            }
+
+        def totals(start):
+            at = jnp.minimum(start, rows - size) + jnp.arange(size, dtype=jnp.int32)
+            labels = self.labels[at]
+            weights = None if self.weights is None else self.weights[at]
+            found = values(self.network(self.inputs[at]), labels, weights)
+            return {
+                f"{split}/{name}": jnp.stack(masked_sums(v, mask[at] & (at >= start), weights))
+                for name, v in found.items()
+                for split, mask in self.splits.items()
+            }
+
+        starts = jnp.arange(0, rows, size, dtype=jnp.int32)
+        sums = jax.tree.map(lambda parts: jnp.sum(parts, axis=0), jax.lax.map(totals, starts))
+        return {name: total / weight for name, (total, weight) in sums.items()}
+
+
+def masked_mean(values: jax.Array, mask: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Σ w v / Σ w over the rows of a mask, in float32 or wider; NaN where there is none. See `masked_sums`."""
+    total, weight = masked_sums(values, mask, weights)
+    return total / weight
+
+
+def masked_sums(values: jax.Array, mask: jax.Array, weights: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Σ w v and Σ w over the rows of a mask, in float32 or wider.
+
+    Args:
+      values: (rows,) or (rows, …).
+      mask: (rows,) bool.
+      weights: (rows,) or like `values`; None is 1. Where values are of rows and weights of labels, a row counts that
+        has a label of weight above 0.
+    """
+    dtype = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) and jnp.finfo(values.dtype).bits >= 32 else None
+    values = values.astype(dtype or jnp.float32)
+    counted = jnp.reshape(mask, (*mask.shape, *[1] * (values.ndim - 1)))
+    if weights is None:
+        counted = jnp.broadcast_to(counted, values.shape)
+        return jnp.sum(jnp.where(counted, values, 0)), jnp.sum(counted, dtype=values.dtype)
+    if weights.ndim > values.ndim:
+        weights = jnp.any(weights > 0, axis=tuple(range(values.ndim, weights.ndim)))
+    weights = jnp.reshape(weights, (*weights.shape, *[1] * (values.ndim - weights.ndim))).astype(values.dtype)
+    weights = jnp.broadcast_to(jnp.where(counted, weights, 0), values.shape)
+    return jnp.sum(jnp.where(weights > 0, values, 0) * weights), jnp.sum(weights)

@@ -12,7 +12,7 @@ from jaxgen.tasks.modular import (
 )
 from jaxgen.tasks.parity import SparseParity
 from jaxgen.tasks.split import exact_share, train_test
-from jaxgen.tasks.task import Examples, Task, draw
+from jaxgen.tasks.task import Examples, Regression, Task, counted, is_stream
 from jaxgen.tasks.toy import ToyAddition
 
 __all__ = [
@@ -24,11 +24,13 @@ __all__ = [
     "ModularMultiplication",
     "ModularPolynomial",
     "ModularSubtraction",
+    "Regression",
     "SparseParity",
     "Task",
     "ToyAddition",
     "XorClusters",
-    "draw",
+    "counted",
     "exact_share",
+    "is_stream",
     "train_test",
 ]

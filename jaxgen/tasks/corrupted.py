@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.tasks.split import exact_share
-from jaxgen.tasks.task import Examples, Task, draw
+from jaxgen.tasks.task import Examples, Task, counted, is_stream
 
 STREAM = 0x6C6162  # of the key that the task has, apart from what it may split off itself
 
@@ -37,7 +37,9 @@ class CorruptedLabels(Task):
     def check(self):
         if isinstance(self.task, CorruptedLabels):
             raise FieldError("task", "CorruptedLabels", "is corrupted already: set its share")
-        if type(self.task).correct is not Task.correct:
+        if is_stream(self.task):
+            raise FieldError("task", type(self.task).__name__, "draws fresh rows at each step: nothing stays corrupted")
+        if type(self.task).correct is not Task.correct or type(self.task).metrics is not Task.metrics:
             raise FieldError("task", type(self.task).__name__, "must be a task whose labels are classes")
 
     @property
@@ -55,7 +57,7 @@ class CorruptedLabels(Task):
         return {**self.task.counts(), "corrupted": exact_share(self.rows()["train"], self.share)}
 
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
-        found = draw(self.task, key, counts)  # the rows that the task has alone
+        found = counted(self.task, key, counts)  # the rows that the task has alone
         if not jnp.issubdtype(found.labels.dtype, jnp.integer) or found.labels.ndim != 1:
             raise FieldError("task.task", type(self.task).__name__, "must be a task whose labels are classes")
         which, new = jax.random.split(jax.random.fold_in(key, STREAM))
@@ -67,4 +69,4 @@ class CorruptedLabels(Task):
         drawn = jax.random.randint(new, train.shape, 0, self.outputs - (not self.true_may_recur), found.labels.dtype)
         labels = drawn if self.true_may_recur else jnp.where(drawn >= found.labels, drawn + 1, drawn)
         splits = {**found.splits, "corrupted": corrupted, "clean": train & ~corrupted}
-        return Examples(found.inputs, jnp.where(corrupted, labels, found.labels), splits)
+        return Examples(found.inputs, jnp.where(corrupted, labels, found.labels), splits, found.weights)

@@ -1,12 +1,14 @@
 """What a task is: a table of examples, cut into named splits."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+
+from jaxgen.probes.evaluation import masked_mean
+from jaxgen.signatures import takes
 
 
 @flax.struct.dataclass
@@ -15,17 +17,23 @@ class Examples:
 
     Attributes:
       inputs: (rows, …) integer tokens or float features.
-      labels: (rows, …) targets.
+      labels: (rows, …) targets: classes, of one or of many positions, or numbers.
       splits: extra named subsets as boolean masks (rows,), beside those that `Task.rows` makes (e.g. "corrupted").
+      weights: how much each label counts in losses and metrics, like `labels`, or each row, (rows,); 0 leaves it out,
+        as for padding. None: all alike.
     """
 
     inputs: jax.Array
     labels: jax.Array
     splits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+    weights: jax.Array | None = None
 
 
 class Task:
     """Base of all tasks: subclass it as a `flax.struct.dataclass` and give it `outputs`, `rows` and `examples`.
+
+    One that has `draw(key, step, rows) -> Examples` is a stream: each step trains on `training.batch_size` fresh rows,
+    of the run's seed and the step. Its `rows` and `examples` are the tables that evaluations are made on.
 
     Attributes:
       outputs: number of network outputs (classes).
@@ -51,11 +59,54 @@ class Task:
         raise NotImplementedError
 
     def correct(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-        """Which rows count as correct, (rows,) bool: by default the largest output is the labelled class."""
+        """Which labels are answered correctly, bool: by default the largest output is the labelled class."""
         return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == labels
 
+    def metrics(self, seen: Any) -> dict[str, jax.Array]:
+        """What is measured of each split beside the loss, by name "<split>/<metric>" (`jaxgen.probes.Evaluation`).
 
-def draw(task: Any, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
+        By default "accuracy", the share of correct labels, and where rows have several labels "exact_match", the share
+        of rows with all of them correct; labels of weight 0 are left out.
+        """
+
+        def shares(outputs, labels, weights):
+            correct = self.correct(outputs, labels)
+            if correct.ndim < 2:
+                return {"accuracy": correct}
+            counted = True if weights is None or weights.ndim < correct.ndim else weights > 0
+            wrong = jnp.any(~correct & counted, axis=tuple(range(1, correct.ndim)))
+            return {"accuracy": correct, "exact_match": ~wrong}
+
+        return seen.means(shares)
+
+
+class Regression(Task):
+    """Base of tasks whose labels are numbers, (rows,) or (rows, outputs). Metrics: "r2" and "error" of each split.
+
+    error = mean (o - y)², r2 = 1 - Σ (o - y)² / Σ (y - ȳ)², over rows and outputs, with weights; ȳ is the split's.
+    """
+
+    def metrics(self, seen: Any) -> dict[str, jax.Array]:
+        def flat(values, rows):
+            return jnp.reshape(values, (rows, -1))
+
+        def squares(outputs, labels, _):
+            rows = len(labels)
+            return {"error": jnp.mean(jnp.square(flat(outputs, rows) - flat(labels, rows)), axis=1)}
+
+        found, labels = seen.means(squares), flat(seen.labels, len(seen.labels))
+        for split, mask in seen.splits.items():
+            centre = jax.vmap(lambda column: masked_mean(column, mask, seen.weights), 1)(labels)  # noqa: B023
+            spread = masked_mean(jnp.mean(jnp.square(labels - centre[None]), axis=1), mask, seen.weights)
+            found[f"{split}/r2"] = 1 - found[f"{split}/error"] / spread
+        return found
+
+
+def counted(task: Any, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
     """`task.examples`, with the counts where it takes them."""
-    takes = "counts" in inspect.signature(task.examples).parameters
-    return task.examples(key, counts=counts) if takes else task.examples(key)
+    return task.examples(key, counts=counts) if takes(task.examples, "counts") else task.examples(key)
+
+
+def is_stream(task: Any) -> bool:
+    """Whether its training rows are drawn anew at each step."""
+    return hasattr(task, "draw")

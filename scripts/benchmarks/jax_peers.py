@@ -14,7 +14,7 @@ import optax
 
 from benchmarks.cases import takes_inputs
 from jaxgen import models, optimizers, training
-from jaxgen.kernel import Block, Program, capacity
+from jaxgen.kernel import Block, Program
 
 CHECK_STEPS = 50
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4  # that one wide vmap may take
@@ -22,14 +22,15 @@ MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4  # that o
 
 def write_check(experiment: Any, path: str) -> None:
     """Weights, rows and the losses of the first steps of one run, for a peer to agree with."""
-    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+    values, rows = training.numbers(experiment), training.Rows.of(experiment)
     with training.numerics(experiment):
-        data = training.load(values, rows)
-        state, count = training.init(values, data), int(rows.counts[0])
+        count = int(rows.counts[0])
+        data = training.load(values, rows.replace(capacity=count))
+        state = training.init(values, data)
 
         def step(state, _):
-            loss = training.evaluate(values, data, count, state)["train/loss"]
-            return training.step(values, data, count, state), loss
+            loss = training.evaluate(values, data, state)[0]["train/loss"]
+            return training.step(values, data, state), loss
 
         _, losses = jax.jit(lambda s: jax.lax.scan(step, s, length=CHECK_STEPS))(state)
     tokens, labels = np.asarray(data.inputs[:count]), np.asarray(data.labels[:count])
@@ -150,11 +151,10 @@ class Wide:
     def _compiled(self, lanes: int, filled: bool = False) -> tuple[Any, int]:
         runs = [training.numbers(self.experiment.override({"seed": seed})) for seed in range(lanes)]
         stacked = jax.tree.map(lambda *v: np.stack(v), *runs)
-        rows, held = training.Rows.of(self.experiment.task), capacity(self.experiment)
+        rows = training.Rows.of(self.experiment)
 
         def many(experiments, data, states, steps):
-            step = lambda e, d, s: training.step(e, d, held, s)  # noqa: E731
-            return jax.lax.fori_loop(0, steps, lambda _, s: jax.vmap(step)(experiments, data, s), states)
+            return jax.lax.fori_loop(0, steps, lambda _, s: jax.vmap(training.step)(experiments, data, s), states)
 
         def begin(experiment):
             data = training.load(experiment, rows)

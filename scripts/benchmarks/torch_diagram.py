@@ -29,7 +29,7 @@ def train(scale: str, share: str, shares: str, workdir: str) -> None:
     with Writer(Path(workdir)) as writer:
         for index in range(int(share), len(recipe.sweep), int(shares)):
             run = recipe.base.override(recipe.sweep[index])
-            params, tokens, labels = start(training.numbers(run), training.Rows.of(run.task))
+            params, tokens, labels = start(training.numbers(run), training.Rows.of(run))
             held = {**weights(params), "tokens": np.asarray(tokens), "labels": np.asarray(labels)}
             begin = time.perf_counter()
             curves = _curves(run, Training(run, held))

@@ -39,7 +39,7 @@ BASE = jg.Experiment(
         evaluate_every=100,
         stop_threshold=0.99,
         stop_patience=200,
-        probes=("loss", "accuracy", "weight_norm", "collapse", "alignment"),
+        probes=("loss", "metrics", "weight_norm", "collapse", "alignment"),
     ),
 )
 CLAIMED = sweep(FRACTION, [0.6, 0.7])  # where claim (1) is made

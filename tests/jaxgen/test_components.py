@@ -7,9 +7,11 @@ import pytest
 from lanes import same_bits, train_in_block
 
 import jaxgen as jg
+from examples import example
 from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
+EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name != "Evaluation")
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -66,7 +68,38 @@ ROWS = {
             patterns=(("readout", "Linear_2"),),
         ),
     },
-    "every-probe": {"training": jg.Training(steps=6, evaluate_every=2, probes=tuple(probes.PROBES))},
+    "every-probe": {"training": jg.Training(steps=6, evaluate_every=2, probes=EVERY_PROBE)},
+    "own-probes": {
+        "training": jg.Training(
+            steps=6, evaluate_every=2, probes=("loss", example("own_probe").Spectrum(), example("own_probe").Highest())
+        ),
+        "model": models.QuadraticMLP(width=5),
+    },
+    "stream": {
+        "task": example("stream").OnlineParity(bits=5),
+        "training": jg.Training(steps=6, evaluate_every=2, batch_size=4),
+        "model": models.MLP(width=5),
+    },
+    "sequence": {
+        "task": example("sequence").RunningSum(rows_trained=9),
+        "model": example("sequence").Recurrent(width=4),
+        "training": jg.Training(steps=6, evaluate_every=2, evaluation_rows=50),
+    },
+    "batch-norm": {"model": example("batch_norm").Normalised(width=4)},
+    "regression": {
+        "task": example("regression").Teacher(noise=0.1),
+        "model": models.MLP(width=3),
+        "loss": losses.MeanSquaredError(),
+        "training": jg.Training(steps=6, evaluate_every=2, stop_metric="r2"),
+    },
+    "solved": {
+        "task": example("random_features").Linear(size=4),
+        "model": models.MLP(width=4, depth=1),
+        "loss": losses.MeanSquaredError(),
+        "training": jg.Training(steps=6, evaluate_every=2, stop_metric=None),
+        "start": jg.starts.Solve(ridge=0.1, parameters=("Linear_1",)),
+    },
+    "step": {"loss": example("changing_loss").SoftAtFirst(until=3)},
     "minibatch": {"training": jg.Training(steps=6, evaluate_every=2, batch_size=3)},
     "float64": {"training": jg.Training(steps=6, evaluate_every=2, dtype="float64")},
 }
@@ -79,6 +112,13 @@ BASE = jg.Experiment(
     optimizer=optimizers.AdamW(),
     training=jg.Training(steps=6, evaluate_every=2),
 )
+ROWS["from-run"] = {
+    "start": jg.starts.FromRun(
+        parent=BASE,
+        transforms=(jg.starts.Prune(rate=0.4), jg.starts.Transplant(parameters=("Linear_*",)), jg.starts.Rewind()),
+    )
+}
+ROWS["continued"] = {"start": jg.starts.FromRun(parent=BASE, keep_optimizer=True)}
 
 
 def experiment(row: str) -> jg.Experiment:

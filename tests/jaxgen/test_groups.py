@@ -102,7 +102,7 @@ class Declared(Decomposed):
 def test_embeddings_are_what_the_network_says_and_not_what_names_sound_like():
     masked = optimizers.SGD(learning_rate=1.0, weight_decay=1.0, decay_mask="no_embeddings")
     run = experiment(Declared(), masked)
-    data = jg.training.load(jg.training.numbers(run), jg.training.Rows.of(run.task))
+    data = jg.training.load(jg.training.numbers(run), jg.training.Rows.of(run))
     params = jg.training.init(run, data).params
     transform = jg.training.optimizer(run)
     updates, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)

@@ -128,7 +128,7 @@ def test_snapshot_and_restore_continue_to_the_same_bits(mixed):
     assert first.harvest() == []
     carry, lanes = first.snapshot()
     second = Block(program, jax.devices()[1])
-    second.assign(1, "1", run, lanes[1].step, lanes[1].pieces)
+    second.assign(1, "1", run, step=lanes[1].step, pieces=lanes[1].pieces)
     second.restore(carry)
     second.launch(100)
     (continued,) = second.harvest()
@@ -142,8 +142,9 @@ def test_another_structure_is_refused_with_the_field(base):
 
 
 def test_capacity_follows_from_the_run_alone(base):
-    assert [kernel.capacity(base.override({"task.train_fraction": f})) for f in (0.1, 0.14, 0.5, 1.0)] == [4, 8, 24, 49]
-    assert kernel.capacity(base.override({"training.batch_size": 5})) == 49
+    fractions = [base.override({"task.train_fraction": f}) for f in (0.1, 0.14, 0.5, 1.0)]
+    assert [training.capacity(run) for run in fractions] == [4, 8, 24, 49]
+    assert training.capacity(base.override({"training.batch_size": 5})) == 49
 
 
 def test_one_trace_for_many_values_and_devices(base):
@@ -227,7 +228,7 @@ def test_a_run_that_stands_still_while_its_momentum_grows_is_not_frozen(base):
     program = Program(run, 1)
     early, late = (train_in_block(program, {0: run.override({"training.steps": steps})})[0] for steps in (1, 50))
     assert early.status == late.status == "finished"
-    values, rows = training.numbers(run), training.Rows.of(run.task)
+    values, rows = training.numbers(run), training.Rows.of(run)
     start = jax.jit(lambda e, r: kernel.checksum(training.init(e, training.load(e, r)).params))(values, rows)
     assert early.checksum == int(start) != late.checksum
 
@@ -291,3 +292,33 @@ def test_a_launch_of_too_many_intervals_keeps_every_evaluation(base):
         found = block.harvest()
     np.testing.assert_array_equal(found[0].curves["step"], np.arange(steps + 1))
     assert same_bits(found[0], train_in_block(program, {0: run})[0])
+
+
+def test_a_run_without_steps_is_evaluated_once_and_is_exact(base):
+    exact, trained = base.override({"training.steps": 0}), base.override({"training.steps": 20})
+    program = Program(base, 3)
+    found = train_in_block(program, {0: exact, 1: trained, 2: base.override({"training.steps": 0, "seed": 1})})
+    assert [found[i].status for i in range(3)] == ["exact", "finished", "exact"]
+    assert [found[i].steps for i in range(3)] == [0, 20, 0]
+    assert found[0].curves["step"].tolist() == [0]
+    for name, values in found[0].curves.items():
+        assert values == found[1].curves[name][:1]
+    assert found[2].checksum != found[0].checksum
+    plain = jg.train(exact)
+    assert {name: len(values) for name, values in plain.items()} == dict.fromkeys(plain, 1)
+    broken = exact.override({"model.init_scale": 1e30})
+    assert train_in_block(program, {1: broken})[1].status == "diverged"
+
+
+def test_the_stop_rule_takes_a_metric_and_its_direction(base):
+    rule = {"training.stop_metric": "loss", "training.stop_below": True, "training.stop_splits": ("train",)}
+    whole = train_in_block(Program(base, 1), {0: base})[0]
+    losses = whole.curves["train/loss"]
+    threshold = float(losses[-4])
+    rule |= {"training.stop_threshold": threshold, "training.stop_patience": 1}
+    stopping = base.override(rule)
+    found = train_in_block(Program(stopping, 1), {0: stopping})[0]
+    first = np.flatnonzero(losses <= np.float32(threshold))[0]
+    assert (found.status, found.steps) == ("stopped", whole.curves["step"][first + 1])
+    never = stopping.override({"training.stop_metric": None})
+    assert train_in_block(Program(never, 1), {0: never})[0].status == "finished"

@@ -8,6 +8,8 @@ import optax
 import pytest
 from jax.test_util import check_grads
 
+import jaxgen as jg
+from examples import example
 from jaxgen import losses
 from jaxgen.training import compiler_options
 
@@ -212,3 +214,15 @@ def test_logistic_is_the_loss_of_the_margin():
 def test_equal_logits_do_not_absorb_each_other(make):
     logits = jnp.array([[5.0, 5.0, -1e30], [5.0, -1e30, -1e30]])
     assert make().collapsed(logits).tolist() == [False, True]
+
+
+def test_a_loss_that_asks_for_the_step_gets_it(toy):
+    soft = example("changing_loss").SoftAtFirst
+    curves = {until: jg.train(toy.override({"loss": soft(until=until)})) for until in (0, 30, 10**9)}
+    plain = jg.train(toy)
+    np.testing.assert_allclose(curves[0]["train/loss"], plain["train/loss"], rtol=1e-5)
+    for name in ("train/loss", "weight_norm"):
+        np.testing.assert_array_equal(curves[30][name][:3], curves[10**9][name][:3])
+    assert curves[30]["weight_norm"][3] == curves[10**9]["weight_norm"][3]  # 30 steps were soft
+    assert curves[30]["train/loss"][3] < curves[10**9]["train/loss"][3]  # the evaluation after them is not
+    assert curves[30]["weight_norm"][4] != curves[10**9]["weight_norm"][4]

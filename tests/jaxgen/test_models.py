@@ -124,7 +124,7 @@ def test_dropout_is_new_at_each_step_and_for_each_seed_and_off_in_evaluations(to
     toy = toy.override({"model": encoder(dropout=0.5)})
 
     apply, numbers = jax.jit(training.apply), training.numbers(toy)
-    data = training.load(numbers, training.Rows.of(toy.task))
+    data = training.load(numbers, training.Rows.of(toy))
     params = jax.jit(training.init)(numbers, data).params
 
     def outputs(step, seed=0, **changes):
@@ -153,7 +153,7 @@ class Noisy(nn.Module):
 def test_a_users_network_is_told_when_it_trains(toy):
     toy = toy.override({"model": Noisy()})
     numbers = training.numbers(toy)
-    data = training.load(numbers, training.Rows.of(toy.task))
+    data = training.load(numbers, training.Rows.of(toy))
     params, apply = jax.jit(training.init)(numbers, data).params, jax.jit(training.apply)
     calm, first, second = (apply(numbers, params, data.inputs, step) for step in (None, 0, 1))
     assert not np.allclose(first, second)
@@ -173,7 +173,7 @@ def test_dropout_rates_share_a_program_and_no_dropout_is_another(toy):
 
 def test_init_scale_zero_gives_zero_outputs(toy):
     experiment = training.numbers(toy.override({"model.init_scale": 0.0}))
-    data = training.load(experiment, training.Rows.of(toy.task))
+    data = training.load(experiment, training.Rows.of(toy))
     state = training.init(experiment, data)
     np.testing.assert_array_equal(training.apply(experiment, state.params, data.inputs), 0)
 
@@ -195,8 +195,8 @@ def test_a_fixed_readout_adds_and_subtracts_hidden_units():
 
 def test_an_evaluation_leaves_nothing_out(toy):
     toy = toy.override({"model": Noisy()})
-    values, rows = training.numbers(toy), training.Rows.of(toy.task)
+    values, rows = training.numbers(toy), training.Rows.of(toy)
     data = training.load(values, rows)
     state = training.init(values, data)
-    first, later = (training.evaluate(values, data, 29, state.replace(step=jnp.int32(s))) for s in (0, 7))
+    first, later = (training.evaluate(values, data, state.replace(step=jnp.int32(s)))[0] for s in (0, 7))
     assert {name: float(v) for name, v in first.items()} == {name: float(v) for name, v in later.items()}

@@ -34,8 +34,8 @@ def element(tensor: str) -> str:
 @pytest.mark.parametrize("make", LOSSES)
 def test_losses_are_computed_in_their_dtype(toy, make, loss_dtype):
     text = lowered(toy.override({"loss": make(dtype=loss_dtype)}))
-    rows = sum(toy.task.rows().values())
-    operation = rf"stablehlo\.{LOSSES[make]} .*tensor<1x(?:{rows}|{jg.kernel.capacity(toy)})x{toy.task.outputs}x(\w+)>"
+    rows, held = sum(toy.task.rows().values()), jg.training.capacity(toy)
+    operation = rf"stablehlo\.{LOSSES[make]} .*tensor<1x(?:{rows}|{held})x{toy.task.outputs}x(\w+)>"
     found = set(re.findall(operation, text))
     assert found == {SHORT[loss_dtype]}
 

@@ -1,31 +1,39 @@
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lanes import train_in_block
 
 import jaxgen as jg
-from jaxgen import probes
+from examples import example
+from jaxgen import probes, training
+from jaxgen.kernel import Program
 from jaxgen.probes import Evaluation
 
 
-def seen(experiment, outputs, labels, params=None, gradient=None, update=None):
+def seen(experiment, outputs, labels, params=None, gradient=None, update=None, initial=None):
     outputs, labels = jnp.asarray(outputs, jnp.float32), jnp.asarray(labels, jnp.int32)
     split = {"train": jnp.arange(len(labels)) < 2, "test": jnp.arange(len(labels)) >= 2}
-    return Evaluation(experiment, params, outputs, labels, split, lambda: gradient, lambda: update)
+    given = (lambda: gradient, lambda: update, lambda: initial)
+    step = jnp.int32(0)
+    return Evaluation(experiment, params, outputs, labels, split, None, step, None, lambda inputs: inputs, *given)
 
 
 @pytest.mark.parametrize(("dtype", "gap"), [("float16", 7.6), ("bfloat16", 5.5), ("float32", 16.6)])
 def test_collapse_sets_in_at_the_gap_of_the_dtype(toy, dtype, gap):
     experiment = toy.override({"loss.dtype": dtype})
     outputs = [[0.0, -gap * 0.97], [0.0, -gap * 1.03], [0.0, -gap * 1.03], [0.0, -gap * 1.03]]
-    measured = probes.collapse(seen(experiment, outputs, [0, 0, 0, 0]))
+    measured = probes.Collapse().measure(seen(experiment, outputs, [0, 0, 0, 0]))
     assert measured["train/collapse"] == measured["train/softmax_collapse"] == 0.5
     assert measured["test/collapse"] == 1.0
 
 
 def test_stablemax_collapses_where_the_exponential_does_long_before(toy):
     experiment = toy.override({"loss": jg.losses.StableMaxCrossEntropy()})
-    measured = probes.collapse(seen(experiment, [[40.0, -40.0], [40.0, -40.0], [1e9, -1e9], [1e9, -1e9]], [0, 0, 0, 0]))
+    measured = probes.Collapse().measure(
+        seen(experiment, [[40.0, -40.0], [40.0, -40.0], [1e9, -1e9], [1e9, -1e9]], [0, 0, 0, 0])
+    )
     assert measured["train/softmax_collapse"] == 1.0
     assert measured["train/collapse"] == 0.0
     assert measured["test/collapse"] == 1.0
@@ -34,7 +42,7 @@ def test_stablemax_collapses_where_the_exponential_does_long_before(toy):
 def test_zeros_are_counted_exactly(toy):
     gradient = {"a": jnp.zeros(3), "b": jnp.array([0.0, 1e-37])}
     outputs = [[200.0, 0.0], [1.0, 0.0], [0.0, 200.0], [20.0, 0.0]]
-    measured = probes.zeros(seen(toy, outputs, [0, 0, 0, 0], gradient=gradient))
+    measured = probes.Zeros().measure(seen(toy, outputs, [0, 0, 0, 0], gradient=gradient))
     assert measured["train/zero_loss"] == 0.5  # exp(-200) is absorbed and underflows
     assert measured["train/zero_gradient"] == 0.5
     assert measured["test/zero_loss"] == 0.5  # exp(-20) is absorbed beside 1
@@ -46,7 +54,7 @@ def test_alignment_is_1_for_pure_scaling_and_0_for_perpendicular_updates(toy):
     params = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([1.0])}
     gradient = jax.tree.map(lambda w: -1e-25 * w, params)  # squares underflow
     update = {"a": jnp.array([-4.0, 3.0]), "b": jnp.array([0.0])}
-    measured = probes.alignment(seen(toy, [[0.0]], [0], params, gradient, update))
+    measured = probes.Alignment().measure(seen(toy, [[0.0]], [0], params, gradient, update))
     assert measured["cosine/gradient"] == pytest.approx(1.0)
     assert measured["cosine/gradient/a"] == pytest.approx(1.0)
     assert measured["cosine/update"] == pytest.approx(0.0, abs=1e-7)
@@ -56,13 +64,13 @@ def test_alignment_is_1_for_pure_scaling_and_0_for_perpendicular_updates(toy):
 
 def test_tensors_and_logits_are_measured_by_name(toy):
     e = seen(toy, [[3.0, -3.0]] * 4, [0, 0, 0, 0], {"Linear_0": {"kernel": jnp.array([[3.0, 4.0]])}})
-    assert probes.tensor_norms(e) == {"norm/Linear_0.kernel": 5.0}
-    assert probes.logit_scale(e)["train/logit_rms"] == 3.0
+    assert probes.TensorNorms().measure(e) == {"norm/Linear_0.kernel": 5.0}
+    assert probes.LogitScale().measure(e)["train/logit_rms"] == 3.0
 
 
 def test_perpendicular_training_keeps_updates_off_the_weights(toy):
     watched = {
-        "training.probes": ("loss", "accuracy", "alignment"),
+        "training.probes": ("loss", "metrics", "alignment"),
         "optimizer": jg.optimizers.PerpSGD(learning_rate=0.1),
     }
     curves = jg.train(toy.override(watched))
@@ -76,3 +84,37 @@ def test_logit_scale_acts_in_training_only(toy):
     plain = jg.train(toy)
     assert scaled["train/loss"][0] == plain["train/loss"][0]
     assert scaled["train/loss"][-1] != plain["train/loss"][-1]
+
+
+def test_distance_is_from_the_initial_parameters(toy):
+    probed = toy.override({"training.probes": ("loss", "metrics", "distance"), "training.steps": 20})
+    values = training.numbers(probed)
+    data = training.load(values, training.Rows.of(probed))
+    start = state = training.init(values, data)
+    assert training.evaluate(values, data, start)[0]["distance"] == 0
+    for _ in range(3):
+        state = jax.jit(training.step)(values, data, state)
+    moved = [np.sum((a - b) ** 2) for a, b in zip(*(jax.tree.leaves(s.params) for s in (start, state)))]
+    found = training.evaluate(values, data, state)[0]["distance"]
+    np.testing.assert_allclose(found, np.sqrt(sum(moved)), rtol=1e-5)
+
+
+def test_vectors_and_matrices_come_out_of_a_block_with_their_shape(toy):
+    probes = ("loss", "metrics", example("own_probe").Spectrum(count=3), Kernel())
+    run = toy.override({"training.probes": probes, "training.steps": 20})
+    found, plain = train_in_block(Program(run, 2), {1: run})[1].curves, jg.train(run)
+    assert found["spectrum"].shape == (3, 3)
+    assert found["kernel"].shape == (3, 14, 12)
+    for name in ("spectrum", "kernel", "test/loss"):
+        np.testing.assert_allclose(found[name], plain[name], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found["spectrum"][-1], np.linalg.svd(found["kernel"][-1], compute_uv=False)[:3], rtol=1e-5
+    )
+
+
+@flax.struct.dataclass
+class Kernel:
+    """The first layer, whole."""
+
+    def measure(self, e):
+        return {"kernel": e.params["Linear_0"]["kernel"]}

@@ -1,4 +1,6 @@
+import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +69,7 @@ def test_train_rows_are_exact(rows, tenths_of_percent):
 
 def test_splits_depend_on_their_seed_only(toy):
     def train_rows(experiment):
-        data = jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment.task))
+        data = jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment))
         return set(map(tuple, np.asarray(data.inputs)[np.asarray(data.splits["train"])].tolist()))
 
     assert len(train_rows(toy)) == 29
@@ -79,9 +81,7 @@ def test_splits_depend_on_their_seed_only(toy):
 def test_a_larger_fraction_adds_rows_to_the_same_split(toy):
     def order(fraction):
         experiment = toy.override({"task.train_fraction": fraction})
-        return np.asarray(
-            jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment.task)).inputs
-        )
+        return np.asarray(jg.training.load(jg.training.numbers(experiment), jg.training.Rows.of(experiment)).inputs)
 
     np.testing.assert_array_equal(order(0.3), order(0.9))
 
@@ -144,7 +144,7 @@ def test_the_split_is_that_of_the_written_number(rows, fraction, train):
 
 def loaded(task, seed=0):
     run = jg.Experiment(task, models.QuadraticMLP(4), losses.CrossEntropy(), optimizers.AdamW(), seed=seed)
-    return jg.training.load(jg.training.numbers(run), jg.training.Rows.of(task))
+    return jg.training.load(jg.training.numbers(run), jg.training.Rows.of(run))
 
 
 @settings(deadline=None)
@@ -187,3 +187,42 @@ def test_only_classes_can_be_corrupted_and_only_once():
         checked(tasks.CorruptedLabels(task=None), "task")
     with pytest.raises(FieldError, match=r"task\.share = 1\.5"):
         checked(tasks.CorruptedLabels(task=tasks.ModularAddition(), share=1.5), "task")
+
+
+@flax.struct.dataclass
+class Vectors(jg.Regression):
+    """Two numbers for each of five numbers; rows may have weights."""
+
+    weighted: bool = jg.static(False)
+    outputs: int = jg.static(2)
+
+    def rows(self):
+        return {"train": 20, "test": 30}
+
+    def examples(self, key):
+        x, y = jax.random.normal(key, (50, 5), jnp.float32), jax.random.normal(key, (50, 2), jnp.float32) + 3
+        return jg.Examples(x, y, weights=jnp.arange(50, dtype=jnp.float32) % 3 if self.weighted else None)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_r2_and_error_by_hand(weighted):
+    run = jg.Experiment(
+        Vectors(weighted=weighted),
+        models.MLP(width=4),
+        losses.MeanSquaredError(),
+        optimizers.AdamW(),
+        jg.Training(steps=20, evaluate_every=10, stop_metric="r2"),
+    )
+    values = jg.training.numbers(run)
+    data = jg.training.load(values, jg.training.Rows.of(run))
+    state = jg.training.init(values, data)
+    measured, _ = jg.training.evaluate(values, data, state)
+    outputs, labels = (np.asarray(a) for a in (jg.training.apply(values, state.params, data.inputs), data.labels))
+    for split, part in (("train", slice(0, 20)), ("test", slice(20, 50))):
+        weights = (np.arange(50) % 3 if weighted else np.ones(50))[part]
+        error = np.average(np.mean((outputs - labels)[part] ** 2, 1), weights=weights)
+        centre = np.average(labels[part], axis=0, weights=weights)
+        spread = np.average(np.mean((labels[part] - centre) ** 2, 1), weights=weights)
+        np.testing.assert_allclose(measured[f"{split}/error"], error, rtol=1e-5)
+        np.testing.assert_allclose(measured[f"{split}/r2"], 1 - error / spread, rtol=1e-4)
+        np.testing.assert_allclose(measured[f"{split}/loss"], error, rtol=1e-5)

@@ -59,12 +59,12 @@ def test_float64_trajectories_match_the_reference(case):
         training=jg.Training(dtype="float64"),
     )
     with training.numerics(experiment):
-        values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+        values, rows = training.numbers(experiment), training.Rows.of(experiment).replace(capacity=48)
         data = jax.jit(training.load)(values, rows)
         state = training.State(reference_weights(), None, jnp.int32(0))
         state = state.replace(opt_state=training.optimizer(values).init(state.params))
-        step = jax.jit(lambda e, d, s: training.step(e, d, 48, s))
-        evaluate = jax.jit(lambda e, d, s: training.evaluate(e, d, 48, s))
+        step = jax.jit(training.step)
+        evaluate = jax.jit(lambda e, d, s: training.evaluate(e, d, s)[0])
         points = {p["step"]: p for p in REFERENCE["cases"][case]["points"]}
         for t in range(201):
             if t in points:
@@ -81,21 +81,21 @@ def test_float64_trajectories_match_the_reference(case):
 
 
 def test_a_step_on_padded_rows_is_a_step_on_the_train_rows(toy):
-    values, rows = training.numbers(toy), training.Rows.of(toy.task)
+    values, rows = training.numbers(toy), training.Rows.of(toy)
     data = training.load(values, rows)
     state = jax.jit(training.init)(values, data)
-    step = jax.jit(training.step, static_argnums=2)
-    exact, padded, whole = (step(values, data, capacity, state) for capacity in (29, 35, 49))
+    step = jax.jit(training.step)
+    exact, padded, whole = (step(values, data.replace(capacity=rows), state) for rows in (29, 35, 49))
     for a, b, c in zip(*(jax.tree.leaves(s.params) for s in (exact, padded, whole))):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
 
 
 def test_evaluation_measures_each_split_by_hand(toy):
-    values, rows = training.numbers(toy), training.Rows.of(toy.task)
+    values, rows = training.numbers(toy), training.Rows.of(toy)
     data = training.load(values, rows)
     state = training.init(values, data)
-    measured = jax.jit(training.evaluate, static_argnums=2)(values, data, 29, state)
+    measured, _ = jax.jit(training.evaluate)(values, data, state)
     outputs = training.apply(values, state.params, data.inputs)
     for name, part in (("train", slice(0, 29)), ("test", slice(29, 49))):
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(outputs[part], data.labels[part]).mean()
@@ -108,9 +108,9 @@ def test_evaluation_measures_each_split_by_hand(toy):
 
 def test_minibatches_pass_over_the_train_rows_once_per_epoch(toy):
     experiment = toy.override({"training.batch_size": 7})
-    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+    values, rows = training.numbers(experiment), training.Rows.of(experiment)
     data = training.load(values, rows)
-    draw = jax.jit(lambda step: training.batch(values, data, 49, step)[0])
+    draw = jax.jit(lambda step: training.batch(values, data, step)[0])
     epochs = [[tuple(r) for s in range(4) for r in np.asarray(draw(4 * e + s)).tolist()] for e in range(2)]
     train = {tuple(r) for r in np.asarray(data.inputs[:29]).tolist()}
     for epoch in epochs:  # 4 batches of 7 out of 29 rows: no row twice, one left out
@@ -122,7 +122,7 @@ def test_minibatches_pass_over_the_train_rows_once_per_epoch(toy):
 def test_split_and_initialisation_come_from_separate_streams(toy):
     def start(seed, split_seed):
         experiment = training.numbers(toy.override({"seed": seed, "split_seed": split_seed}))
-        data = training.load(experiment, training.Rows.of(toy.task))
+        data = training.load(experiment, training.Rows.of(toy))
         return training.init(experiment, data).params["Linear_0"]["kernel"], data.inputs
 
     (w00, x00), (w01, x01), (w10, x10) = start(0, 0), start(0, 1), start(1, 0)
@@ -152,11 +152,11 @@ def test_float64_is_really_float64(toy):
 def test_matrix_products_have_the_stated_precision(toy, precision, name):
     experiment = toy.override({"training.matmul_precision": precision})
     with training.numerics(experiment):
-        values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+        values, rows = training.numbers(experiment), training.Rows.of(experiment)
         text = str(jax.make_jaxpr(lambda e, r: training.init(e, training.load(e, r)))(values, rows))
         data = training.load(values, rows)
         state = training.init(values, data)
-        text = str(jax.make_jaxpr(lambda e, d, s: training.step(e, d, 49, s))(values, data, state))
+        text = str(jax.make_jaxpr(training.step)(values, data, state))
     dots = [line for line in text.splitlines() if "dot_general[" in line]
     assert len(dots) >= 1
     precisions = text.count(f"Precision.{name}")
@@ -166,14 +166,14 @@ def test_matrix_products_have_the_stated_precision(toy, precision, name):
 def test_a_seed_draws_what_it_always_drew(toy):
     # A run_id stands for these numbers: where they have to change, bump experiment.SCHEMA.
     experiment = toy.override({"training.batch_size": 7})
-    values, rows = training.numbers(experiment), training.Rows.of(experiment.task)
+    values, rows = training.numbers(experiment), training.Rows.of(experiment)
     data = training.load(values, rows)
     np.testing.assert_array_equal(data.inputs[:3], [[2, 2], [1, 0], [6, 1]])
     kernel = training.init(values, data).params["Linear_0"]["kernel"]
     np.testing.assert_allclose(kernel[0, :2], [-0.018918162, -0.073179096], rtol=1e-6)
-    batch = training.batch(values, data, 49, jnp.int32(0))[0]
+    batch = training.batch(values, data, jnp.int32(0))[0]
     np.testing.assert_array_equal(batch[:4], [[2, 6], [5, 1], [6, 1], [2, 3]])
-    noise = jax.random.key_data(training.stream(jnp.int32(0), training.NOISE))
+    noise = jax.random.key_data(training.stream(jnp.int32(0), training.data.NOISE))
     np.testing.assert_array_equal(noise, [2467461003, 3840466878])
 
 
@@ -181,8 +181,8 @@ def test_the_order_of_minibatches_is_of_the_seed_and_not_of_the_split(toy):
     def order(seed, split_seed):
         changes = {"training.batch_size": 7, "seed": seed, "split_seed": split_seed}
         experiment = training.numbers(toy.override(changes))
-        data = training.load(experiment, training.Rows.of(toy.task))
-        inputs = training.batch(experiment, data, 49, jnp.int32(0))[0]
+        data = training.load(experiment, training.Rows.of(toy))
+        inputs = training.batch(experiment, data, jnp.int32(0))[0]
         return [data.inputs.tolist().index(row) for row in inputs.tolist()]
 
     assert order(0, 3) == order(0, 4) != order(1, 3)

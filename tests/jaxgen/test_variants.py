@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import jaxgen as jg
 from jaxgen import losses, optimizers, variants
-from jaxgen.kernel import capacity
+from jaxgen.training import capacity
 from jaxgen.variants import Variants
 
 OPTIMIZERS = [optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.Adam()]

@@ -32,6 +32,35 @@ def optimizer(function):
     return flax.struct.dataclass(type("Own", (), {"__module__": __name__, "transform": function}))()
 
 
+def weighing(weights):
+    """Examples of modular addition with these weights."""
+
+    def examples(self, key):
+        found = jg.tasks.ModularAddition(p=7).examples(key)
+        return found.replace(weights=jnp.broadcast_to(weights, 49) if jnp.ndim(weights) == 0 else weights)
+
+    return examples
+
+
+@flax.struct.dataclass
+class Forgetful:
+    """Its memory grows."""
+
+    def init(self, e):
+        return jnp.zeros(1)
+
+    def measure(self, e, memory):
+        return {"length": 1.0}, jnp.zeros(len(memory) + 1)
+
+
+@flax.struct.dataclass
+class Broken:
+    """Measures nothing."""
+
+    def measure(self, e):
+        raise ArithmeticError("no number")
+
+
 class Net(nn.Module):
     """A layer, and after it what the test is about."""
 
@@ -85,7 +114,7 @@ def no_source(monkeypatch):
         (lambda: {"task": task(rows=lambda self: {"train": 10**9})}, "1000000000: a task has at most 16,777,216 rows"),
         (lambda: {"task": task(examples=lambda self, key: None)}, "task = 'Own': its examples cannot be made"),
         (lambda: {"task": task(outputs=None)}, "task.outputs = None: must be a whole number"),
-        (lambda: {"loss": loss(lambda self, o, y: None)}, r"loss = None: must give one value per row, shape \(49,\)"),
+        (lambda: {"loss": loss(lambda self, o, y: None)}, r"loss = None: must give one value per label, shape \(49,\)"),
         (lambda: {"loss": loss(lambda self, o, y: y)}, "loss = 'int32': must give real numbers"),
         (lambda: {"loss": loss(lambda self, o, y: o.nope)}, "fails on the outputs of QuadraticMLP: AttributeError"),
         (lambda: {"loss": loss(ends_the_program)}, "loss = 'Own': fails on the outputs of QuadraticMLP: SystemExit: 0"),
@@ -103,13 +132,29 @@ def no_source(monkeypatch):
         (lambda: {"model": jg.losses.CrossEntropy()}, "model = 'CrossEntropy': must be a flax linen module"),
         (lambda: {"optimizer": optimizer(lambda self: None)}, "gives NoneType, not an optax transformation"),
         (lambda: {"model": Net("no parameters")}, "model = 'Net': has no parameters to train"),
-        (lambda: {"model": Net("statistics")}, r"has variables beside its parameters \(batch_stats\)"),
+        (lambda: {"model": Net("statistics")}, r"keeps batch_stats of the rows it sees"),
         (lambda: {"model": Net("dropout")}, "cannot be applied to the examples of ModularAddition: InvalidRngError"),
         (lambda: {"model": Net()}, r"gives NoneType where the task needs \(49, 7\)"),
         (lambda: {"model": jg.models.FixedReadoutMLP()}, "cannot be made for the examples of ModularAddition"),
         (lambda: {"model": jg.models.MLP(width=1_000_000)}, "one run needs at least .* GiB of memory, the device has"),
         (lambda: {"training.steps": 2 * 10**9}, "200,000,000 evaluations with evaluate_every = 10, at most 1,000,000"),
         (lambda: {"training.probes": [["loss"]]}, "training.probes"),
+        (lambda: {"training.stop_metric": "r2"}, "training.stop_metric = 'r2': must be among .*accuracy.*, or None"),
+        (lambda: {"training.probes": ("loss", Forgetful())}, "'Forgetful'.*: a memory changes its shape or dtype"),
+        (lambda: {"training.probes": ("loss", "metrics", Broken())}, "cannot be measured: ArithmeticError: no number"),
+        (lambda: {"task": task(examples=weighing(-1.0))}, "has weights that are negative or not finite"),
+        (lambda: {"task": task(examples=weighing(jnp.ones(3)))}, r"weights of shape \(3,\) where \(49,\) or \(49,\)"),
+        (
+            lambda: {
+                "task": task(draw=lambda self, *_: jg.Examples(*[jnp.zeros((5, 2))] * 2)),
+                "training.batch_size": 5,
+            },
+            r"draws inputs as float32 \(5, 2\) where int32 \(5, 2\) are needed",
+        ),
+        (
+            lambda: {"task": task(draw=lambda self, key: None), "training.batch_size": 5},
+            "its rows of a step cannot be drawn: TypeError",
+        ),
     ],
 )
 def test_what_breaks_its_promise_is_named(toy, change, said):

@@ -1,0 +1,223 @@
+"""Where a run starts, other than from its seed: from the weights of another run, or from a solution.
+
+The other run is an experiment too: it is trained first, once for all that start from it, and is part of their identity.
+A start of your own has `weights`, as `Solve` has.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jaxgen.components import leaf, part, static
+from jaxgen.components.names import RUN
+from jaxgen.errors import FieldError
+from jaxgen.optimizers.parts import in_group
+
+
+@flax.struct.dataclass
+class FromRun:
+    """Starts with the weights with which `parent` ended, after `transforms` in their order.
+
+    Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing that a step
+    depends on goes on as if it had never stopped.
+
+    Attributes:
+      parent: the experiment that is trained first; shorter ones are earlier moments of the same run.
+      transforms: what is done to the weights (`Prune`, `Rewind`, `Transplant`).
+      keep_optimizer: whether the optimizer's state is the parent's too; it starts anew otherwise.
+      same_seed: whether the parent has this run's `seed` and `split_seed`; its own otherwise.
+    """
+
+    parent: Any = part(RUN, doc="the experiment that is trained first")
+    transforms: Any = part("transform", (), doc="what is done to the weights")
+    keep_optimizer: bool = static(False, doc="whether the optimizer's state is the parent's")
+    same_seed: bool = static(True, doc="whether the parent has this run's seeds")
+
+    def check(self):
+        if not isinstance(self.transforms, tuple):
+            raise FieldError("transforms", type(self.transforms).__name__, "must be a tuple of transforms")
+        if self.keep_optimizer and self.transforms:
+            raise FieldError("keep_optimizer", True, "belongs to other weights than transforms leave: drop one of both")
+
+    def run(self, experiment: Any) -> Any:
+        """The run that an experiment with this start starts from."""
+        seeds = {"seed": experiment.seed, "split_seed": experiment.split_seed}
+        return self.parent.override(seeds) if self.same_seed else self.parent
+
+    def given(self, shapes: Any, stored: Mapping[str, np.ndarray]) -> Any:
+        """A tree of the given shapes with the arrays of the parent's end, {"params": …, "opt_state": …}.
+
+        Raises:
+          FieldError: the parent has no tensor of that name, or one of another shape or dtype.
+        """
+        patterns = [p for t in self.transforms if isinstance(t, Transplant) for p in t.parameters]
+
+        def fill(path, shape):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            if patterns and not in_group(name.partition(".")[2], patterns):
+                return np.zeros(shape.shape, shape.dtype)
+            found = stored.get(name)
+            if found is None or (found.shape, found.dtype) != (shape.shape, shape.dtype):
+                has = "nothing" if found is None else f"{found.dtype} {found.shape}"
+                raise FieldError(
+                    "start.parent", name, f"the parent has {has} where {shape.dtype} {shape.shape} is needed"
+                )
+            return found
+
+        return jax.tree_util.tree_map_with_path(fill, shapes)
+
+    def weights(self, drawn: Any, given: Any, fit: "Fit") -> tuple[Any, Any]:
+        """See `transformed`."""
+        del fit
+        return self.transformed(drawn, given["params"])
+
+    def transformed(self, drawn: Any, params: Any) -> tuple[Any, Any]:
+        """The weights to start with, and which stay (None: all), from those that the seed draws and the parent's."""
+        mask = None
+        for transform in self.transforms:
+            params, mask = transform.apply(drawn, params, mask)
+        return (params, None) if mask is None else (kept(params, mask), mask)
+
+
+@flax.struct.dataclass
+class Prune:
+    """Sets the ⌊rate · n⌉ smallest of the n weights in matrices to 0, by |w| over all of them; they stay 0 in training.
+
+    Attributes:
+      rate: share of the weights that are removed.
+      by: "magnitude" or, as a control, "random": any of them, of fixed random numbers.
+    """
+
+    rate: float = leaf(0.5, "[0, 1)", "share of the weights in matrices that are removed")
+    by: str = static("magnitude", ("magnitude", "random"), "which are removed")
+
+    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+        """See `FromRun.transformed`; weights that a mask has removed before are the first to go."""
+        del drawn
+        leaves, tree = jax.tree.flatten(params)
+        before = [jnp.ones_like(w, bool) for w in leaves] if mask is None else jax.tree.leaves(mask)
+        scores, keys = [], jax.random.split(jax.random.key(0, impl="threefry2x32"), len(leaves))
+        for key, w, there in zip(keys, leaves, before):
+            score = jnp.abs(w) if self.by == "magnitude" else jax.random.uniform(key, w.shape, w.dtype)
+            scores.append(jnp.where(there, score, -1.0))
+        flat = jnp.concatenate([jnp.ravel(s) for s in scores if s.ndim > 1])
+        rank = jnp.zeros(flat.shape, jnp.int32).at[jnp.argsort(flat)].set(jnp.arange(flat.size, dtype=jnp.int32))
+        stays, at, found = rank >= jnp.round(self.rate * flat.size).astype(jnp.int32), 0, []
+        for w in leaves:
+            found.append(stays[at : at + w.size].reshape(w.shape) if w.ndim > 1 else jnp.ones_like(w, bool))
+            at += w.size if w.ndim > 1 else 0
+        return params, jax.tree.unflatten(tree, found)
+
+
+@flax.struct.dataclass
+class Rewind:
+    """The weights that the seed draws, with what was removed before still removed (Frankle & Carbin, 1803.03635)."""
+
+    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+        """See `FromRun.transformed`."""
+        del params
+        return drawn, mask
+
+
+@flax.struct.dataclass
+class Transplant:
+    """Only some of the parent's tensors; the others are what the seed draws, and may have other shapes in the parent.
+
+    Attributes:
+      parameters: patterns of their names, as in a network's `groups` ("embedding", "Linear_*.kernel").
+    """
+
+    parameters: tuple = static((), doc="patterns of the names of the parent's tensors")
+
+    def check(self):
+        if not self.parameters or not all(isinstance(pattern, str) for pattern in self.parameters):
+            raise FieldError("parameters", self.parameters, "must be patterns of names, at least one")
+
+    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+        """See `FromRun.transformed`."""
+
+        def choose(path, new, old):
+            return old if in_group(jax.tree_util.keystr(path, simple=True, separator="."), self.parameters) else new
+
+        return jax.tree_util.tree_map_with_path(choose, drawn, params), mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What a start sees of a run's train rows.
+
+    Attributes:
+      outputs: from parameters to the network's outputs (rows, …, outputs).
+      labels: (rows, …).
+      train: which of the rows are trained on, bool (rows,).
+    """
+
+    outputs: Callable[[Any], jax.Array]
+    labels: jax.Array
+    train: jax.Array
+
+
+@flax.struct.dataclass
+class Solve:
+    """Ridge regression: the parameters θ in which the outputs are linear minimise Σ (f(x; θ) - y)² + ridge ‖θ‖².
+
+    The sum is over train rows and outputs; y is the label, or one-hot of a class. Of several solutions (ridge = 0) the
+    shortest. With a fixed first layer these are random features; the other parameters are what the seed draws.
+
+    Attributes:
+      ridge: of the squared length of the parameters.
+      parameters: patterns of the names of the parameters that are solved for ("Linear_1"); all where there are none.
+    """
+
+    ridge: float = leaf(0.0, "[0, inf)", "of the squared length of the parameters")
+    parameters: tuple = static((), doc="patterns of the names of the parameters")
+
+    def check(self):
+        if not all(isinstance(pattern, str) for pattern in self.parameters):
+            raise FieldError("parameters", self.parameters, "must be patterns of names")
+
+    def weights(self, drawn: Any, given: Any, fit: Fit) -> tuple[Any, Any]:
+        """The parameters, by least squares on the matrix of ∂f / ∂θ, (train rows × outputs, parameters)."""
+        del given
+        paths, tree = jax.tree_util.tree_leaves_with_path(drawn), jax.tree.structure(drawn)
+        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+        chosen = [in_group(name, self.parameters or ("*",)) for name in names]
+        if not any(chosen):
+            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(names)}")
+        theta, unravel = ravel_pytree([w for (_, w), on in zip(paths, chosen) if on])
+
+        def whole(theta):
+            solved = iter(unravel(theta))
+            return jax.tree.unflatten(tree, [next(solved) if on else w for (_, w), on in zip(paths, chosen)])
+
+        def residual(theta):
+            outputs = fit.outputs(whole(theta))
+            if jnp.issubdtype(fit.labels.dtype, jnp.integer):
+                target = jax.nn.one_hot(fit.labels, outputs.shape[-1], dtype=outputs.dtype)
+            else:
+                target = jnp.reshape(fit.labels, outputs.shape)
+            return jnp.ravel((outputs - target) * jnp.reshape(fit.train, (-1, *[1] * (outputs.ndim - 1))))
+
+        zero = jnp.zeros_like(theta)
+        matrix, right = jax.jacfwd(residual)(zero), -residual(zero)
+        matrix = jnp.concatenate([matrix, jnp.sqrt(self.ridge) * jnp.eye(theta.size, dtype=theta.dtype)])
+        return whole(jnp.linalg.lstsq(matrix, jnp.concatenate([right, zero]))[0]), None
+
+
+def parent(experiment: Any) -> Any:
+    """The run that an experiment starts from; None where there is none."""
+    return experiment.start.run(experiment) if hasattr(experiment.start, "run") else None
+
+
+def kept(params: Any, mask: Any) -> Any:
+    """The parameters that a mask keeps, and 0 elsewhere."""
+    return jax.tree.map(lambda w, there: jnp.where(there, w, 0), params, mask)
+
+
+__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "kept", "parent"]

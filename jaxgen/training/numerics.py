@@ -1,0 +1,43 @@
+"""In which types, and with which options of the compiler, a run is computed."""
+
+import contextlib
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+REQUIRED_OPTIONS = {"xla_allow_excess_precision": False}  # or XLA computes bfloat16 losses in float32
+# On a CPU, products and sums by XLA's library, but not elementwise operations: 10-17 % faster (docs/performance.md).
+WELCOME_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+
+
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """XLA's options for every program of ours: those that results need, and those for speed that this jaxlib knows."""
+    options = REQUIRED_OPTIONS | WELCOME_OPTIONS
+    try:
+        jax.jit(lambda: jnp.int32(0), compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return dict(REQUIRED_OPTIONS)
+    return options
+
+
+def needs_x64(experiment: Any) -> bool:
+    """Whether any part of the run is in float64."""
+    return "float64" in (experiment.training.dtype, getattr(experiment.loss, "dtype", None))
+
+
+def numerics(experiment: Any):
+    """Context in which a run is traced and called: 64-bit types if it needs them, its matrix precision."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(jax.enable_x64(needs_x64(experiment)))
+    stack.enter_context(jax.default_matmul_precision(experiment.training.matmul_precision))
+    return stack
+
+
+def numbers(experiment: Any) -> Any:
+    """The experiment with its leaves as numpy scalars in the dtypes of the program: int32 and the training dtype."""
+    real = np.dtype(experiment.training.dtype)
+    return jax.tree.map(lambda v: np.int32(v) if isinstance(v, int) else real.type(v), experiment)

@@ -1,0 +1,272 @@
+"""Training of ONE run: initialisation, a step, an evaluation. Nothing here knows of lanes."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxgen import models
+from jaxgen.losses import of_step
+from jaxgen.optimizers import transform_of
+from jaxgen.optimizers.parts import same_bits
+from jaxgen.probes.evaluation import Evaluation, masked_mean
+from jaxgen.starts import Fit, parent
+from jaxgen.starts import kept as masked
+from jaxgen.training.data import INIT, NOISE, Data, Rows, batch, load, stream
+from jaxgen.training.numerics import compiler_options, numbers, numerics
+
+
+@flax.struct.dataclass
+class State:
+    """What training changes.
+
+    Attributes:
+      params: the parameters.
+      opt_state: the optimizer's state.
+      step: how many were made, int32.
+      kept: what the network keeps beside its parameters, by flax collection ("batch_stats").
+      memory: what probes carry from one evaluation to the next, by their place in `training.probes`.
+      mask: like `params`, bool: weights that are not removed; None: none is.
+    """
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+    kept: dict[str, Any] = flax.struct.field(default_factory=dict)
+    memory: dict[str, Any] = flax.struct.field(default_factory=dict)
+    mask: Any = None
+
+
+def forward(
+    experiment: Any, params: Any, kept: Any, inputs: jax.Array, step: Any = None, mask: Any = None
+) -> tuple[jax.Array, Any]:
+    """The network's outputs (rows, …, outputs), and what it keeps: in evaluations or, given a step, in training.
+
+    A network whose `__call__` takes `train` is told, and has random numbers under the name "dropout", of the run's seed
+    and the step. One that takes `mask` is told in training which of the rows count, bool (rows,), and None elsewhere.
+    """
+    network: Any = models.bind(experiment.model, experiment.task)
+    trains = step is not None and (bool(kept) or models.is_random(experiment.model))
+    told = models.told(experiment.model, trains, mask)
+    variables = {"params": params, **kept}
+    if not trains:
+        return network.apply(variables, inputs, **told), kept
+    rngs = {"dropout": jax.random.fold_in(stream(experiment.seed, NOISE), step)}
+    if not kept:
+        return network.apply(variables, inputs, rngs=rngs, **told), kept
+    return network.apply(variables, inputs, rngs=rngs, mutable=list(kept), **told)
+
+
+def apply(experiment: Any, params: Any, inputs: jax.Array, step: Any = None, kept: Any = None) -> jax.Array:
+    """The network's outputs, see `forward`."""
+    return forward(experiment, params, kept or {}, inputs, step)[0]
+
+
+def optimizer(experiment: Any) -> optax.GradientTransformation:
+    """The run's optax optimizer. Traced hyperparameters meet optax's integer step count: promotion is its own there."""
+    chain = transform_of(experiment.optimizer, models.groups(experiment.model))
+
+    def update(gradients, state, params):
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(gradients, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
+
+
+def variables(experiment: Any, data: Data) -> dict[str, Any]:
+    """What flax makes for the network, by collection, drawn from the seed."""
+    model: Any = models.bind(experiment.model, experiment.task)
+    told = models.told(experiment.model, False, None)
+    return model.init(stream(experiment.seed, INIT), data.inputs[:1], **told)
+
+
+def init(experiment: Any, data: Data, given: Any = None) -> State:
+    """Parameters drawn from the seed, in the training dtype, a fresh optimizer state, and what is kept beside them.
+
+    A run that starts from another has `given`, what that one ended with (see `start_shapes`).
+    """
+
+    def cast(w):
+        return w.astype(experiment.training.dtype) if jnp.issubdtype(w.dtype, jnp.floating) else w
+
+    kept = jax.tree.map(cast, dict(variables(experiment, data)))
+    params, mask = kept.pop("params"), None
+    if experiment.start is not None:
+        outputs = lambda params: apply(experiment, params, data.inputs[: data.capacity], kept=kept)  # noqa: E731
+        fit = Fit(outputs, data.labels[: data.capacity], data.splits["train"][: data.capacity])
+        params, mask = experiment.start.weights(params, given, fit)
+    opt_state = given["opt_state"] if given and "opt_state" in given else optimizer(experiment).init(params)
+    kept = given["kept"] if given else kept
+    state = State(params, opt_state, jnp.int32(0), kept, mask=mask)
+    remembering = {str(i): p for i, p in enumerate(experiment.training.probes) if hasattr(p, "init")}
+    seen = evaluation(experiment, data, state)
+    return dataclasses.replace(state, memory={place: probe.init(seen) for place, probe in remembering.items()})
+
+
+def start_shapes(experiment: Any) -> dict[str, Any]:
+    """Shapes of what a run is given to start with: weights, what the network keeps, the optimizer's state if kept.
+
+    Nothing where it starts from its seed.
+    """
+    if not hasattr(experiment.start, "run"):
+        return {}
+    fresh = shapes(experiment.override({"start": None}))[1]
+    given = {"params": fresh.params, "kept": fresh.kept}
+    return given | ({"opt_state": fresh.opt_state} if experiment.start.keep_optimizer else {})
+
+
+def named(state: State) -> dict[str, Any]:
+    """What runs that start from one that ended so may be given, by name ("params.Linear_0.kernel")."""
+    tree = {"params": state.params, "kept": state.kept, "opt_state": state.opt_state}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a run's rows, of its fresh state and of its outputs on all rows. Nothing is computed."""
+    values, rows = numbers(experiment), Rows.of(experiment)
+    with numerics(experiment):
+        data = jax.eval_shape(load, values, rows)
+        state = jax.eval_shape(init, values, data, start_shapes(experiment))
+        return data, state, jax.eval_shape(apply, values, state.params, data.inputs, kept=state.kept)
+
+
+def decaying(experiment: Any) -> tuple[int, int] | None:
+    """How many parameters the weight decay acts on, and how many there are; None if the optimizer cannot say."""
+    if not hasattr(experiment.optimizer, "decaying"):
+        return None
+    params = shapes(experiment)[1].params
+    acts = experiment.optimizer.decaying(params, models.groups(experiment.model))
+    if acts is None:
+        return None
+    sizes = jax.tree.leaves(jax.tree.map(lambda w: w.size, params))
+    return sum(size for size, on in zip(sizes, jax.tree.leaves(acts)) if on), sum(sizes)
+
+
+def gradient(experiment: Any, data: Data, state: State) -> tuple[Any, Any]:
+    """The gradient of the mean loss Σ w ℓ / Σ w of the next batch, with outputs times `training.logit_scale`.
+
+    And what the network keeps after it.
+    """
+    inputs, labels, mask, weights = batch(experiment, data, state.step)
+
+    def objective(params):
+        outputs, kept = forward(experiment, params, state.kept, inputs, state.step, mask)
+        outputs = outputs * experiment.training.logit_scale
+        return masked_mean(of_step(experiment.loss, outputs, labels, state.step), mask, weights), kept
+
+    return jax.grad(objective, has_aux=True)(state.params)
+
+
+def step(experiment: Any, data: Data, state: State) -> State:
+    """One update of the parameters."""
+    gradients, kept = gradient(experiment, data, state)
+    updates, opt_state = optimizer(experiment).update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if state.mask is not None:
+        params = masked(params, state.mask)
+    return State(params, opt_state, state.step + 1, kept, state.memory, state.mask)
+
+
+def evaluation(experiment: Any, data: Data, state: State) -> Evaluation:
+    """What probes see of the run."""
+    descend = functools.cache(lambda: gradient(experiment, data, state)[0])
+    return Evaluation(
+        experiment=experiment,
+        params=state.params,
+        inputs=data.inputs,
+        labels=data.labels,
+        splits=data.splits,
+        weights=data.weights,
+        step=state.step,
+        opt_state=state.opt_state,
+        network=lambda inputs: apply(experiment, state.params, inputs, kept=state.kept),
+        gradient=descend,
+        update=functools.cache(lambda: optimizer(experiment).update(descend(), state.opt_state, state.params)[0]),
+        initial=functools.cache(lambda: init(experiment, data).params),
+    )
+
+
+def evaluate(experiment: Any, data: Data, state: State) -> tuple[dict[str, jax.Array], State]:
+    """Every probe of the run, by name, in the training dtype; and the state with what probes remember of it."""
+    seen, memory = evaluation(experiment, data, state), dict(state.memory)
+    measured: dict[str, jax.Array] = {}
+    for place, probe in enumerate(experiment.training.probes):
+        if hasattr(probe, "init"):
+            found, memory[str(place)] = probe.measure(seen, memory[str(place)])
+        else:
+            found = probe.measure(seen)
+        measured |= found
+    named = {name: jnp.asarray(value).astype(experiment.training.dtype) for name, value in measured.items()}
+    return named, dataclasses.replace(state, memory=memory)
+
+
+def interval(experiment: Any, data: Data, state: State, steps: Any) -> tuple[State, dict[str, jax.Array]]:
+    """So many steps, and an evaluation after them."""
+    state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, s), state)
+    measured, state = evaluate(experiment, data, state)
+    return state, measured
+
+
+def opening(experiment: Any) -> np.ndarray:
+    """The steps of the first evaluations, int32: 0 or, with `evaluate_early`, 0, 1, 2, 4, … and `evaluate_every`."""
+    t = experiment.training
+    powers = [1 << k for k in range(t.evaluate_every.bit_length()) if 1 << k < t.evaluate_every]
+    return np.array([0, *powers, t.evaluate_every] if t.evaluate_early else [0], np.int32)
+
+
+def begin(experiment: Any, data: Data, given: Any = None) -> tuple[State, dict[str, jax.Array]]:
+    """A fresh run through its `opening`: its state at the end of it, and every probe (evaluations, …)."""
+    first, state = evaluate(experiment, data, init(experiment, data, given))
+    first = jax.tree.map(lambda m: m[None], first)
+    if not experiment.training.evaluate_early:
+        return state, first
+    gaps = np.diff(opening(experiment))
+    state, later = jax.lax.scan(lambda state, steps: interval(experiment, data, state, steps), state, gaps)
+    return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
+
+
+def frozen(experiment: Any, data: Data, state: State) -> jax.Array:
+    """Whether it is proved that no later step changes the network: one step changes no bit of it, and stays so."""
+    following = step(experiment, data, state)
+    unchanged = same_bits((state.params, state.kept), (following.params, following.kept))
+    return unchanged & experiment.optimizer.at_rest(state.opt_state, following.opt_state)
+
+
+def train(experiment: Any) -> dict[str, np.ndarray]:
+    """Trains one run to its budget, plainly, and returns its curves.
+
+    Returns:
+      "step" and every probe by name, each (evaluations, …): at the steps of the `opening` and every `evaluate_every`
+      steps. The stop rule is not applied.
+    """
+
+    return trained(experiment)[0]
+
+
+def trained(experiment: Any) -> tuple[dict[str, np.ndarray], State]:
+    """The curves of one run, trained plainly to its budget, and its state then; its parent is trained first."""
+
+    @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options())
+    def curves(experiment, rows, given, evaluations):
+        data, every = load(experiment, rows), experiment.training.evaluate_every
+        state, first = begin(experiment, data, given)
+        state, later = jax.lax.scan(lambda s, _: interval(experiment, data, s, every), state, length=evaluations)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later), state
+
+    given, first = {}, parent(experiment)
+    if first is not None:
+        given = experiment.start.given(start_shapes(experiment), named(trained(first)[1]))
+
+    rows = dataclasses.replace(Rows.of(experiment), capacity=experiment.task.rows()["train"])
+    with numerics(experiment):
+        t, early = experiment.training, opening(experiment)
+        evaluations = (t.steps - int(early[-1])) // t.evaluate_every
+        measured, state = jax.device_get(curves(numbers(experiment), rows, given, evaluations))
+    later = early[-1] + t.evaluate_every * np.arange(1, evaluations + 1, dtype=np.int32)
+    return {"step": np.concatenate([early, later]), **measured}, state

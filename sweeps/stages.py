@@ -1,0 +1,51 @@
+"""Runs that others start from: found in a plan, each once, and kept in a workdir of their own within the sweep's."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxgen import Experiment, training
+from jaxgen.starts import parent
+from sweeps import weights
+from sweeps.plan import Plan, make_plan
+from sweeps.spec import Sweep
+from sweeps.store import StoreError
+
+FOLDER = "parents"
+PARTS = ("task", "model", "loss", "optimizer", "training", "start", "seed", "split_seed")
+
+
+def parents(plan: Plan, max_compiles: int) -> Plan | None:
+    """The plan of the runs that a plan's pending runs start from, each once; None where there are none.
+
+    Raises:
+      FieldError: as `make_plan`.
+    """
+    found: dict[str, Experiment] = {}
+    for group in plan.groups:
+        if parent(group.template) is not None:
+            for _, index in group.pending:
+                first = parent(plan.experiment(index))
+                found.setdefault(first.run_id, first)
+    if not found:
+        return None
+    runs = list(found.values())
+    axes = {name: list(dict.fromkeys(getattr(run, name) for run in runs)) for name in PARTS}
+    sweep = Sweep(len(runs), lambda i: {name: getattr(runs[i], name) for name in PARTS}, axes)
+    return make_plan(runs[0], sweep, max_compiles)
+
+
+def given(workdir: Path, experiment: Experiment) -> Any:
+    """What a run starts with: nothing but its seed, or what the run that it starts from ended with.
+
+    Raises:
+      StoreError: that is not stored.
+      FieldError: it is of other shapes.
+    """
+    first, folder = parent(experiment), workdir / FOLDER
+    if first is None:
+        return {}
+    stored = weights.load(folder, first.run_id)
+    if stored is None:
+        why = f"has nothing of the run {first.run_id}: launch the sweep again to train it"
+        raise StoreError(f"{folder / 'weights'} {why}")
+    return experiment.start.given(training.start_shapes(experiment), stored)

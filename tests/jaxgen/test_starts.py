@@ -1,0 +1,179 @@
+"""Runs that start from other runs, or from a solution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from lanes import train_in_block
+
+import jaxgen as jg
+from examples import example
+from jaxgen import training
+from jaxgen.kernel import Block, Program
+from jaxgen.starts import FromRun, Prune, Rewind, Solve, Transplant, kept
+
+SHORT = jg.Training(steps=20, evaluate_every=10)
+
+
+@pytest.fixture
+def run(toy):
+    return toy.override({"training": SHORT})
+
+
+def weights(params):
+    return np.concatenate([np.ravel(w) for w in jax.tree.leaves(params)])
+
+
+def from_run(run, *transforms, **fields):
+    return run.override({"start": FromRun(parent=run, transforms=transforms, **fields)})
+
+
+@pytest.mark.parametrize("changes", [{}, {"model": example("batch_norm").Normalised(width=6)}])
+def test_with_its_optimizer_kept_a_run_goes_on_as_if_it_had_never_stopped(run, changes):
+    whole = run.override({"training.steps": 50, **changes})
+    half = whole.override({"training.steps": 20})
+    rest = whole.override({"training.steps": 30, "start": FromRun(parent=half, keep_optimizer=True)})
+    block = Block(Program(half, 2), jax.devices()[0], keep=True)
+    block.assign(1, "half", half)
+    block.launch(9)
+    ended = block.harvest()[0].ended_with
+    block = Block(Program(rest, 2), jax.devices()[0])
+    block.assign(0, "rest", rest, rest.start.given(training.start_shapes(rest), ended))
+    block.launch(9)
+    found, wanted = block.harvest()[0], train_in_block(Program(whole, 2), {0: whole})[0]
+    assert found.checksum == wanted.checksum
+    for name in ("train/loss", "test/accuracy", "weight_norm"):
+        np.testing.assert_array_equal(found.curves[name], wanted.curves[name][2:])
+    assert found.ended_with is None
+
+
+def test_without_it_the_optimizer_starts_anew(run):
+    kept_, fresh = (training.trained(from_run(run, keep_optimizer=keep))[0] for keep in (True, False))
+    assert kept_["train/loss"][0] == fresh["train/loss"][0]
+    assert kept_["train/loss"][-1] != fresh["train/loss"][-1]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.9])
+def test_the_smallest_weights_are_removed_and_stay_so(run, rate):
+    ended = training.trained(run)[1].params
+    values, mask = Prune(rate=rate).apply(None, ended, None)
+    assert values is ended
+    removed = ~weights(mask).astype(bool)
+    assert removed.sum() == round(rate * removed.size)
+    sizes = np.abs(weights(ended))
+    assert rate == 0 or sizes[removed].max() <= sizes[~removed].min()
+    state = training.trained(from_run(run, Prune(rate=rate)))[1]
+    assert (weights(state.params)[removed] == 0).all()
+    assert (weights(state.params)[~removed] != 0).all()
+    moved = weights(state.params) != weights(kept(ended, mask))
+    assert moved[~removed].mean() > 0.9
+
+
+def test_rewound_weights_are_what_the_seed_drew(run):
+    child = from_run(run, Prune(rate=0.5), Rewind())
+    curves = training.trained(child.override({"training.steps": 0}))
+    start = training.init(training.numbers(run), training.load(training.numbers(run), training.Rows.of(run)))
+    drawn, state = weights(start.params), curves[1]
+    mask = weights(state.mask).astype(bool)
+    np.testing.assert_array_equal(weights(state.params)[mask], drawn[mask])
+    assert (weights(state.params)[~mask] == 0).all()
+    by_size = np.abs(weights(training.trained(run)[1].params))  # of the end, not of the start
+    assert by_size[~mask].max() <= by_size[mask].min()
+
+
+def test_pruning_again_removes_what_was_removed_first(run):
+    params = {"a": jnp.array([[1.0, -4.0, 0.5, 3.0]]), "bias": jnp.array([0.1])}
+    _, first = Prune(rate=0.5).apply(None, params, None)
+    assert first["a"].tolist() == [[False, True, False, True]]
+    assert first["bias"].all()  # vectors are left alone
+    grown = {"a": jnp.array([[9.0, -4.0, 9.0, 3.0]]), "bias": jnp.array([0.1])}
+    _, second = Prune(rate=0.75).apply(None, grown, first)
+    assert second["a"].tolist() == [[False, True, False, False]]
+    _, random = Prune(rate=0.5, by="random").apply(None, params, None)
+    assert random["a"].sum() == 2
+
+
+def test_a_transplant_takes_some_tensors_and_the_others_may_have_other_shapes(run):
+    wide = run.override({"model": jg.models.EmbeddingMLP(width=8, embedding=3)})
+    narrow = wide.override({"model.width": 5, "seed": 0})
+    start = FromRun(parent=wide, transforms=(Transplant(parameters=("embedding",)),))
+    child = narrow.override({"start": start, "training.steps": 0})
+    found = training.trained(child)[1].params
+    np.testing.assert_array_equal(found["embedding"], training.trained(wide)[1].params["embedding"])
+    values = training.numbers(narrow)
+    drawn = training.init(values, training.load(values, training.Rows.of(narrow))).params
+    np.testing.assert_array_equal(found["Linear_0"]["kernel"], drawn["Linear_0"]["kernel"])
+    whole = narrow.override({"start": FromRun(parent=wide)})
+    with pytest.raises(jg.FieldError, match=r"start.parent = '.*': the parent has .* where float32 .* is needed"):
+        training.trained(whole)
+
+
+def test_the_parent_has_the_childs_seeds_or_its_own(run):
+    child = from_run(run).override({"seed": 3, "split_seed": 5})
+    assert child.start.run(child) == run.override({"seed": 3, "split_seed": 5})
+    own = from_run(run, same_seed=False).override({"seed": 3})
+    assert own.start.run(own) == run
+
+
+def test_the_parent_is_part_of_the_identity_and_not_of_the_program(run):
+    child = from_run(run, Prune(rate=0.5))
+    assert jg.Experiment.from_json(child.to_json()) == child
+    for path, value in {"start.parent.optimizer.weight_decay": 9.0, "start.parent.model.width": 3}.items():
+        other = child.override({path: value})
+        assert other.run_id != child.run_id
+        assert other.signature == child.signature
+        assert path in child.leaf_paths()
+        assert other.flat()[path] == value
+    harder = child.override({"start.transforms.0.rate": 0.9})
+    assert harder.signature == child.signature
+    assert child.override({"start": None}) == run
+    assert from_run(from_run(run)).start.parent == from_run(run)  # to any depth
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (lambda e: FromRun(parent=None), "start.parent = None: must be"),
+        (lambda e: FromRun(parent=e.model), "start.parent = .*: must be a jaxgen.Experiment"),
+        (lambda e: FromRun(parent=e, transforms=Prune()), "start.transforms = 'Prune': must be a tuple"),
+        (
+            lambda e: FromRun(parent=e, transforms=(Prune(rate=1.0),)),
+            r"transforms.0.rate = 1.0: must be in \[0, 1",
+        ),
+        (lambda e: FromRun(parent=e, transforms=(Prune(),), keep_optimizer=True), "start.keep_optimizer = True"),
+        (lambda e: FromRun(parent=e, transforms=(Transplant(),)), "start.transforms.0.parameters = "),
+        (lambda e: Solve(ridge=-1.0), "start.ridge = -1.0"),
+        (lambda e: "FromRun", "start"),
+        (lambda e: Prune(), "start = 'Prune': is no start: it has no weights"),
+    ],
+)
+def test_what_is_no_start_is_refused(run, start, said):
+    with pytest.raises(jg.FieldError, match=said):
+        run.override({"start": start(run)})
+
+
+@pytest.mark.parametrize("ridge", [0.3, 0.0])
+@pytest.mark.parametrize("width", [7, 60])  # fewer and more features than rows
+def test_solved_read_outs_are_numpys_ridge_regression(ridge, width):
+    base = example("random_features").base
+    run = base.override({"model.width": width, "start.ridge": ridge, "training.dtype": "float64"})
+    with training.numerics(run):
+        state = training.trained(run)[1]
+        data = training.load(training.numbers(run), training.Rows.of(run))
+        x, y = np.asarray(data.inputs)[:40], np.asarray(data.labels)[:40]
+    features = np.maximum(x @ np.asarray(state.params["Linear_0"]["kernel"]), 0)
+    gram = features @ features.T + ridge * np.eye(40)
+    solved = features.T @ (np.linalg.solve(gram, y) if ridge else np.linalg.pinv(gram, rcond=1e-12) @ y)
+    np.testing.assert_allclose(np.asarray(state.params["Linear_1"]["kernel"])[:, 0], solved, rtol=1e-5, atol=1e-9)
+
+
+def test_classes_are_solved_for_as_one_hot_vectors(toy):
+    run = toy.override({"start": Solve(parameters=("Linear_1",), ridge=1e-3), "training.dtype": "float64"})
+    run = run.override({"training.steps": 0})
+    with training.numerics(run):
+        state = training.trained(run)[1]
+        data = training.load(training.numbers(run), training.Rows.of(run))
+        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+    features = (x @ np.asarray(state.params["Linear_0"]["kernel"])) ** 2
+    solved = np.linalg.solve(features.T @ features + 1e-3 * np.eye(12), features.T @ y)
+    np.testing.assert_allclose(state.params["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)

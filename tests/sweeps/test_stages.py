@@ -1,0 +1,118 @@
+"""Runs that others start from are trained first, each once, and kept."""
+
+import numpy as np
+import pytest
+
+import jaxgen as jg
+import sweeps
+from examples import example
+from jaxgen import kernel
+from sweeps import engine, stages, weights
+from sweeps.replay import replay
+from sweeps.store import StoreError
+
+RATES = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.5, 0.9]), sweeps.seeds(2))
+FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}
+
+
+@pytest.fixture
+def base():
+    short = jg.Training(steps=20, evaluate_every=10)
+    parent = example("staged").parent.override({"task.p": 5, "model.width": 6, "training": short})
+    start = example("staged").base.start.replace(parent=parent)
+    return parent.override({"start": start})
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The runs that lanes take, in their order."""
+    found, assign = [], kernel.Block.assign
+
+    def noted(self, index, run_id, *more, **named):
+        found.append(run_id)
+        return assign(self, index, run_id, *more, **named)
+
+    monkeypatch.setattr(kernel.Block, "assign", noted)
+    return found
+
+
+def test_each_is_trained_once_before_those_that_start_from_it(base, tmp_path, taken):
+    results = sweeps.run(base, RATES, tmp_path, **FAST)
+    first = sweeps.Results(tmp_path / stages.FOLDER)
+    assert len(taken) == 8
+    assert set(taken[:2]) == set(first.runs["run_id"])
+    assert set(taken[2:]) == set(results.runs["run_id"])
+    assert set(first.runs["seed"]) == {0, 1}
+    assert weights.run_ids(tmp_path / stages.FOLDER) == set(first.runs["run_id"])
+    more = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.7]), sweeps.seeds(3))
+    sweeps.run(base, more, tmp_path, **FAST)
+    assert len(taken) == 8 + 1 + 4  # one new parent, and four new runs
+    for place, found in ((tmp_path, results), (tmp_path / stages.FOLDER, first)):
+        assert replay(place, found.runs["run_id"][0])[0] == []
+    plain = jg.train(base.override({"start.transforms.0.rate": 0.9, "seed": 1}))
+    row = results.runs.query("`start.transforms.0.rate` == 0.9 and seed == 1")
+    np.testing.assert_allclose(row["final/weight_norm"], plain["weight_norm"][-1], rtol=1e-5)
+
+
+def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, taken):
+    plan, prediction = engine.foresee(base, RATES, tmp_path, width=2, devices=1)
+    assert (plan.pending, prediction.first) == (6, (2, 40, 1))
+    taken.clear()  # what the dry run has timed
+    sweeps.run(base, RATES, tmp_path, **FAST)
+    for file in (tmp_path / stages.FOLDER / "weights").iterdir():
+        file.unlink()
+    sweeps.run(base, RATES, tmp_path, **FAST)
+    assert len(taken) == 8
+    assert engine.foresee(base, RATES, tmp_path, width=2, devices=1)[1].first == (0, 0, 0)
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, taken, damage):
+    seeds = sweeps.seeds(2)
+    sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
+    file = next((tmp_path / stages.FOLDER / "weights").iterdir())
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        run = base.override({"seed": 0})
+        with pytest.raises(StoreError, match="launch the sweep again"):
+            stages.given(tmp_path, run)
+    taken.clear()
+    sweeps.run(base, sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.5, 0.7]), seeds), tmp_path, **FAST)
+    assert len(taken) == 2 + 3
+    assert file.read_bytes() == content  # the same bits
+
+
+def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, monkeypatch):
+    whole = sweeps.run(base, RATES, tmp_path / "whole", **FAST).runs
+    harvest = kernel.Block.harvest
+
+    def dies(self):
+        if len(taken) > 9:
+            raise KeyboardInterrupt
+        return harvest(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel.Block, "harvest", dies)
+        with pytest.raises(KeyboardInterrupt):
+            sweeps.run(base, RATES, tmp_path / "cut", **FAST)
+    again = sweeps.run(base, RATES, tmp_path / "cut", **FAST).runs
+    assert whole.drop(columns=[]).equals(again)
+
+
+def test_grandparents(base, tmp_path, taken):
+    child = base.override({"start": jg.starts.FromRun(parent=base)})
+    results = sweeps.run(child, sweeps.seeds(1), tmp_path, **FAST)
+    assert len(taken) == 3
+    assert taken[-1] == results.runs["run_id"][0]
+    assert taken[0] == base.start.parent.run_id
+
+
+def test_a_parent_that_does_not_fit_is_refused_before_anything_is_written(base, tmp_path):
+    with pytest.raises(jg.FieldError, match=r"start.parent = 'params.Linear_0.kernel': .* float32 \(10, 9\)"):
+        sweeps.run(base, sweeps.sweep("start.parent.model.width", [9]), tmp_path / "new", **FAST)
+    with pytest.raises(jg.FieldError, match="training.stop_metric"):
+        sweeps.run(base, sweeps.sweep("start.parent.training.stop_metric", ["r2"]), tmp_path / "new", **FAST)
+    assert not (tmp_path / "new").exists()
