@@ -3,8 +3,8 @@
     python scripts/launch_sweep.py --sweep=examples/random_features.py --workdir=out/rf
     python scripts/phase_diagram.py --workdir=out/rf --x=model.width --y=start.ridge
 
-`jg.starts.Solve` finds the read-out by ridge regression on the train rows, with a first layer as the seed draws it; with
-`training.steps=0` nothing else happens. Double descent: Belkin et al. 2019, arXiv 1812.11118.
+`jg.starts.Solve` finds the read-out by ridge regression on the train rows, with a first layer as the seed draws it, and
+with `training.steps=0` nothing else happens. Double descent: Belkin et al. 2019, arXiv 1812.11118.
 """
 
 import flax.struct

@@ -121,10 +121,10 @@ class Arm:
         with np.errstate(invalid="ignore"):
             return self.mean(kept.sum(2) / when.sum(2))
 
-    def time(self, probe: str, threshold: float) -> np.ndarray:
-        """First step at which a probe is at least at a threshold, (S, P); inf where it never was."""
+    def time(self, probe: str, threshold: float, below: bool = False) -> np.ndarray:
+        """First step at which a probe is at least, with `below` at most, at a threshold, (S, P); inf where never."""
         flat = self.steps.shape[0] * self.steps.shape[1], -1
-        found = phases.times(self.steps.reshape(flat), self.curves(probe).reshape(flat), threshold)
+        found = phases.times(self.steps.reshape(flat), self.curves(probe).reshape(flat), threshold, below=below)
         return found.reshape(self.steps.shape[:2])
 
     def observed(self) -> np.ndarray:
@@ -135,15 +135,15 @@ class Arm:
         return np.isfinite(self.steps).sum(2) - 1
 
 
-def log_ratio(late: Arm, early: Arm, probe: str, threshold: float) -> Bounds:
-    """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least at a threshold.
+def log_ratio(late: Arm, early: Arm, probe: str, threshold: float, below: bool = False) -> Bounds:
+    """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least, or at most, at a threshold.
 
     A time that was not reached is after the end of observation, and infinite where the run diverged or froze. Of a
     seed that only one of the arms has nothing is known: (-inf, inf). Arms of one run per seed.
     """
     ends = {}
     for name, arm in (("late", late), ("early", early)):
-        time = np.maximum(arm.time(probe, threshold)[:, 0], 1)
+        time = np.maximum(arm.time(probe, threshold, below)[:, 0], 1)
         never = np.zeros(len(time), bool) if arm.ended is None else arm.ended[:, 0]
         least = np.where(np.isfinite(time) | never, time, np.maximum(arm.observed()[:, 0], 1))
         ends[f"{name} least"], ends[f"{name} most"] = pd.Series(least, arm.seeds), pd.Series(time, arm.seeds)

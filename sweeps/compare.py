@@ -19,8 +19,8 @@ def compare(one: Any, other: Any) -> pd.DataFrame:
     """A row per cell that two `sweeps.Diagram`s share, from the pairs of runs with equal `seed` and `split_seed`.
 
     A pair of which one run is undecided is left out of what is said of the event; the column `undecided` counts such
-    pairs. Times are min(T, budget), T the step at which test accuracy reaches the threshold; a pair of which one is not
-    known, as the run neither reached it nor was watched to the budget, is left out of `time_pairs`, their
+    pairs. Times are min(T, budget), T the step at which test reaches the threshold; a pair of which one is not known,
+    as the run neither reached it nor was watched to the budget, is left out of `time_pairs`, their
     `time_difference` and its test. Medians are of all pairs: these runs are censored where they ended.
 
     Columns: both axes; `pairs`; `undecided`; `p_one`, `p_other` and `p_difference`, the share of pairs in the event;

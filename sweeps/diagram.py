@@ -53,13 +53,13 @@ class Diagram:
     Attributes:
       x, y: dotted paths of the axes.
       x_values, y_values: their values, ascending; numbers, or texts for structure.
-      definition: threshold, budget and gap that times and labels follow.
+      definition: metric, threshold, budget and gap that times and labels follow.
       labelling: what runs are called.
       runs: the table of the runs drawn, with columns `label` (index into the labelling's labels), `train_time` and
         `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it is not known more
         precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up to which the run
         is known), `cell` (index into the flattened cells).
-      curves: "step" and the accuracies, (runs, evaluations), in the order of `runs`.
+      curves: "step" and those of the metric, (runs, evaluations), in the order of `runs`.
       counts: (y, x, labels) runs of each label.
       source: the results it was made of.
       held: values that other fields were held at.
@@ -136,7 +136,7 @@ class Diagram:
     def resolved(self) -> np.ndarray:
         """Cells whose majority stays if delays move within one interval between evaluations; all those without runs.
 
-        Train and test accuracy reach the threshold at some step before the evaluation that shows it, so a delay is
+        Train and test reach the threshold at some step before the evaluation that shows it, so a delay is
         known to less than `training.evaluate_every` steps to either side. Of the four phases: others have no gap.
         """
         stays = np.ones(self.seeds.shape, bool)
@@ -202,9 +202,9 @@ class Diagram:
         return statistics.wilson(self.event_count, self.decided, confidence)
 
     @functools.cached_property
-    def test_accuracy(self) -> np.ndarray:
-        """Mean over a cell's runs of the test accuracy at their last evaluation up to the budget; NaN without runs."""
-        last = phases.within(self.curves, self.definition.budget, "test/accuracy")[1]
+    def last_test(self) -> np.ndarray:
+        """Mean over a cell's runs of the metric on test at their last evaluation up to the budget; NaN without runs."""
+        last = phases.within(self.curves, self.definition.budget, self.definition.curves[1])[1]
         return cell_means(last, self.runs["cell"].to_numpy(), self.seeds.shape)
 
     @functools.cached_property
@@ -214,7 +214,7 @@ class Diagram:
 
     @property
     def median_time(self) -> np.ndarray:
-        """Kaplan–Meier median of the step at which test accuracy reaches the threshold; inf where half never did.
+        """Kaplan–Meier median of the step at which test reaches the threshold; inf where half never did.
 
         Runs that were watched for less than the budget are censored where observation ended; runs that diverged or
         froze before count as never reaching it. NaN where there are no runs.
@@ -239,7 +239,7 @@ class Diagram:
 
     @functools.cached_property
     def restricted_mean(self) -> np.ndarray:
-        """Mean of min(T, budget) over seeds, T the step at which test accuracy reaches the threshold (Kaplan–Meier)."""
+        """Mean of min(T, budget) over seeds, T the step at which test reaches the threshold (Kaplan–Meier)."""
         cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
         found = statistics.grouped_restricted_mean(cells, self.seeds.size, *self.times(), budget)
         return np.asarray(found).reshape(self.seeds.shape)
@@ -317,7 +317,7 @@ class Diagram:
         A `median_low` of 0 says that nothing is known of the lower end, as with five runs or fewer.
 
         `p_least` and `p_most` are the `probability_bounds`; `resolved` says whether the majority stays if delays move
-        within one interval between evaluations.
+        within one interval between evaluations. Last stands `last_test`, called after the metric: "test_accuracy".
         """
         p_low, p_high = self.probability_interval()
         p_least, p_most = self.probability_bounds
@@ -348,7 +348,7 @@ class Diagram:
             "restricted_mean_low": mean_low.ravel(),
             "restricted_mean_high": mean_high.ravel(),
             "observed_to": self.observed.ravel(),
-            "test_accuracy": self.test_accuracy.ravel(),
+            self.definition.column: self.last_test.ravel(),
         }
         if self.contour is not None:
             columns[f"largest {self.contour.probe}"] = self.contour.values.ravel()

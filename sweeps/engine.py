@@ -70,7 +70,7 @@ def run(
       sweep: the points.
       workdir: directory of the results; made if it does not exist.
       name: what the sweep is called; a workdir holds one sweep.
-      definition: default threshold, budget, gap for its diagrams.
+      definition: default metric, below, threshold, budget, gap for its diagrams (`sweeps.Definition`).
       description: one line that is kept with the sweep.
       changed: fields that are not as the description says: captions tell their values after it.
       **options: see `Options`.

@@ -15,7 +15,7 @@ from jaxgen.components import unknown
 from sweeps import checkpoint, phases
 from sweeps.boundary import Range
 from sweeps.diagram import Contour, Diagram, cell_means
-from sweeps.labels import ACCURACIES, Labelling, Observed
+from sweeps.labels import Labelling, Observed
 from sweeps.phases import Definition
 from sweeps.results import Results
 from sweeps.scales import scale, value_name
@@ -47,8 +47,7 @@ def make_diagram(
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     definition = within_training(definition, runs, beyond)
     _check_gap(runs, definition)
-    wanted = dict.fromkeys([*ACCURACIES, *labelling.curves, *([contour] if contour else [])])
-    curves = results.curves(*wanted)
+    curves = read_curves(results, definition, labelling, *([contour] if contour else []))
     if not keep.all():
         curves = {name: values[keep] for name, values in curves.items()}
     observed = observe(runs, curves, definition)
@@ -187,11 +186,24 @@ def union(axes: list[list]) -> list:
     return sorted(set(map(value_name, values)), key=order)
 
 
+def read_curves(results: Results, definition: Definition, labelling: Labelling, *others: str) -> dict[str, np.ndarray]:
+    """The curves of the definition's metric, those that the labelling reads, and others; see `Results.curves`.
+
+    Raises:
+      FieldError: one of them is not stored.
+    """
+    known = results.curve_names
+    for name in definition.curves:
+        if name not in known:
+            raise FieldError("metric", definition.metric, f"has no curve {name} here: there are {', '.join(known)}")
+    return results.curves(*definition.curves, *labelling.curves, *others)
+
+
 def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> Observed:
     """What a labelling sees of these runs."""
-    asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy()
-    train, test = (phases.times(curves["step"], curves[a], *asked) for a in ACCURACIES)
-    untested = np.isnan(curves["test/accuracy"]).all(axis=1)  # no test rows: never more than undecided
+    asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy(), definition.below
+    train, test = (phases.times(curves["step"], curves[name], *asked) for name in definition.curves)
+    untested = np.isnan(curves[definition.curves[1]]).all(axis=1)  # no test rows: never more than undecided
     diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
     until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])
     until = np.where(untested, -1, until)

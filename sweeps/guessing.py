@@ -21,7 +21,7 @@ class Guess:
     """What a run does that guesses each test row at each evaluation anew.
 
     Attributes:
-      rows: test rows that it has.
+      rows: test rows that it has, or rows of the metric's own split.
       rate: chance to be right on one: 1 / outputs of the task, 1/2 where it has a single one.
       looks: evaluations up to the budget.
       chance: of crossing the threshold at some of them, as often in a row as the definition asks for.
@@ -53,9 +53,14 @@ def chance(rows: int, rate: float, threshold: float, looks: int, sustained: int 
 
 
 def guess(diagram: Any) -> Guess | None:
-    """The `Guess` that crosses most often among the tasks of a diagram's runs; None where no task has test rows."""
+    """The `Guess` that crosses most often among the tasks of a diagram's runs.
+
+    None where the metric is none that guesses raise to a threshold, or no task has test rows.
+    """
     d, runs = diagram.definition, diagram.runs
-    test = np.isfinite(diagram.curves["test/accuracy"]) & (diagram.curves["step"] <= d.budget)
+    if not d.is_accuracy or d.below:
+        return None
+    test = np.isfinite(diagram.curves[d.curves[1]]) & (diagram.curves["step"] <= d.budget)
     fields = [c for c in runs if str(c).startswith("task.")]
     kinds, which = np.unique(runs.groupby(fields, dropna=False, sort=True).ngroup(), return_inverse=True)
     looks, first = np.zeros(len(kinds), int), np.zeros(len(kinds), int)
@@ -71,7 +76,7 @@ def guess(diagram: Any) -> Guess | None:
             task = components.from_dict(json.loads(texts[run_id])["task"], "task")
         except FieldError:  # of a class that is not known here
             continue
-        if rows := task.rows().get("test", 0):
+        if rows := task.rows().get(d.split, 0):
             found.append((rows, 1 / task.outputs if task.outputs > 1 else 0.5, int(looks[kind])))
     if not found:
         return None

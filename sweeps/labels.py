@@ -45,10 +45,11 @@ class Observed:
     """What a labelling sees of the runs. Arrays are (runs,); times are steps, infinite where not reached.
 
     Attributes:
-      definition: threshold, budget and gap that are asked for.
+      definition: metric, threshold, budget and gap that are asked for.
       runs: a row per run: status, steps, every field of its experiment, final values.
-      curves: "step", the accuracies and what else the labelling asks for, (runs, evaluations), NaN after a run's last.
-      train_time, test_time: when the accuracies reach the threshold.
+      curves: "step", those of the metric and what else the labelling asks for, (runs, evaluations), NaN after a run's
+        last.
+      train_time, test_time: when the metric reaches the threshold on train, and on test or the metric's own split.
       until: step up to which a run is known: where observation ended, and the budget for a frozen run, which can never
         change again; -1 for runs without test rows.
       diverged, frozen: how the run ended.
@@ -64,7 +65,13 @@ class Observed:
     frozen: np.ndarray
 
     def last(self, name: str) -> np.ndarray:
-        """A curve's value at the last evaluation up to the budget; NaN where there is none."""
+        """A curve's value at the last evaluation up to the budget; NaN where there is none.
+
+        Raises:
+          FieldError: it is neither of the metric nor among the labelling's curves.
+        """
+        if name not in self.curves:
+            raise unknown(name, list(self.curves))
         return phases.within(self.curves, self.definition.budget, name)[1]
 
 
@@ -79,7 +86,7 @@ class Labelling:
       event: the labels of which P is drawn, and a boundary fitted.
       event_name: what they have in common, as in P(generalise).
       undecided: the labels that say nothing about the event: such runs count both ways, see `Diagram`.
-      curves: probes that `assign` reads, beside the two accuracies.
+      curves: probes that `assign` reads, beside the two of the definition's metric.
     """
 
     name: str
@@ -201,6 +208,9 @@ assert FOUR_PHASES.names == [phase.name.lower().replace("_", " ") for phase in P
 
 
 def _corrupted(o: Observed) -> np.ndarray:
+    if o.definition.curves != ACCURACIES or o.definition.below:
+        why = "is not of the accuracies that corrupted_labels are told by: ask for accuracy >= a threshold"
+        raise FieldError("metric", o.definition.metric, why)
     own = ("task.corrupted", "task.flipped", *(("task.share",) if "task.task.type" in o.runs else ()))
     path = next((p for p in own if p in o.runs), None)
     if path is None:
@@ -217,8 +227,8 @@ def _corrupted(o: Observed) -> np.ndarray:
 
 
 def _retention(o: Observed) -> np.ndarray:
-    reached = o.test_time <= o.definition.budget
-    holds = phases.reaches(o.last("test/accuracy"), o.definition.threshold)
+    d = o.definition
+    reached, holds = o.test_time <= d.budget, phases.reaches(o.last(d.curves[1]), d.threshold, d.below)
     label = np.where(reached, np.where(holds, 0, 1), 2)
     return _unless_ended(o, label, len(RETENTION.labels))
 
@@ -267,7 +277,7 @@ RETENTION = register(
         undecided=("undecided",),
     )
 )
-"""Whether test accuracy, once at the threshold, is still there at the budget."""
+"""Whether the metric, once at the threshold on test, is still there at the budget."""
 
 
 def _endings(o: Observed) -> np.ndarray:

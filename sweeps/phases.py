@@ -5,6 +5,7 @@ Times are infinite where a threshold was not reached: the run is censored at the
 
 import dataclasses
 import enum
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,40 +32,98 @@ class Definition:
     """What counts as reached, and in time.
 
     Attributes:
-      threshold: accuracy that train and test have to reach.
+      threshold: value of the metric that train and test have to reach.
       budget: B, the last step that counts.
       gap: G, the delay from which generalisation is late: at least one interval between evaluations, for no delay is
         known more precisely; or 0, with which all that generalises, but not before it fits, is late.
       sustained: k: all evaluations of k - 1 intervals (`training.evaluate_every` steps each) must be at the threshold;
         1 is the first crossing; 0 is "and stays there to the end of the run", which is not known of a run that was
         watched for less than the budget.
+      metric: what the curves are of: "loss" is train/loss and test/loss; "ood/loss" is train/loss and ood/loss.
+      below: whether values at or below the threshold reach it, as a loss does, instead of those at or above.
     """
 
     threshold: float
     budget: int
     gap: int
     sustained: int = 1
+    metric: str = "accuracy"
+    below: bool = False
+
+    @property
+    def split(self) -> str:
+        """The split whose time is T_test."""
+        return self.metric.rpartition("/")[0] or "test"
+
+    @property
+    def name(self) -> str:
+        """The metric without a split, e.g. "loss"."""
+        return self.metric.rpartition("/")[2]
+
+    @property
+    def curves(self) -> tuple[str, str]:
+        """The curves whose times are T_train and T_test."""
+        return f"train/{self.name}", f"{self.split}/{self.name}"
+
+    @property
+    def tested(self) -> str:
+        """What T_test is the time of, in words, e.g. "test loss"."""
+        return f"{self.split} {self.name}"
+
+    @property
+    def column(self) -> str:
+        """What tables call the last value of that curve, e.g. "test_loss"."""
+        return f"{self.split}_{self.name}"
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether the metric is a share of right answers, of whatever split."""
+        return self.name == "accuracy"
+
+    @property
+    def reached(self) -> str:
+        """What counts, up to the threshold, e.g. "test loss ≤"."""
+        return f"{'accuracy' if self.metric == 'accuracy' else self.tested} {'≤' if self.below else '≥'}"
 
     def __str__(self) -> str:
         crossing = {0: "to the end of the run", 1: "first crossing"}.get(
             self.sustained, f"{self.sustained} regular evaluations in a row"
         )
-        return f"accuracy ≥ {self.threshold:g} ({crossing}), budget {self.budget} steps, gap {self.gap} steps"
+        return f"{self.reached} {self.threshold:g} ({crossing}), budget {self.budget} steps, gap {self.gap} steps"
 
 
+NAMES = [field.name for field in dataclasses.fields(Definition)]
 LIMITS = {"threshold": (float, 0, 1), "budget": (int, 1, 2**31), "gap": (int, 0, 2**31), "sustained": (int, 0, 2**31)}
+ANY = float, -3.4e38, 3.4e38
+"""Of the thresholds of other metrics than accuracies: what float32 can hold."""
+METRIC = re.compile(r"(?!train/)([A-Za-z_][\w.-]*/)?[A-Za-z_][\w.-]*")
+COMPARISON = re.compile(r"\s*(\S+?)\s*(>=|<=|≥|≤)\s*(\S+)\s*")
 
 
 def definition(**values: Any) -> Definition:
-    """A `Definition` of checked values.
+    """A `Definition` of checked values; the threshold of an accuracy is 0.9 where it is left out.
 
     Raises:
-      FieldError: a name is unknown, or a value is not allowed.
+      FieldError: a name is unknown, a value is not allowed, or a metric other than accuracy has no threshold.
     """
-    for name, value in values.items():
-        if name not in LIMITS:
-            raise unknown(name, list(LIMITS))
-        kind, low, high = LIMITS[name]
+    for name in values:
+        if name not in NAMES:
+            raise unknown(name, NAMES)
+    metric = values.get("metric", "accuracy")
+    if not isinstance(metric, str) or not METRIC.fullmatch(metric):
+        why = "must be the name of a curve, e.g. loss, or of one of another split than train, e.g. ood/accuracy"
+        raise FieldError("metric", metric, why)
+    values["metric"] = metric.removeprefix("test/")
+    if not isinstance(values.get("below", False), bool):
+        raise FieldError("below", values["below"], "must be true or false")
+    accuracy = metric.rpartition("/")[2] == "accuracy"
+    if accuracy:
+        values.setdefault("threshold", 0.9)
+    elif "threshold" not in values:
+        raise FieldError("threshold", None, f"must be given with the metric {metric}")
+    limits = LIMITS if accuracy else LIMITS | {"threshold": ANY}
+    for name, value in ((name, values[name]) for name in limits if name in values):
+        kind, low, high = limits[name]
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not low <= value <= high or kind(value) != value:
             raise FieldError(
@@ -74,25 +133,59 @@ def definition(**values: Any) -> Definition:
     return Definition(**values)
 
 
-def check_definition(partial: Any) -> None:
-    """FieldError where a table of some of a `Definition`'s values is none, or holds one that is not allowed."""
+def check_definition(partial: Any, **others: Any) -> None:
+    """FieldError where a table of some of a `Definition`'s values is none, or holds one that is not allowed.
+
+    Args:
+      partial: the table.
+      others: values that stand where it has none.
+    """
     if not isinstance(partial, Mapping) or not all(isinstance(name, str) for name in partial):
-        raise FieldError("definition", partial, f"must be a table of {', '.join(LIMITS)}")
-    definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **partial})
+        raise FieldError("definition", partial, f"must be a table of {', '.join(NAMES)}")
+    definition(**{"budget": 1, "gap": 0, **others, **partial})
 
 
-def reaches(values: np.ndarray, threshold: float) -> np.ndarray:
-    """Where curves are at a threshold or above, compared as they are stored, in float32: 9 of 10 rows reach .9."""
-    return values >= np.float32(threshold)
+def parse_metric(text: Any) -> dict[str, Any]:
+    """The values of a `Definition` that a comparison says.
+
+    >>> parse_metric("test/loss <= 0.01")
+    {'metric': 'loss', 'below': True, 'threshold': 0.01}
+
+    Raises:
+      FieldError: the text is no comparison of a metric with a number, or one of them is not allowed.
+    """
+    found = COMPARISON.fullmatch(text) if isinstance(text, str) else None
+    name, sign, number = found.groups() if found else ("", "", "")
+    try:
+        threshold = float(number)
+    except ValueError:
+        raise FieldError("metric", text, "must look like 'loss <= 0.01' or 'ood/accuracy >= 0.9'") from None
+    d = definition(metric=name, below=sign in ("<=", "≤"), threshold=threshold, budget=1, gap=0)
+    return {"metric": d.metric, "below": d.below, "threshold": d.threshold}
 
 
-def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: int = 1, every: Any = None) -> np.ndarray:
+def reaches(values: np.ndarray, threshold: float, below: bool = False) -> np.ndarray:
+    """Where curves are at a threshold or above, with `below` at it or below, compared as stored, in float32.
+
+    So 9 of 10 rows reach .9.
+    """
+    return values <= np.float32(threshold) if below else values >= np.float32(threshold)
+
+
+def times(
+    steps: np.ndarray,
+    values: np.ndarray,
+    threshold: float,
+    sustained: int = 1,
+    every: Any = None,
+    below: bool = False,
+) -> np.ndarray:
     """First step at which a curve is at its threshold, for each run.
 
     Args:
       steps: (runs, evaluations) steps of the evaluations, NaN after a run's last.
       values: (runs, evaluations), NaN after a run's last.
-      threshold: values at or above it count.
+      threshold: values at or above it count, with `below` those at or below it.
       sustained: the first of evaluations in a row that count and that are (sustained - 1) · `every` steps apart or more
         from first to last gives the time, so that early evaluations do not count for more; 0: all to the end do.
       every: steps between two regular evaluations, a number or (runs,); needed where `sustained` is above 1.
@@ -100,7 +193,7 @@ def times(steps: np.ndarray, values: np.ndarray, threshold: float, sustained: in
     Returns:
       (runs,) steps; inf where it is never so within what was observed.
     """
-    holds, seen = reaches(values, threshold), np.isfinite(steps)
+    holds, seen = reaches(values, threshold, below), np.isfinite(steps)
     if sustained == 0:
         holds = np.flip(np.logical_and.accumulate(np.flip(holds | ~seen, 1), axis=1), 1) & seen
     elif sustained > 1:

@@ -18,7 +18,7 @@ from sweeps import gather
 from sweeps.boundary import Range
 from sweeps.engine import run
 from sweeps.files import write_text
-from sweeps.labels import ACCURACIES, Labelling, find
+from sweeps.labels import Labelling, find
 from sweeps.options import Options
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.results import Results
@@ -45,14 +45,14 @@ def outcomes(
         within the training.
 
     Raises:
-      FieldError: there is no such field or labelling.
+      FieldError: there is no such field, labelling or curve.
     """
     labelling, runs = find(labels), results.runs
     for path in (x, y):
         if path not in runs:
             raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
-    curves = results.curves(*dict.fromkeys([*ACCURACIES, *labelling.curves]))
-    label = labelling(gather.observe(runs, curves, gather.within_training(results.definition(), runs)))
+    definition = gather.within_training(results.definition(), runs)
+    label = labelling(gather.observe(runs, gather.read_curves(results, definition, labelling), definition))
     return runs[x].to_numpy(float), runs[y].to_numpy(float), labelling.events(label), runs["seed"].to_numpy(int)
 
 

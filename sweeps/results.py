@@ -66,25 +66,38 @@ class Results:
         Raises:
           FieldError: a probe was not stored.
         """
-        columns = [f"curve/{name}" for name in dict.fromkeys(("step", *names))]
-        table = self.table(columns)
-        for column in columns:
-            if column not in table.schema.names:
-                known = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
-                raise unknown(column.removeprefix("curve/"), known)
-        return {column.removeprefix("curve/"): _padded(table[column]) for column in columns}
+        wanted = list(dict.fromkeys(("step", *names)))
+        table = self.table([f"curve/{name}" for name in wanted])
+        found: dict[str, np.ndarray] = {}
+        for name in wanted:
+            if f"curve/{name}" not in table.schema.names:
+                raise unknown(name, self.curve_names)
+            found[name] = _padded(table[f"curve/{name}"], found["step"].shape[1] if found else 0)
+        return found
 
-    def definition(self, threshold=None, budget=None, gap=None, sustained=None) -> phases.Definition:
+    @property
+    def curve_names(self) -> list[str]:
+        """What `curves` can give beside "step": every probe that any run stored."""
+        names = (c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/"))
+        return [name for name in names if name != "step"]
+
+    def definition(self, threshold=None, budget=None, gap=None, sustained=None, metric=None) -> phases.Definition:
         """The sweep's own thresholds where none are given; without any: 0.9, the shortest budget, a fifth of it.
 
         The fifth is made one interval between evaluations where it is less.
 
+        Args:
+          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`.
+          metric: a metric with its direction and threshold, e.g. "loss <= 0.01"; see `sweeps.phases.parse_metric`.
+
         Raises:
-          FieldError: a value is not allowed.
+          FieldError: a value is not allowed, or both a threshold and a metric are given.
         """
+        if metric is not None and threshold is not None:
+            raise FieldError("threshold", threshold, f"is said by the metric already, {metric!r}: give one of them")
         said = self.specification.get("definition") or {}
         given = {"threshold": threshold, "budget": budget, "gap": gap, "sustained": sustained}
-        chosen: dict[str, Any] = {"threshold": 0.9, "sustained": 1, **said}
+        chosen: dict[str, Any] = {"sustained": 1, **said, **({} if metric is None else phases.parse_metric(metric))}
         chosen |= {name: value for name, value in given.items() if value is not None}
         if not {"budget", "gap"} <= {*chosen}:
             runs = self.table(["training.steps", "training.evaluate_every"]).to_pylist()
@@ -99,6 +112,7 @@ class Results:
         x: str,
         y: str,
         *,
+        metric: str | None = None,
         threshold=None,
         budget=None,
         gap=None,
@@ -116,6 +130,8 @@ class Results:
 
         Args:
           x, y: dotted paths of the axes.
+          metric: what has to reach which threshold, e.g. "loss <= 0.01" or "ood/accuracy >= 0.9"; see
+            `sweeps.phases.Definition` for the curves that are meant.
           threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out, but a
             budget within what the runs were trained for.
           labels: what runs are called: a name in `sweeps.labels.LABELLINGS`, or a `Labelling`.
@@ -131,12 +147,12 @@ class Results:
             generalised by then are undecided, those that have are not: what is left out is no sample.
 
         Raises:
-          FieldError: a path is unknown, fields other than x, y and the seeds differ between runs, the budget is
-            beyond the training of some, or the gap above the budget or below one interval between evaluations.
+          FieldError: a path or curve is unknown, fields other than x, y and the seeds differ between runs, the budget
+            is beyond the training of some, or the gap above the budget or below one interval between evaluations.
         """
         from sweeps import gather  # diagrams are made of results
 
-        definition, labelling = self.definition(threshold, budget, gap, sustained), find(labels)
+        definition, labelling = self.definition(threshold, budget, gap, sustained, metric), find(labels)
         lines = contour, levels or gather.LEVELS
         may = None if budget is None and not beyond else beyond
         drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins, may)
@@ -179,13 +195,12 @@ class Results:
         It can be written as netCDF, of version 3 too; names have a dot where `runs` has a slash.
         """
         runs = self.runs
-        names = [c.removeprefix("curve/") for c in store.columns(self.workdir) if c.startswith("curve/")]
         if not len(runs):
             return xr.Dataset()
-        data = {
-            name: (("run", "evaluation", *(f"{name}.{axis}" for axis in range(values.ndim - 2))), values)
-            for name, values in self.curves(*names).items()
-        }
+        data = {}
+        for name, values in self.curves(*self.curve_names).items():
+            inner = [f"{name}.{axis}".replace("/", ".") for axis in range(values.ndim - 2)]
+            data[name] = (("run", "evaluation", *inner), values)
         fixed = [c for c in runs if runs[c].map(str).nunique() == 1 and c != "run_id"]
         varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
         return dataset(data, varying, {c: runs[c].iloc[0] for c in fixed})
@@ -223,7 +238,8 @@ def _netcdf(values: Any) -> np.ndarray:
     return array if small else array.astype(float)
 
 
-def _padded(column: pa.ChunkedArray) -> np.ndarray:
+def _padded(column: pa.ChunkedArray, least: int) -> np.ndarray:
+    """Lists as rows (runs, evaluations), NaN after their ends and where there are none, at least so many columns."""
     lists = column.combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
@@ -232,7 +248,7 @@ def _padded(column: pa.ChunkedArray) -> np.ndarray:
     while pa.types.is_list(values.type):  # each evaluation has a vector or a matrix, all of one shape
         shape.append(len(values[0]) if len(values) else 0)
         values = values.flatten()
-    padded = np.full((len(lengths), int(lengths.max(initial=0)), *shape), np.nan)
+    padded = np.full((len(lengths), int(lengths.max(initial=least)), *shape), np.nan)
     known = np.arange(padded.shape[1])[None] < lengths[:, None]
     padded[known] = values.to_numpy(zero_copy_only=False).reshape(-1, *shape)
     return padded

@@ -96,7 +96,7 @@ def _damage(held: dict[str, Any]) -> str:
         if not isinstance(held.get(key), kind):
             return key
     try:
-        phases.definition(**{"threshold": 0.9, "budget": 1, "gap": 0, **held["definition"]})
+        phases.check_definition(held["definition"])
     except FieldError:
         return "definition"
     axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]

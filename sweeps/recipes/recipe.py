@@ -68,7 +68,7 @@ class Scale:
     def __post_init__(self):
         check_type("scale.overrides", self.overrides, Mapping, "a table of dotted paths and values")
         check_type("scale.sweep", self.sweep, Sweep, "made by sweeps.sweep, product, …")
-        check_definition(self.definition)
+        check_definition(self.definition, metric="loss", threshold=0.0)  # its recipe may be of another metric
         if self.drawings is not None:
             check_list("scale.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
 
@@ -82,7 +82,7 @@ class Recipe:
       sweep: the points at the scale "quick".
       name: what it is called; the file's name where it is left out.
       description: one line that is kept with the sweep.
-      definition: threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
+      definition: metric, below, threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
       scales: the recipe at other sizes, by name.
       drawings: its diagrams at the scale "quick".
       claims: statements of its paper, checked on the stored runs.
@@ -112,6 +112,7 @@ class Recipe:
         for name, scale in self.scales.items():
             check_type("recipe.scales", name, str, "text")
             check_type(f"recipe.scales.{name}", scale, Scale, "a sweeps.Scale(…)")
+            check_definition({**self.definition, **scale.definition})
         check_list("recipe.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
         check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
         if "quick" in self.scales:

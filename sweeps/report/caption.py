@@ -81,7 +81,8 @@ def caption(diagram: Any, panels: str = "") -> str:
 
 def _guessed(diagram: Any, found: Guess) -> str:
     """How likely a run that guesses is to cross the threshold, and what makes it less so."""
-    told = f"A run that guesses, right with a chance of {found.rate:.2g}, is at the threshold on its {found.rows} test "
+    told = f"A run that guesses, right with a chance of {found.rate:.2g}, is at the threshold on its {found.rows} "
+    told += f"{diagram.definition.split} "
     often = {0: "at the last", 1: "at some"}.get(diagram.definition.sustained, "at so many in a row")
     less = f"; --sustained={found.sustained} makes it less than {SAID:.0%}" if found.sustained else ""
     told += f"rows {often} of {found.looks} evaluations with a chance of {found.chance:.0%}, were these independent"

@@ -9,6 +9,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
@@ -204,6 +205,11 @@ def contour_key(key: Any, row: int, diagram: Any) -> int:
 def _contour_look(diagram: Any, number: int, width: str = "linewidths", dashes: str = "linestyles") -> dict[str, Any]:
     last = number == len(diagram.contour.levels) - 1
     return {"color": "#000000", width: 1.6 if last else 1.0, dashes: "solid" if last else (0, (3, 1.5)), "zorder": 3}
+
+
+def norm(low: float, high: float, wide: bool) -> Normalize:
+    """How colours go from `low` to `high`: over the logarithm where that is `wide`."""
+    return LogNorm(low, high) if wide else Normalize(low, high)
 
 
 def colour_bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:

@@ -15,8 +15,7 @@ from sweeps.files import write_text
 from sweeps.report import drawing, style
 from sweeps.report.caption import values_caption, write_caption
 
-CURVE_GAP = 0.28  # inches
-DECADES = 100  # values that span more are shown by their logarithm
+CURVE_GAP, CURVE_HEIGHT = 0.28, 1.0  # inches
 TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)
 RATES = LinearSegmentedColormap.from_list("rates", style.RATE_SHADES)
 
@@ -27,9 +26,9 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
     Over two columns (7 inches) are drawn (a) each cell's most frequent label, with an inner square for the second one
     where seeds disagree, a dot in the corner of cells that turn within one interval of the gap, and the fitted boundary
     with its band (without a contour); (b) the Kaplan–Meier median of the step at which test
-    accuracy reaches its threshold, hatched where half of the seeds did not reach it within the budget, and dotted where
+    reaches the threshold, hatched where half of the seeds did not reach it within the budget, and dotted where
     they were not watched that long; (c) the share of
-    seeds in the labelling's event; (d) for each label, the accuracies of a cell that shows it: all seeds, their median,
+    seeds in the labelling's event; (d) for each label, the curves of a cell that shows it: all seeds, their median,
     and the band between their tenth and ninetieth percentile. Over one column (3.4 inches) it is (a) alone. Cells
     without runs are crossed. The same diagram gives the same bytes.
 
@@ -56,7 +55,7 @@ def _figure(diagram: Any) -> Figure:
     top_maps = 0.32
     top_keys = top_maps + height + grid.below
     top_curves = top_keys + keys + 0.82
-    curve_height, curve_step = 1.0, 1.0 + 0.88
+    curve_step = CURVE_HEIGHT + 0.88
     total = top_curves + curve_step * rows - 0.45 + drawing.LINE * len(footer) + 0.06
     figure = Figure(figsize=(drawing.WIDTH, total), facecolor="white")
     place = lambda left, top, width, height: figure.add_axes(  # noqa: E731
@@ -81,10 +80,11 @@ def _figure(diagram: Any) -> Figure:
     step = (grid.room + CURVE_GAP) / columns
     for index, (label, cell) in enumerate(examples.items()):
         row, column = divmod(index, columns)
-        axes = place(left + column * step, top_curves + row * curve_step, step - CURVE_GAP, curve_height)
+        axes = place(left + column * step, top_curves + row * curve_step, step - CURVE_GAP, CURVE_HEIGHT)
         _curves(axes, diagram, label, cell, index + 1, first=column == 0, room=step - CURVE_GAP)
         if index == 0:
-            what = "Numbered cells: train (dashed) and test (solid), median and 10–90 % of seeds, threshold (dotted)"
+            what = f"Numbered cells: train (dashed) and {diagram.definition.split} (solid), "
+            what += "median and 10–90 % of seeds, threshold (dotted)"
             _title(axes, "d", what, above=46)
     for number, line in enumerate(reversed(footer)):
         figure.text(left / drawing.WIDTH, (0.06 + drawing.LINE * number) / total, line, size=7, color="#555555")
@@ -111,14 +111,13 @@ def _values(values: Any, statistic: str) -> Figure:
     shown = np.asarray(getattr(values.statistics, statistic), float)
     known = np.isfinite(shown)
     if known.any():
-        low, high = float(shown[known].min()), float(shown[known].max())
-        wide = 0 < low < high / DECADES
-        norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
+        low, high, wide = style.span(shown)
+        norm = drawing.norm(low, high, wide)
         drawing.paint(axes, values, known, array=shown, cmap=TIMES, norm=norm)
         ends = [(v, style.value_text(v, 3)) for v in (low, (low + high) / 2, high)]
         ends = style.log_ticks(low, high, 4) if wide else ends
         what = drawing.clip(f"{statistic} of {values.name}", grid.width)
-        drawing.colour_bar(key, TIMES, norm, ends if high > low else ends[:1], what)
+        drawing.colour_bar(key, TIMES, norm, ends if np.ptp(shown[known]) > 0 else ends[:1], what)
     return figure
 
 
@@ -219,11 +218,11 @@ def _key_rows(diagram: Any, present: list[int]) -> int:
 
 def _time_map(axes: Any, key: Any, diagram: Any) -> None:
     times, span = style.colour_times(diagram)
-    reached, budget, row = np.isfinite(times), diagram.definition.budget, 0
+    reached, budget, split, row = np.isfinite(times), diagram.definition.budget, diagram.definition.split, 0
     if reached.any():
         norm = LogNorm(*span)
         drawing.paint(axes, diagram, reached, array=times, cmap=TIMES, norm=norm)
-        drawing.colour_bar(key, TIMES, norm, style.log_ticks(*span, 5), "median step at threshold (test)")
+        drawing.colour_bar(key, TIMES, norm, style.log_ticks(*span, 5), f"median step at threshold ({split})")
         row = 3
     late = np.isinf(diagram.median_time) & ~diagram.unwatched
     for cells, colour, hatch, said in (
@@ -265,9 +264,10 @@ def _rate_map(axes: Any, key: Any, diagram: Any) -> None:
 def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: bool, room: float) -> None:
     labels, here = diagram.labelling.labels, np.flatnonzero(diagram.runs["cell"] == cell)
     steps = np.where(diagram.curves["step"] > 0, diagram.curves["step"], np.nan)[here]
-    train, test = diagram.curves["train/accuracy"][here], diagram.curves["test/accuracy"][here]
+    d = diagram.definition
+    train, test = (diagram.curves[name][here] for name in d.curves)
     strength = 0.9 if len(here) == 1 else max(0.12, 0.5 / len(here) ** 0.5)
-    axes.axhline(diagram.definition.threshold, color="#555555", linewidth=0.6, linestyle=(0, (1, 2)))
+    axes.axhline(d.threshold, color="#555555", linewidth=0.6, linestyle=(0, (1, 2)))
     for i, run in enumerate(here):
         ink = labels[diagram.runs["label"].iloc[run]].ink
         axes.plot(steps[i], train[i], color=style.TRAIN_INK, linewidth=0.8, linestyle=(0, (3, 1.5)), alpha=strength)
@@ -283,8 +283,13 @@ def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: 
     low, high = style.step_range(diagram)
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    axes.set_ylim(-0.04, 1.04)
-    axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"])
+    least, most, wide = style.curve_span(diagram)
+    if wide:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(style.axis_range(least, most, wide))
+    heights, texts = zip(*style.round_ticks(least, most, wide, 4))
+    axes.set_yticks(heights, labels=texts)
     ticks = style.log_ticks(low, high, 3 if room < 2 else 5)
     drawing.set_x_ticks(axes, ticks)
     axes.xaxis.set_minor_locator(NullLocator())
@@ -292,7 +297,7 @@ def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: 
     axes.set_xlabel("step", labelpad=1)
     axes.tick_params(labelleft=first)
     if first:
-        axes.set_ylabel("accuracy", labelpad=3)
+        axes.set_ylabel(drawing.clip(d.name, CURVE_HEIGHT), labelpad=3)
     row, column = divmod(cell, len(diagram.x_values))
     strip = {"facecolor": labels[index].colour, "transform": axes.transAxes, "clip_on": False}
     axes.add_patch(Rectangle((0, 1.04), 1, 0.05, **strip))

@@ -3,12 +3,17 @@
 const never = 0xffffffff, few = 400
 const runs = label.length, count = start.length - 1
 const asked = threshold
-  ? {at: thresholds.indexOf(Number(threshold.value)), budget: Math.round(budget.value), gap: Math.round(gap.value)}
+  ? {at: threshold.options.indexOf(threshold.value), budget: Math.round(budget.value), gap: Math.round(gap.value)}
   : {at: stored.at, budget: stored.budget, gap: stored.gap}
 const refused = refusal(asked)
 const wanted = stored.shown = refused ? stored.shown || {...stored} : asked  // what is refused changes nothing
 const unknown = (r) => stored.stays && until[r] < wanted.budget  // whether it stays there is seen at the budget only
 const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never || unknown(r) ? Infinity : t }
+
+function value_of(level) {
+  if (level == missing) return NaN
+  return wide ? least * (largest / least) ** (level / levels) : least + (largest - least) * level / levels
+}
 
 function refusal(d) {  // as Python does: a gap that would decide the phases by itself
   const longest = every.reduce((a, b) => Math.max(a, b), 0)
@@ -106,7 +111,7 @@ function relabel() {
   const same = wanted.at == stored.at && wanted.budget == stored.budget && wanted.gap == stored.gap
   for (const drawn of boundary) drawn.visible = same
   const list = names.map((name, i) => totals[i] ? `${name} ${totals[i]}` : "").filter(Boolean).join(", ")
-  said.text = same ? "" : `Now shown: accuracy ≥ ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
+  said.text = same ? "" : `Now shown: ${compared} ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
     `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`
 }
 
@@ -126,9 +131,9 @@ function show() {
       for (let k = 0; k < points; k++) {
         const step = steps[grid[r] * points + k], at = r * points + k
         if (step == 0 || step == xs[xs.length - 1]) continue  // 0 has no place on a log axis
-        const value = test[at] == missing ? NaN : test[at] / levels
+        const value = value_of(test[at])
         xs.push(step)
-        train_ys.push(train[at] == missing ? NaN : train[at] / levels)
+        train_ys.push(value_of(train[at]))
         test_ys.push(value)
         if (!at_step.has(step)) at_step.set(step, [])
         if (!isNaN(value)) at_step.get(step).push(value)
@@ -183,7 +188,7 @@ function download() {
 const from = cb_obj.origin || cb_obj
 if (from.name == "download") download()
 else if (from.name == "reset") {
-  threshold.value = `${thresholds[stored.at]}`
+  threshold.value = threshold.options[stored.at]
   budget.value = stored.budget
   gap.value = stored.gap
 } else {

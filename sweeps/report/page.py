@@ -73,9 +73,9 @@ def write_page(diagrams: Any, path: str | Path, above: str = "", refresh: float 
     """Writes a page of a `sweeps.Diagram`, or of several as tabs by name, that needs no network.
 
     Shown are maps of the cells side by side: the most frequent label (with an inner square for the second one where
-    seeds disagree), the median time to generalise, the share of seeds that generalised, the last test accuracy; the
-    diagram's contour lies over the first and the last. Pointing at a cell tells its numbers; a click shows the
-    accuracies of all its seeds and lists its runs.
+    seeds disagree), the median time to generalise, the share of seeds that generalised, the metric's last value on
+    test; the diagram's contour lies over the first and the last. Pointing at a cell tells its numbers; a click shows
+    the curves of all its seeds and lists its runs.
 
     Args:
       diagrams: a diagram, or a dict of them by the names of their tabs.
@@ -147,9 +147,10 @@ def _controls(diagram: Any) -> dict[str, Any]:
     d, steps = diagram.definition, diagram.curves["step"]
     most = int(max(np.nanmax(steps), d.budget, d.gap))
     step = int(np.gcd.reduce([d.budget, d.gap, *np.unique(steps[np.isfinite(steps)]).astype(int)]))
-    options: list[Any] = [f"{v:g}" for v in page_data.thresholds(diagram)]
+    texts = {value: f"{value:.12g}" for value in page_data.thresholds(diagram)}
+    options: list[Any] = list(texts.values())
     return {
-        "threshold": Select(title="threshold", name="threshold", value=f"{d.threshold:g}", options=options, width=90),
+        "threshold": Select(title="threshold", name="threshold", value=texts[d.threshold], options=options, width=90),
         "budget": Slider(title="budget (steps)", name="budget", start=step, end=most, step=step, value=d.budget),
         "gap": Slider(title="gap (steps)", name="gap", start=0, end=most, step=step, value=d.gap),
     }
@@ -157,7 +158,7 @@ def _controls(diagram: Any) -> dict[str, Any]:
 
 def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any], Any, list[Any]]:
     """The maps, the colours of the times, and the lines of the fitted boundary."""
-    cells, event = sources["cells"], diagram.labelling.event_name
+    cells, event, d = sources["cells"], diagram.labelling.event_name, diagram.definition
     times, span = style.colour_times(diagram)
     shades, rate_shades = (list(interp_palette(tuple(c), 128)) for c in (style.TIME_SHADES, style.RATE_SHADES))
     late = LogColorMapper(palette=shades, low=span[0], high=span[1], nan_color=style.NOT_REACHED)
@@ -168,16 +169,21 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
     phase_map.quad(**sides, source=sources["squares_source"], fill_color="colour", line_color=None)
     lines = {"hatch_pattern": "hatch", "hatch_color": style.NOT_REACHED_LINES, "hatch_scale": 12, "hatch_weight": 0.7}
     look = {"fill_color": {"field": "time", "transform": late}, "hatch_alpha": "shown", **lines}
-    time_map = _map(diagram, cells, "Median step at the threshold (test)", **look)
+    time_map = _map(diagram, cells, f"Median step at the threshold ({d.split})", **look)
     if np.isfinite(times).any():
         bar = ColorBar(color_mapper=late, height=10, margin=0, padding=4)
         _name_ticks(bar, style.log_ticks(*span, 7))
         time_map.add_layout(bar, "below")
     rate_map = _map(diagram, cells, f"P({event})", fill_color={"field": "p", "transform": rate})
     rate_map.add_layout(ColorBar(color_mapper=rate, height=10, margin=0, padding=4), "below")
-    test = LinearColorMapper(palette=list(interp_palette(tuple(style.ACCURACY_SHADES), 128)), low=0, high=1)
-    test_map = _map(diagram, cells, "Last test accuracy", fill_color={"field": "test_accuracy", "transform": test})
-    test_map.add_layout(ColorBar(color_mapper=test, height=10, margin=0, padding=4), "below")
+    low, high, wide = style.last_span([diagram])
+    last_shades = list(interp_palette(tuple(style.LAST_SHADES), 128))
+    test = (LogColorMapper if wide else LinearColorMapper)(palette=last_shades, low=low, high=high)
+    test_map = _map(diagram, cells, f"Last {d.tested}", fill_color={"field": d.column, "transform": test})
+    bar = ColorBar(color_mapper=test, height=10, margin=0, padding=4)
+    if wide:
+        _name_ticks(bar, style.log_ticks(low, high, 5))
+    test_map.add_layout(bar, "below")
     for other in (time_map, rate_map, test_map):
         other.x_range, other.y_range = phase_map.x_range, phase_map.y_range
     for drawn in (phase_map, test_map):
@@ -214,7 +220,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
         (f"P({event}), 95 %", "@p_text"),
     ]
     numbers += [("gap may turn it", "@resolved")] if diagram.labelling is FOUR_PHASES else []
-    numbers += [("median step", "@median_text"), ("last test accuracy", "@test_text")]
+    numbers += [("median step", "@median_text"), (f"last {diagram.definition.tested}", "@test_text")]
     if diagram.contour is not None:
         numbers += [(f"largest {diagram.contour.probe}", "@contour_text")]
     drawn.add_tools(HoverTool(renderers=[quads], tooltips=numbers, point_policy="follow_mouse"))
@@ -282,15 +288,20 @@ def _draw_contour(drawn: Any, diagram: Any) -> None:
 
 def _curves(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[Any, Any]:
     """The plot of the chosen cells' curves, and the line of its threshold."""
-    curves = sources["curves"]
+    curves, d = sources["curves"], diagram.definition
     low, high = style.step_range(diagram)
-    ranges = {"x_range": Range1d(start=low, end=high), "y_range": Range1d(start=-0.04, end=1.04)}
-    title = "Train (dashed), test (solid),\nmedian test (black), × not reached"
-    drawn = _plot(title, frame_height=300, min_width=240, x_axis_type="log", **ranges)
-    drawn.xaxis.axis_label, drawn.yaxis.axis_label = "step", "accuracy"
+    least, most, wide = style.curve_span(diagram)
+    bottom, top = style.axis_range(least, most, wide)
+    look: dict[str, Any] = {"x_range": Range1d(start=low, end=high), "y_range": Range1d(start=bottom, end=top)}
+    look |= {"y_axis_type": "log"} if wide else {}
+    title = f"Train (dashed), {d.split} (solid),\nmedian {d.split} (black), × not reached"
+    drawn = _plot(title, frame_height=300, min_width=240, x_axis_type="log", **look)
+    drawn.xaxis.axis_label, drawn.yaxis.axis_label = "step", d.name
+    if wide:
+        _name_ticks(drawn.yaxis, style.log_ticks(least, most, 7))
     _name_ticks(drawn.xaxis, style.log_ticks(low, high, 9))
     drawn.grid.grid_line_alpha = 0.4
-    threshold = Span(location=diagram.definition.threshold, dimension="width", line_color="#555", line_dash="dotted")
+    threshold = Span(location=d.threshold, dimension="width", line_color="#555", line_dash="dotted")
     drawn.add_layout(threshold)
     drawn.multi_line("steps", "train", source=curves, line_color=style.TRAIN_INK, line_width=1.5, line_dash="dashed")
     test = drawn.multi_line("steps", "test", source=curves, line_color="ink", line_width=2)

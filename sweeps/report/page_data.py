@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from sweeps import phases, scales
-from sweeps.labels import ACCURACIES, FOUR_PHASES
+from sweeps.labels import FOUR_PHASES
 from sweeps.report import style
 from sweeps.report.caption import replay_command
 from sweeps.scales import value_name
 
-POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; accuracies kept of all runs, two bytes each
-LEVELS, MISSING = 50_000, 65_535  # an accuracy is stored as a sixteen-bit number of 1/LEVELS
+POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; values kept of all runs, two bytes each
+LEVELS, MISSING = 50_000, 65_535  # a value is stored as a sixteen-bit number of 1/LEVELS of the way to the largest
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+FACTORS = (0.1, 0.2, 0.5, 2, 5, 10)  # of the definition's own threshold, for metrics that span decades
+SHARES = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2)  # of the way that other metrics go, from there
 NEVER = 2**32 - 1
 RESOLVED = {True: "no", False: "yes, within one interval between evaluations"}
 """What is said of whether delays that are known to an interval could turn a cell."""
@@ -23,7 +25,13 @@ RESOLVED = {True: "no", False: "yes, within one interval between evaluations"}
 def thresholds(diagram: Any) -> list[float]:
     """The thresholds that can be chosen: times at each are part of the page."""
     own = diagram.definition.threshold
-    return sorted({own, *THRESHOLDS}) if diagram.labelling is FOUR_PHASES else [own]
+    if diagram.labelling is not FOUR_PHASES:
+        return [own]
+    if diagram.definition.is_accuracy:
+        return sorted({own, *THRESHOLDS})
+    low, high, wide = style.curve_span(diagram)
+    near = [own * f for f in FACTORS] if wide and own > 0 else [own + share * (high - low) for share in SHARES]
+    return sorted({own, *(float(f"{value:.3g}") for value in near if low <= value <= high)})
 
 
 def name(diagram: Any) -> str:
@@ -108,7 +116,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         **{"left": left, "right": right, "bottom": bottom, "top": top, "x": x, "y": y},
         **{
             name: cells[name].to_numpy(float)
-            for name in ("agreement", "p", "p_low", "p_high", "median_test_time", "test_accuracy")
+            for name in ("agreement", "p", "p_low", "p_high", "median_test_time", diagram.definition.column)
         },
         "seeds": cells["seeds"].to_numpy(np.int32),
         "shown": filled.to_numpy(np.float32),
@@ -119,7 +127,9 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
         **{f"{side}_value": [str(v) for v in cells[path]] for side, path in (("x", diagram.x), ("y", diagram.y))},
         "heading": [escape(text) for text in headings],
         **({"contour_text": _rounded(diagram.contour.values)} if diagram.contour else {}),
-        "test_text": _rounded(diagram.test_accuracy),
+        "test_text": _rounded(diagram.last_test)
+        if diagram.definition.is_accuracy
+        else [style.value_text(v, 3) if np.isfinite(v) else "–" for v in diagram.last_test.ravel().tolist()],
         "labels": [", ".join(f"{labels[i].name} {n}" for i, n in enumerate(row) if n) or "no runs" for row in counts],
         "agreement_text": [f"{a:.0%}" if s else "–" for a, s in zip(cells["agreement"], filled)],
         "p_text": [
@@ -161,22 +171,16 @@ def run_columns(diagram: Any) -> dict[str, Any]:
     last = np.isfinite(diagram.curves["step"][order]).sum(1) - 1
     at = np.minimum(kept, last[:, None])  # runs that ended early repeat their last evaluation
     grids, grid = np.unique(np.take_along_axis(steps, at, 1), axis=0, return_inverse=True)
-    accuracy = {
-        name: np.take_along_axis(diagram.curves[f"{name}/accuracy"][order], at, 1) for name in ("train", "test")
-    }
-    levels = lambda a: np.where(np.isfinite(a), np.round(a * LEVELS), MISSING).astype(np.uint16).ravel()  # noqa: E731
+    d, labelling, span = diagram.definition, diagram.labelling, style.curve_span(diagram)
+    curves = {name: diagram.curves[curve][order] for name, curve in zip(("train", "test"), d.curves)}
     statuses, status = np.unique(runs["status"].to_numpy(str), return_inverse=True)
     split = (f", split {s}" if s != seed else "" for seed, s in zip(runs["seed"], runs["split_seed"]))
     offered = thresholds(diagram)
-    curves = {name: values[order] for name, values in diagram.curves.items() if name in ("step", *ACCURACIES)}
-    held = diagram.definition.sustained, runs["training.evaluate_every"].to_numpy()
+    stored, held = diagram.curves["step"][order], (d.sustained, runs["training.evaluate_every"].to_numpy(), d.below)
     times = {
-        f"{name}_times": np.concatenate(
-            [_whole(phases.times(curves["step"], curves[f"{name}/accuracy"], t, *held)) for t in offered]
-        )
-        for name in ("train", "test")
+        f"{name}_times": np.concatenate([_whole(phases.times(stored, values, t, *held)) for t in offered])
+        for name, values in curves.items()
     }
-    d, labelling = diagram.definition, diagram.labelling
     return {
         **times,
         **{
@@ -194,10 +198,11 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         "every": runs["training.evaluate_every"].to_numpy(np.int32),
         "resolved": [RESOLVED[False], RESOLVED[True]],
         "diverged": (runs["status"] == "diverged").to_numpy(np.uint8),
-        **{"points": len(kept), "levels": LEVELS, "missing": MISSING},
+        **{"points": len(kept), "levels": LEVELS, "missing": MISSING, "compared": d.reached},
+        **{"least": span[0], "largest": span[1], "wide": span[2]},
         "start": np.searchsorted(runs["cell"], np.arange(diagram.seeds.size + 1)).astype(np.uint32),
         **{"steps": grids.astype(np.uint32).ravel(), "grid": grid.ravel().astype(np.uint32)},
-        **{name: levels(values) for name, values in accuracy.items()},
+        **{name: _levels(np.take_along_axis(values, at, 1), *span) for name, values in curves.items()},
         **{"run_id": [escape(r) for r in runs["run_id"]], "seed": [f"{s}{t}" for s, t in zip(runs["seed"], split)]},
         **{"statuses": [escape(s) for s in statuses], "status": status.astype(np.uint8)},
         "label": runs["label"].to_numpy(np.uint8),
@@ -205,6 +210,12 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         "escaped": [escape(name) for name in labelling.names],
         "last": runs["steps"].to_numpy(np.uint32),
     }
+
+
+def _levels(values: np.ndarray, low: float, high: float, wide: bool) -> np.ndarray:
+    """Sixteen-bit numbers of how far values are from `low` to `high`, over the logarithm where that is `wide`."""
+    share = np.log(np.maximum(values, low) / low) / np.log(high / low) if wide else (values - low) / (high - low)
+    return np.where(np.isfinite(values), np.round(share * LEVELS), MISSING).astype(np.uint16).ravel()
 
 
 def _whole(times: np.ndarray) -> np.ndarray:

@@ -1,17 +1,17 @@
-"""Several phase diagrams over the same axes side by side, for print: phases above, final test accuracy below."""
+"""Several phase diagrams over the same axes side by side, for print: phases above, last values on test below."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from jaxgen import FieldError
 from sweeps.gather import spread, union
 from sweeps.report import drawing, style
 
-ACCURACIES = LinearSegmentedColormap.from_list("accuracies", style.ACCURACY_SHADES)
+LAST = LinearSegmentedColormap.from_list("last", style.LAST_SHADES)
 MOST = 4
 KEY = 2.2  # inches
 
@@ -20,11 +20,11 @@ def draw_panels(panels: dict[str, Any], path: str | Path) -> None:
     """Writes a figure 7 inches wide with a column for each of up to four `sweeps.Diagram`s, named by its key.
 
     Above stands each cell's most frequent label, with an inner square for the second one where seeds disagree; below
-    the mean over seeds of the last test accuracy. Contours of the diagrams lie over both.
+    the mean over seeds of the metric's last value on test. Contours of the diagrams lie over both.
 
     Raises:
-      FieldError: there are no or too many panels, their axes differ, or the path ends in something else than .png, .svg
-        or .pdf.
+      FieldError: there are no or too many panels, their axes or metrics differ, or the path ends in something else than
+        .png, .svg or .pdf.
     """
     if not 1 <= len(panels) <= MOST:
         raise FieldError("panels", len(panels), f"must be 1 to {MOST}")
@@ -39,6 +39,7 @@ def _figure(panels: dict[str, Any]) -> Figure:
     width, height = grid.width, grid.height
     present = style.present(diagrams)
     disagree = any((d.agreement < 1).any() for d in diagrams)
+    span = style.last_span(diagrams)
     levels = len(first.contour.levels) if first.contour else 0
     keys = drawing.LINE * max(4, len(present) + disagree + levels) + 0.1
     top, second = 0.4, 0.4 + height + 0.14
@@ -56,15 +57,15 @@ def _figure(panels: dict[str, Any]) -> Figure:
         upper.set_xlabel("")
         upper.tick_params(labelbottom=False)
         drawing.paint_labels(upper, diagram, present)
-        shown = np.isfinite(diagram.test_accuracy)
-        drawing.paint(lower, diagram, shown, array=diagram.test_accuracy, cmap=ACCURACIES, norm=Normalize(0, 1))
+        last = diagram.last_test
+        drawing.paint(lower, diagram, np.isfinite(last), array=last, cmap=LAST, norm=drawing.norm(*span))
         for axes in (upper, lower):
             drawing.contour_lines(axes, diagram)
         upper.annotate("abcd"[index], (0, 1), (0, 5), "axes fraction", "offset points", weight="bold", size=9)
         text = drawing.clip(name, width - 0.15)
         upper.annotate(text, (0, 1), (12, 5), "axes fraction", "offset points", size=8)
     key, bar = (place(x, top_keys, KEY, keys) for x in (grid.left, grid.left + KEY + 0.5))
-    _keys(key, bar, keys, diagrams, present)
+    _keys(key, bar, keys, diagrams, present, span)
     runs = sum(len(d.runs) for d in diagrams)
     seeds = style.seeds_text(np.concatenate([d.seeds.ravel() for d in diagrams]))
     for line, text in enumerate((f"definition: {first.definition}", f"{runs} runs  ·  {seeds}")):
@@ -73,21 +74,25 @@ def _figure(panels: dict[str, Any]) -> Figure:
     return drawn
 
 
-def _keys(key: Any, bar: Any, height: float, diagrams: list, present: list[int]) -> None:
+def _keys(
+    key: Any, bar: Any, height: float, diagrams: list, present: list[int], span: tuple[float, float, bool]
+) -> None:
     for axes in (key, bar):
         axes.set(xlim=(0, KEY), ylim=(-height, 0))  # in inches
         axes.set_axis_off()
     drawing.contour_key(key, drawing.label_key(key, present, diagrams), diagrams[0])
-    ticks = [(v, f"{v:g}") for v in (0, 0.5, 1)]
-    drawing.colour_bar(bar, ACCURACIES, Normalize(0, 1), ticks, "last test accuracy, mean over seeds (lower maps)")
+    what = drawing.clip(f"last {diagrams[0].definition.tested}, mean over seeds (lower maps)", 2 * KEY)
+    drawing.colour_bar(bar, LAST, drawing.norm(*span), style.round_ticks(*span, 4), what)
 
 
 def aligned(diagrams: dict[str, Any]) -> dict[str, Any]:
     """Diagrams over the same two fields, each with cells for the values that any of them has.
 
     Raises:
-      FieldError: the fields differ.
+      FieldError: the fields, or the metrics, differ.
     """
+    if len(metrics := {d.definition.metric for d in diagrams.values()}) > 1:
+        raise FieldError("panels", sorted(metrics), "must be of the same metric")
     if len({(d.x, d.y) for d in diagrams.values()}) > 1:
         raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
     x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))

@@ -13,8 +13,11 @@ EMPTY_LINES = "#c9c9c9"
 CHOSEN = "#e6007e"  # neither a phase nor a contour
 TRAIN_INK = "#8c8c8c"
 TIME_SHADES = ["#f5e690", "#a3d39c", "#43a59b", "#1f6a86", "#23315f"]  # from early to late
-ACCURACY_SHADES = ["#f4f1ea", "#c9d8b6", "#7fb091", "#3a7d74", "#12474f"]  # from none to all correct
+LAST_SHADES = ["#f4f1ea", "#c9d8b6", "#7fb091", "#3a7d74", "#12474f"]  # from none to all correct, or low to high
 RATE_SHADES = ["#f7f3f8", "#cdb9dc", "#9a6fb5", "#5f2d7f", "#33104a"]  # from none to all
+
+ROOM = 0.04
+DECADES = 100  # values that span more are shown by their logarithm
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -64,7 +67,12 @@ def ticks(values: list, most: int) -> list[tuple[float, str]]:
     if kind == "categorical" or len(values) < most:
         return [(at[i], value_text(values[i], 3)) for i in range(0, len(at), -(-len(at) // 12))]
     borders = scales.edges(values, kind)
-    return (log_ticks if kind == "log" else _linear_ticks)(borders[0], borders[-1], most)
+    return round_ticks(borders[0], borders[-1], kind == "log", most)
+
+
+def round_ticks(low: float, high: float, wide: bool, most: int) -> list[tuple[float, str]]:
+    """At most `most` round numbers from `low` to `high`, along an axis that is logarithmic where it is `wide`."""
+    return (log_ticks if wide else _linear_ticks)(low, high, most)
 
 
 def log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
@@ -84,6 +92,43 @@ def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]
     step = next(part * power for part in (1, 2, 2.5, 5, 10, 20) if (high - low) / (part * power) <= most - 0.5)
     numbers = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
     return [(float(f"{v:.10g}"), value_text(float(f"{v:.10g}"))) for v in numbers]
+
+
+def span(values: np.ndarray) -> tuple[float, float, bool]:
+    """From where to where a scale of these values goes, and whether over the logarithm.
+
+    From the least to the largest finite one, further where they are equal, and from 0 to 1 without any; over the
+    logarithm where all are above 0 and span more than two decades.
+    """
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return low, high if high > low else low + max(1, abs(low)), 0 < low < high / DECADES
+
+
+def last_span(diagrams: list) -> tuple[float, float, bool]:
+    """From where to where the colours of the last values on test go, and whether over the logarithm."""
+    if diagrams[0].definition.is_accuracy:
+        return 0.0, 1.0, False
+    return span(np.concatenate([diagram.last_test.ravel() for diagram in diagrams]))
+
+
+def curve_span(diagram: Any) -> tuple[float, float, bool]:
+    """From where to where the metric's curves and threshold go; whether over the logarithm, of what is not 0, then."""
+    d = diagram.definition
+    if d.is_accuracy:
+        return 0.0, 1.0, False
+    values = np.concatenate([[d.threshold], *(diagram.curves[name].ravel() for name in d.curves)])
+    positive = span(values[values != 0])
+    return positive if positive[2] else span(values)
+
+
+def axis_range(low: float, high: float, wide: bool) -> tuple[float, float]:
+    """The ends of an axis with some room around what it shows."""
+    if wide:
+        room = (high / low) ** ROOM
+        return low / room, high * room
+    room = ROOM * (high - low)
+    return low - room, high + room
 
 
 def inner(low: np.ndarray, high: np.ndarray, share: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:

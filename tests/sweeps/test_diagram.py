@@ -410,7 +410,7 @@ def test_contours_and_test_accuracies_are_means_over_seeds_within_the_budget(syn
     drawn = results.phase_diagram(X, Y, contour="test/accuracy", levels=(0.2, 0.9))
     assert drawn.contour.levels == (0.2, 0.9)
     np.testing.assert_allclose(drawn.contour.values, [[1, 0.1]], atol=1e-3)
-    np.testing.assert_allclose(drawn.test_accuracy, drawn.contour.values, atol=1e-9)
+    np.testing.assert_allclose(drawn.last_test, drawn.contour.values, atol=1e-9)
     early = results.phase_diagram(X, Y, contour="test/accuracy", budget=500, gap=400)
     np.testing.assert_allclose(early.contour.values[0], [0.55, 0.1], atol=1e-3)
     assert "largest test/accuracy" in drawn.cell_table()

@@ -71,5 +71,24 @@ def test_tasks_without_test_rows_or_of_unknown_classes_say_nothing(synthetic_res
     assert guess(diagram) is None
 
 
+def test_guesses_are_of_accuracies_above_a_threshold(synthetic_results, losses_only):
+    both = lambda train, test: {**losses_only(train, test), "train/accuracy": train, "test/accuracy": test}  # noqa: E731
+    results = synthetic_results(AXES, kind=lambda *_: "confusion", curves=both)
+    assert guess(results.phase_diagram(X, Y, metric="accuracy >= 0.4")).rows == 10
+    for metric in ("loss <= 0.4", "loss >= 0.4", "accuracy <= 0.4"):
+        diagram = results.phase_diagram(X, Y, metric=metric)
+        assert guess(diagram) is None
+        assert "A run that guesses" not in caption(diagram)
+
+
+def test_guesses_are_of_the_rows_of_the_metrics_split(synthetic_results, monkeypatch):
+    of_ood = lambda train, test: {"train/accuracy": train, "ood/accuracy": test}  # noqa: E731
+    results = synthetic_results(AXES, kind=lambda *_: "confusion", curves=of_ood)
+    monkeypatch.setattr(tasks.ModularAddition, "rows", lambda _: {"train": 40, "test": 40, "ood": 9})
+    diagram = results.phase_diagram(X, Y, metric="ood/accuracy >= 0.4")
+    assert guess(diagram).rows == 9
+    assert "on its 9 ood rows at some of 51 evaluations" in caption(diagram)
+
+
 def gone(data, kind):
     raise FieldError(f"{kind}.type", data["type"], "is unknown")

@@ -1,5 +1,8 @@
 """What runs are called: built-in labellings against their papers' rules, and users' own."""
 
+import dataclasses
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +16,15 @@ from sweeps.phases import Definition
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}
 D = Definition(threshold=0.9, budget=1000, gap=200)
+replaced = functools.partial(dataclasses.replace, D)
 
 
-def observed(train, test, status="finished", steps=1000, **fields):
-    """One run, from its accuracies at equally spaced evaluations up to `steps`."""
+def observed(train, test, status="finished", steps=1000, definition=D, **fields):
+    """One run, from its values of the metric at equally spaced evaluations up to `steps`."""
     curves = {"step": np.linspace(0, steps, len(test))[None]}
-    curves |= {f"{name}/accuracy": np.array([values], float) for name, values in (("train", train), ("test", test))}
+    curves |= {name: np.array([values], float) for name, values in zip(definition.curves, (train, test))}
     fields |= {"training.evaluate_every": [steps // max(len(test) - 1, 1)]}
-    return observe(pd.DataFrame({"status": [status], "steps": [steps], **fields}), curves, D)
+    return observe(pd.DataFrame({"status": [status], "steps": [steps], **fields}), curves, definition)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,15 @@ def test_corrupted_labels(train, test, corrupted, label):
     assert labels.CORRUPTED.names[labels.CORRUPTED(diverged)[0]] == "diverged"
 
 
+def test_corrupted_labels_are_told_by_accuracies():
+    for other in ({"metric": "loss"}, {"metric": "ood/accuracy"}, {"below": True}):
+        o = dataclasses.replace(observed([0, 1], [0, 1], **{"task.corrupted": [0.3]}), definition=replaced(**other))
+        with pytest.raises(
+            FieldError, match=r"metric = .*: is not of the accuracies that corrupted_labels are told by"
+        ):
+            labels.CORRUPTED(o)
+
+
 def test_corrupted_labels_need_to_know_how_many():
     with pytest.raises(FieldError, match=r"or with a field task\.corrupted"):
         labels.CORRUPTED(observed([0, 1], [0, 1]))
@@ -66,6 +79,8 @@ def test_corrupted_labels_need_to_know_how_many():
 )
 def test_retention(test, status, steps, label):
     assert labels.RETENTION.names[labels.RETENTION(observed(test, test, status, steps))[0]] == label
+    loss, d = 1 - np.array(test), replaced(metric="loss", below=True, threshold=0.1)
+    assert labels.RETENTION.names[labels.RETENTION(observed(loss, loss, status, steps, d))[0]] == label
 
 
 def test_a_frozen_run_is_known_to_the_budget_and_a_stopped_one_is_not():

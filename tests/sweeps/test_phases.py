@@ -1,10 +1,14 @@
+import dataclasses
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import FieldError
-from sweeps.phases import Definition, Phase, phases, times
+from sweeps import phases as module
+from sweeps.phases import Definition, Phase, check_definition, definition, parse_metric, phases, times
 
 D = Definition(threshold=0.9, budget=1000, gap=200)
 NEVER = np.inf
@@ -74,6 +78,10 @@ def test_accuracies_are_compared_as_they_are_stored():
     assert nine_of_ten < 0.9
     assert times(np.array([[5.0]]), nine_of_ten, 0.9) == 5
     assert times(np.array([[5.0]]), np.nextafter(np.float32([[0.9]]), np.float32(0)), 0.9) == np.inf
+    a_tenth = np.float32([[0.1]]).astype(float)
+    assert a_tenth > 0.1
+    assert times(np.array([[5.0]]), a_tenth, 0.1, below=True) == 5
+    assert times(np.array([[5.0]]), np.nextafter(np.float32(a_tenth), np.float32(1)), 0.1, below=True) == np.inf
 
 
 def test_no_runs():
@@ -90,3 +98,66 @@ def test_times_agree_with_the_definition(curve, threshold, sustained):
     steps, values = np.arange(n)[None] * 5.0, np.array([curve])
     assert times(steps, values, threshold, sustained, every=5) == want
     assert times(steps, values, threshold, sustained=0) == to_end
+    for often, found in ((sustained, want), (0, to_end)):
+        assert times(steps, -values, -threshold, often, every=5, below=True) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "below", "threshold", "curves", "said"),
+    [
+        ("loss <= 0.01", "loss", True, 0.01, ("train/loss", "test/loss"), "test loss ≤ 0.01"),
+        (" test/loss≤1e-3 ", "loss", True, 0.001, ("train/loss", "test/loss"), "test loss ≤ 0.001"),
+        ("r2>=-3", "r2", False, -3.0, ("train/r2", "test/r2"), "test r2 ≥ -3"),
+        ("ood/accuracy ≥ .9", "ood/accuracy", False, 0.9, ("train/accuracy", "ood/accuracy"), "ood accuracy ≥ 0.9"),
+        ("accuracy >= 1", "accuracy", False, 1.0, ("train/accuracy", "test/accuracy"), "accuracy ≥ 1"),
+        ("accuracy <= .1", "accuracy", True, 0.1, ("train/accuracy", "test/accuracy"), "accuracy ≤ 0.1"),
+    ],
+)
+def test_a_comparison_says_metric_direction_and_threshold(text, metric, below, threshold, curves, said):
+    assert parse_metric(text) == {"metric": metric, "below": below, "threshold": threshold}
+    d = definition(**parse_metric(text), budget=50, gap=0)
+    assert d == Definition(threshold, 50, 0, metric=metric, below=below)
+    assert d.curves == curves
+    assert str(d) == f"{said} (first crossing), budget 50 steps, gap 0 steps"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["loss", "loss < 1", "loss <= ", "<= 1", "loss <= x", "loss <= .1 .2", "a b <= 1", "a <= b <= 1", 3, None, ""],
+)
+def test_other_texts_are_no_comparisons(text):
+    with pytest.raises(FieldError, match=r"metric = .*must (look like 'loss <= 0\.01'|be the name of a curve)"):
+        parse_metric(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"metric": "train/loss", "threshold": 1}, "metric = 'train/loss': must be the name of a curve"),
+        ({"metric": "a/b/c", "threshold": 1}, "metric = 'a/b/c': must be the name of a curve"),
+        ({"metric": "2loss", "threshold": 1}, "metric = '2loss'"),
+        ({"metric": "lo\nss", "threshold": 1}, "metric = "),
+        ({"metric": ["loss"], "threshold": 1}, "metric = "),
+        ({"metric": "loss"}, "threshold = None: must be given with the metric loss"),
+        ({"metric": "loss", "threshold": float("nan")}, "threshold = nan: must be a number"),
+        ({"metric": "loss", "threshold": 1e39}, "threshold = 1e\\+39: must be a number"),
+        ({"metric": "loss", "threshold": True}, "threshold = True: must be a number"),
+        ({"metric": "ood/accuracy", "threshold": 1.5}, r"threshold = 1.5: must be a number in \[0, 1\]"),
+        ({"threshold": -0.1}, r"threshold = -0.1: must be a number in \[0, 1\]"),
+        ({"below": 1}, "below = 1: must be true or false"),
+    ],
+)
+def test_definitions_that_are_not_allowed(wrong, said):
+    with pytest.raises(FieldError, match=said):
+        check_definition(wrong)
+
+
+def test_the_threshold_of_an_accuracy_can_be_left_out():
+    assert definition(budget=5, gap=0) == Definition(0.9, 5, 0)
+    assert definition(metric="test/accuracy", budget=5, gap=0) == Definition(0.9, 5, 0)
+    check_definition({"metric": "ood/accuracy"})
+    assert dataclasses.replace(D, metric="ood/accuracy").tested == "ood accuracy"
+
+
+def test_examples():
+    assert doctest.testmod(module).failed == 0

@@ -247,6 +247,48 @@ def test_values_over_decades_are_shown_by_their_logarithm(synthetic_results, val
     assert isinstance(painted.norm, LogNorm) == logarithmic
 
 
+def test_the_figure_names_the_metric_and_its_decades(synthetic_results, losses_only, tmp_path):
+    diagram = synthetic_results(GRID, curves=losses_only).phase_diagram(FRACTION, DECAY, metric="loss <= .01")
+    diagram.plot(tmp_path / "d.svg")
+    found = texts(tmp_path / "d.svg")
+    assert "definition: test loss ≤ 0.01 (first crossing)" in " ".join(found)
+    assert "loss" in found
+    assert not [text for text in found if "accuracy" in text]
+    assert "test loss ≤ 0.01" in (tmp_path / "d.txt").read_text()
+    assert "accuracy" not in (tmp_path / "d.txt").read_text()
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        curves = figure._figure(diagram).axes[6]
+    assert curves.get_yscale() == "log"
+    low, high = curves.get_ylim()
+    values = [diagram.curves[name] for name in ("train/loss", "test/loss")]
+    assert 0.5 * np.nanmin(values) < low < np.nanmin(values) < np.nanmax(values) < high < 2 * np.nanmax(values)
+    assert curves.lines[0].get_ydata()[0] == 0.01
+
+
+def test_the_figure_of_another_split_names_it(synthetic_results, tmp_path):
+    ood = lambda train, test: {"train/accuracy": train, "ood/accuracy": test}  # noqa: E731
+    diagram = synthetic_results(GRID, curves=ood).phase_diagram(FRACTION, DECAY, metric="ood/accuracy >= .9")
+    diagram.plot(tmp_path / "d.svg")
+    found = " ".join(texts(tmp_path / "d.svg"))
+    assert "train (dashed) and ood (solid)" in found
+    assert "median step at threshold (ood)" in found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.1, 0.2), (0.01, 0.2, False)),
+        ((0.0, 0.002, 2.0), (0.002, 2.0, True)),  # what is 0 lies below the axis
+        ((-1.0, 0.5), (-1.0, 0.5, False)),
+        ((np.inf, np.nan), (0.01, 1.01, False)),
+    ],
+)
+def test_curves_go_from_the_least_to_the_largest_of_their_values_and_threshold(synthetic_results, values, expected):
+    curves = lambda train, test: dict.fromkeys(("train/loss", "test/loss"), np.resize(values, len(test)))  # noqa: E731
+    diagram = synthetic_results(GRID, curves=curves).phase_diagram(FRACTION, DECAY, metric="loss <= .01")
+    assert style.curve_span(diagram) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
 def test_a_figure_of_one_column(synthetic_results, tmp_path, ending):
     diagram = synthetic_results(GRID, seeds=2).phase_diagram(FRACTION, DECAY)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import sweeps
-from sweeps import claims, scales
+from sweeps import claims, phases, scales
 from sweeps.labels import Label, Labelling
 from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
@@ -85,6 +85,46 @@ def test_curves_are_those_of_the_runs(synthetic_results, tmp_path):
             np.testing.assert_allclose(test[: seen.sum()], diagram.curves["test/accuracy"][index][seen], atol=2e-5)
             np.testing.assert_array_equal(steps[: seen.sum()], diagram.curves["step"][index][seen])
             assert (steps[seen.sum() :] == steps[seen.sum() - 1]).all()
+
+
+def test_a_metric_that_spans_decades_is_kept_by_its_logarithm(synthetic_results, losses_only, tmp_path):
+    results = synthetic_results(GRID, seeds=2, kind=mixed, curves=losses_only)
+    diagram = results.phase_diagram(FRACTION, DECAY, metric="loss <= .01")
+    diagram.page(tmp_path / "page.html")
+    found = embedded(tmp_path / "page.html")
+    data, cells = found["callback"], found["cells"]
+    order = diagram.runs.sort_values(["cell", "seed"]).index
+    for name in ("train", "test"):
+        stored = diagram.curves[f"{name}/loss"][order]
+        shown = data[name].reshape(len(order), -1) / data["levels"]
+        shown = data["least"] * (data["largest"] / data["least"]) ** shown
+        seen = np.isfinite(stored)
+        np.testing.assert_allclose(shown[seen], stored[seen], rtol=1e-4)
+        times = [phases.times(diagram.curves["step"][order], stored, t, below=True) for t in data["thresholds"]]
+        kept = np.where(np.isinf(times), 2**32 - 1, times).ravel()
+        np.testing.assert_array_equal(data[f"{name}_times"], kept)
+    assert data["thresholds"] == [0.005, 0.01, 0.02, 0.05, 0.1]  # of those around .01 what these losses reach
+    assert data["compared"] == "test loss ≤"
+    np.testing.assert_array_equal(cells["test_loss"], diagram.last_test.ravel())
+    assert cells["test_text"][0] == f"{diagram.last_test[0, 0]:.3g}"
+    assert cells["test_text"][8] == "–"
+    document = (tmp_path / "page.html").read_text().partition('<script type="application/json"')[2]
+    assert "Last test loss" in document
+    assert "accuracy" not in document.partition("</script>")[0]
+
+
+def test_other_metrics_are_kept_from_the_least_to_the_largest(synthetic_results, tmp_path):
+    both = lambda train, test: {"train/r2": 2 * train - 1, "test/r2": 2 * test - 1}  # noqa: E731
+    diagram = synthetic_results(GRID, seeds=2, kind=mixed, curves=both).phase_diagram(
+        FRACTION, DECAY, metric="r2 >= .8"
+    )
+    diagram.page(tmp_path / "page.html")
+    data = embedded(tmp_path / "page.html")["callback"]
+    stored = diagram.curves["test/r2"][diagram.runs.sort_values(["cell", "seed"]).index]
+    shown = data["test"].reshape(stored.shape) / data["levels"] * (data["largest"] - data["least"]) + data["least"]
+    np.testing.assert_allclose(shown[np.isfinite(stored)], stored[np.isfinite(stored)], atol=4e-5)
+    assert data["wide"] is False
+    assert data["thresholds"] == pytest.approx([0.44, 0.62, 0.71, 0.8, 0.89, 0.98])
 
 
 def test_needs_no_network_and_escapes_names(synthetic_results, tmp_path):
@@ -287,6 +327,28 @@ def test_another_definition_relabels_as_python_does(synthetic_results, tmp_path,
     browser_page.get_by_role("button", name="Stored definition").click()
     browser_page.wait_for_function(f"{model}('said').text == ''")
     assert browser_page.evaluate(f"{model}('gap').value") == 600
+    assert complaints == []
+
+
+def test_another_threshold_of_a_loss_relabels_as_python_does(synthetic_results, losses_only, tmp_path, browser_page):
+    results = synthetic_results(GRID, seeds=2, kind=mixed, curves=losses_only)
+    diagram = results.phase_diagram(FRACTION, DECAY, metric="loss <= .01")
+    diagram.page(tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    shown = browser_page.evaluate(f"{model}('curves').data.test.map((ys) => Array.from(ys))")
+    here = diagram.runs[diagram.runs["cell"] == 0].sort_values("seed").index
+    np.testing.assert_allclose(shown, diagram.curves["test/loss"][here, 1:], rtol=1e-4)
+    for threshold in (0.1, 0.005):
+        browser_page.evaluate(f"(t) => {{ {model}('threshold').value = t }}", f"{threshold:g}")
+        browser_page.wait_for_function(f"(t) => {model}('said').text.includes(t)", arg=f"test loss ≤ {threshold:g},")
+        expected = results.phase_diagram(FRACTION, DECAY, metric=f"loss <= {threshold}").median_time.ravel()
+        assert not np.array_equal(expected, diagram.median_time.ravel(), equal_nan=True)
+        told = browser_page.evaluate(f"Array.from({model}('cells').data.median_test_time, (v) => `${{v}}`)")
+        np.testing.assert_array_equal([float(v.replace("Infinity", "inf")) for v in told], expected)
+    browser_page.get_by_role("button", name="Stored definition").click()
+    browser_page.wait_for_function(f"{model}('said').text == ''")
+    assert browser_page.evaluate(f"{model}('threshold').value") == "0.01"
     assert complaints == []
 
 

@@ -1,11 +1,14 @@
 """Panels of several diagrams."""
 
 import matplotlib.image
+import matplotlib.style
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
 
 from jaxgen import FieldError
-from sweeps.report.panels import aligned, draw_panels
+from sweeps.report import drawing, style
+from sweeps.report.panels import _figure, aligned, draw_panels
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 AXES = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0], MASK: ["all", "matrices", "no_embeddings"]}
@@ -30,6 +33,24 @@ def test_every_number_of_panels_is_drawn_the_same_each_time(panels, tmp_path, en
         picture = matplotlib.image.imread(tmp_path / "a.png")
         assert picture.shape[1] == 1400
         assert (np.ptp(picture[..., :3], axis=(0, 1)) > 0.5).all()
+
+
+def test_panels_show_the_last_values_of_their_metric(synthetic_results, losses_only, tmp_path):
+    both = lambda train, test: {**losses_only(train, test), "train/accuracy": train, "test/accuracy": test}  # noqa: E731
+    results = synthetic_results(AXES, seeds=1, kind=lambda i, j, k, _: KINDS[(i + k) % 2], curves=both)
+    panels = results.facets(MASK, FRACTION, DECAY, metric="loss <= .01")
+    draw_panels(panels, tmp_path / "a.svg")
+    assert "last test loss, mean over seeds (lower maps)" in (tmp_path / "a.svg").read_text()
+    lowest, highest, wide = style.last_span(list(panels.values()))
+    assert (lowest, highest, wide) == (pytest.approx(10**-2.5), pytest.approx(10**-0.25), True)
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        drawn = _figure(aligned(panels)).axes[1].collections
+    (norm,) = (c.norm for c in drawn if c.get_array() is not None)
+    assert isinstance(norm, LogNorm)
+    assert (norm.vmin, norm.vmax) == (lowest, highest)
+    mixed = {**panels, "accuracy": results.phase_diagram(FRACTION, DECAY, where={MASK: "all"})}
+    with pytest.raises(FieldError, match="must be of the same metric"):
+        draw_panels(mixed, tmp_path / "b.svg")
 
 
 def test_panels_with_other_values_share_their_axes(panels, synthetic_results, tmp_path):
