@@ -2,6 +2,7 @@
 
   python scripts/phase_diagram.py --workdir=out/quickstart --x=task.train_fraction --y=optimizer.weight_decay
   python scripts/phase_diagram.py --workdir=out/quickstart --threshold=.99 --gap=1000 --sustained=3
+  python scripts/phase_diagram.py --workdir=out/quickstart --metric='loss <= 0.01'
   python scripts/phase_diagram.py --workdir=out/quickstart --labels=retention --columns=1
   python scripts/phase_diagram.py --workdir=out/quickstart --contour=weight_norm --levels=20,40
   python scripts/phase_diagram.py --workdir=out/quickstart --values=final/weight_norm --statistic=variance
@@ -37,7 +38,12 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", requ
 X = flags.DEFINE_string("x", None, "Field on the x axis; the sweep's first axis when left out.")
 Y = flags.DEFINE_string("y", None, "Field on the y axis; the sweep's second axis when left out.")
 OUT = flags.DEFINE_string("out", None, "Directory of the files; the workdir when left out.")
-THRESHOLD = flags.DEFINE_float("threshold", None, "Accuracy that counts as reached.")
+METRIC = flags.DEFINE_string(
+    "metric",
+    None,
+    "What has to reach which threshold, e.g. 'loss <= 0.01', 'ood/accuracy >= 0.9'.",
+)
+THRESHOLD = flags.DEFINE_float("threshold", None, "Value of the sweep's metric that counts as reached.")
 BUDGET = flags.DEFINE_integer("budget", None, "Last step that counts.")
 BEYOND = flags.DEFINE_bool("beyond", False, "Allow a --budget beyond what runs were trained for.")
 GAP = flags.DEFINE_integer("gap", None, "Delay between train and test from which generalisation is late, in steps.")
@@ -163,6 +169,7 @@ def chosen(results: sweeps.Results) -> dict:
         if not isinstance(labelling, labels.Labelling):
             raise FieldError("labels", LABELS.value, "must define labelling = sweeps.Labelling(…)")
     return {
+        "metric": METRIC.value,
         "threshold": THRESHOLD.value,
         "budget": BUDGET.value,
         "gap": GAP.value,
