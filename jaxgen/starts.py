@@ -202,7 +202,8 @@ class Solve:
                 target = jax.nn.one_hot(fit.labels, outputs.shape[-1], dtype=outputs.dtype)
             else:
                 target = jnp.reshape(fit.labels, outputs.shape)
-            return jnp.ravel((outputs - target) * jnp.reshape(fit.train, (-1, *[1] * (outputs.ndim - 1))))
+            there = jnp.reshape(fit.train, (-1, *[1] * (outputs.ndim - 1)))
+            return jnp.ravel(jnp.where(there, outputs - target, 0))
 
         zero = jnp.zeros_like(theta)
         matrix, right = jax.jacfwd(residual)(zero), -residual(zero)

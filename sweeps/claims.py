@@ -168,7 +168,7 @@ class Evidence:
         self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
         self._results = Results(results.workdir, set(self._places))  # the same runs, should others be added meanwhile
         self._curves: dict[str, np.ndarray] = {}
-        self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen"))
+        self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen", "exact"))
         seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
         self._seeds = seeds
         self._own_splits = any(seed != split for seed, split in seeds)

@@ -102,7 +102,8 @@ def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | N
 
 def _check_gap(runs: pd.DataFrame, definition: Definition) -> None:
     """Refuses a gap that would decide the phases by itself: below what delays are known to, or above the budget."""
-    every = int(runs["training.evaluate_every"].max())
+    trained = runs[runs["training.steps"] > 0]  # others have no delay
+    every = int(trained["training.evaluate_every"].max()) if len(trained) else 1
     if 0 < definition.gap < every:
         why = f"is below one interval between evaluations, {every:,} steps: must be 0, or {every} or more"
         raise FieldError("gap", definition.gap, why)
@@ -204,7 +205,7 @@ def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Defin
     asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy(), definition.below
     train, test = (phases.times(curves["step"], curves[name], *asked) for name in definition.curves)
     untested = np.isnan(curves[definition.curves[1]]).all(axis=1)  # no test rows: never more than undecided
-    diverged, frozen = ((runs["status"] == status).to_numpy() for status in ("diverged", "frozen"))
+    diverged, frozen = (runs["status"].isin(some).to_numpy() for some in (["diverged"], ["frozen", "exact"]))
     until = np.where(frozen, np.maximum(runs["steps"], definition.budget), runs["steps"])
     until = np.where(untested, -1, until)
     if definition.sustained == 0:  # whether it stays there to the end is seen at the budget only

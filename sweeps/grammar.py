@@ -30,7 +30,7 @@ def assignment(text: str, flag: str = "set", example: str = "task.train_fraction
       FieldError: the text is not of that form.
     """
     path, equals, right = text.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path.strip()):
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", path.strip()):
         raise FieldError(flag, text, f"must look like {example}")
     return spec.sweep(path.strip(), values(right, path.strip()))
 

@@ -50,9 +50,9 @@ class Observed:
       curves: "step", those of the metric and what else the labelling asks for, (runs, evaluations), NaN after a run's
         last.
       train_time, test_time: when the metric reaches the threshold on train, and on test or the metric's own split.
-      until: step up to which a run is known: where observation ended, and the budget for a frozen run, which can never
-        change again; -1 for runs without test rows.
-      diverged, frozen: how the run ended.
+      until: step up to which a run is known: where observation ended, and the budget for a frozen or exact run, which
+        never changes again; -1 for runs without test rows.
+      diverged, frozen: how the run ended; an exact run is frozen.
     """
 
     definition: Definition
@@ -281,16 +281,23 @@ RETENTION = register(
 
 
 def _endings(o: Observed) -> np.ndarray:
-    return pd.Index(["finished", "stopped", "diverged", "frozen"]).get_indexer(o.runs["status"])
+    return pd.Index(["finished", "stopped", "diverged", "frozen", "exact"]).get_indexer(o.runs["status"])
 
 
 ENDINGS = register(
     Labelling(
         name="endings",
-        labels=(Label("finished", *BLUE), Label("stopped", *YELLOW), DIVERGED, Label("frozen", *RED)),
+        labels=(
+            Label("finished", *BLUE),
+            Label("stopped", *YELLOW),
+            DIVERGED,
+            Label("frozen", *RED),
+            Label("exact", *GREEN),
+        ),
         assign=_endings,
         event=("diverged",),
         event_name="diverge",
     )
 )
-"""How runs ended: at their last step, by the stop rule, without finite values, or proved never to change again."""
+"""How runs ended: at their last step, by the stop rule, without finite values, proved never to change again, or without
+a step to make."""

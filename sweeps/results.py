@@ -101,9 +101,10 @@ class Results:
         chosen |= {name: value for name, value in given.items() if value is not None}
         if not {"budget", "gap"} <= {*chosen}:
             runs = self.table(["training.steps", "training.evaluate_every"]).to_pylist()
-            chosen.setdefault("budget", min((run["training.steps"] for run in runs), default=1))
+            trained = [run for run in runs if run["training.steps"]]  # others are known from the beginning
+            chosen.setdefault("budget", min((run["training.steps"] for run in trained), default=1))
             if "gap" not in chosen:
-                every = max((run["training.evaluate_every"] for run in runs), default=0)
+                every = max((run["training.evaluate_every"] for run in trained), default=1)
                 chosen["gap"] = max(phases.definition(**chosen, gap=0).budget // 5, every)
         return phases.definition(**chosen)
 

@@ -139,7 +139,9 @@ def _stop_rule(diagram: Any) -> str:
     if not (diagram.undecided & (runs["status"] == "stopped")).any() or "training.stop_threshold" not in runs:
         return ""
     levels = ", ".join(f"{level:g}" for level in sorted(runs["training.stop_threshold"].unique()))
-    return f" (runs are stopped at accuracy ≥ {levels})"
+    rules = runs[["training.stop_metric", "training.stop_below"]].drop_duplicates().to_numpy()
+    said = " or ".join(f"{metric} {'≤' if below else '≥'}" for metric, below in rules)
+    return f" (runs are stopped at {said} {levels})"
 
 
 def _described(diagram: Any, held: dict[str, Any]) -> str:

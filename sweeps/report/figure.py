@@ -43,8 +43,9 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
 
 
 def _figure(diagram: Any) -> Figure:
-    examples = style.example_cells(diagram.counts)
-    columns = len(examples) if len(examples) <= 4 else 4
+    trained = np.nanmax(diagram.curves["step"], initial=0) > 0
+    examples = style.example_cells(diagram.counts) if trained else {}
+    columns = min(max(len(examples), 1), 4)
     rows = -(-len(examples) // columns)
     grid = drawing.Grid.over(diagram, 3)
     left, width, height = grid.left, grid.width, grid.height

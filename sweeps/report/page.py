@@ -145,8 +145,8 @@ def _controls(diagram: Any) -> dict[str, Any]:
     if diagram.labelling is not FOUR_PHASES:
         return {"threshold": None, "budget": None, "gap": None}
     d, steps = diagram.definition, diagram.curves["step"]
-    most = int(max(np.nanmax(steps), d.budget, d.gap))
     step = int(np.gcd.reduce([d.budget, d.gap, *np.unique(steps[np.isfinite(steps)]).astype(int)]))
+    most = int(max(np.nanmax(steps), d.budget, d.gap, 2 * step))
     texts = {value: f"{value:.12g}" for value in page_data.thresholds(diagram)}
     options: list[Any] = list(texts.values())
     return {

@@ -159,6 +159,8 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
     lined = np.full((len(steps), len(at)), np.nan)
     lined[np.arange(len(steps))[:, None], place.reshape(steps.shape)] = values
     seen = np.isfinite(at) & (2 * np.isfinite(lined).sum(0) > len(steps))
+    if not seen.any():
+        return at[seen], np.zeros((len(levels), 0))
     return at[seen], np.nanquantile(lined[:, seen], levels, axis=0)
 
 

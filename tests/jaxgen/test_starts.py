@@ -157,7 +157,7 @@ def test_what_is_no_start_is_refused(run, start, said):
 def test_solved_read_outs_are_numpys_ridge_regression(ridge, width):
     base = example("random_features").base
     run = base.override({"model.width": width, "start.ridge": ridge, "training.dtype": "float64"})
-    with training.numerics(run):
+    with training.numerics(run), jax.numpy_dtype_promotion("standard"):
         state = training.trained(run)[1]
         data = training.load(training.numbers(run), training.Rows.of(run))
         x, y = np.asarray(data.inputs)[:40], np.asarray(data.labels)[:40]

@@ -113,6 +113,6 @@ def test_grandparents(base, tmp_path, taken):
 def test_a_parent_that_does_not_fit_is_refused_before_anything_is_written(base, tmp_path):
     with pytest.raises(jg.FieldError, match=r"start.parent = 'params.Linear_0.kernel': .* float32 \(10, 9\)"):
         sweeps.run(base, sweeps.sweep("start.parent.model.width", [9]), tmp_path / "new", **FAST)
-    with pytest.raises(jg.FieldError, match="training.stop_metric"):
+    with pytest.raises(jg.FieldError, match=r"training\.stop_metric"):
         sweeps.run(base, sweeps.sweep("start.parent.training.stop_metric", ["r2"]), tmp_path / "new", **FAST)
     assert not (tmp_path / "new").exists()
