@@ -144,6 +144,7 @@ class Diagram:
             return stays
         label, cells, gap = self.runs["label"].to_numpy(), self.runs["cell"].to_numpy(), self.definition.gap
         delay, every = self.runs["delay"].to_numpy(), self.runs["training.evaluate_every"].to_numpy()
+        every = np.where(self.runs["status"] == "exact", 0, every)
         for phase, other, near in (
             (Phase.COMPREHENSION, Phase.GROKKING, delay + every > gap),
             (Phase.GROKKING, Phase.COMPREHENSION, delay - every < gap),

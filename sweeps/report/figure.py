@@ -55,7 +55,7 @@ def _figure(diagram: Any) -> Figure:
 
     top_maps = 0.32
     top_keys = top_maps + height + grid.below
-    top_curves = top_keys + keys + 0.82
+    top_curves = top_keys + keys + (0.82 if trained else 0.45)
     curve_step = CURVE_HEIGHT + 0.88
     total = top_curves + curve_step * rows - 0.45 + drawing.LINE * len(footer) + 0.06
     figure = Figure(figsize=(drawing.WIDTH, total), facecolor="white")

@@ -102,6 +102,23 @@ def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, 
     assert whole.drop(columns=[]).equals(again)
 
 
+def test_runs_without_steps_are_drawn_like_any_others(tmp_path):
+    base = example("closed_form").base
+    axes = sweeps.product(
+        sweeps.sweep("model.width", [4, 64]), sweeps.sweep("model.noise", [0.0, 3.0]), sweeps.seeds(3)
+    )
+    results = sweeps.run(base, axes, tmp_path, **FAST)
+    assert set(results.runs["status"]) == {"exact"}
+    diagram = results.phase_diagram("model.width", "model.noise", threshold=0.9)
+    assert diagram.probability.tolist() == [[0, 1], [0, 0]]
+    assert diagram.resolved.all()
+    assert not diagram.undecided.any()
+    diagram.plot(tmp_path / "figure.svg")
+    diagram.page(tmp_path / "page.html")
+    endings = results.phase_diagram("model.width", "model.noise", labels="endings")
+    assert endings.labelling.names[endings.majority.max()] == "exact"
+
+
 def test_grandparents(base, tmp_path, taken):
     child = base.override({"start": jg.starts.FromRun(parent=base)})
     results = sweeps.run(child, sweeps.seeds(1), tmp_path, **FAST)
