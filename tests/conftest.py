@@ -6,6 +6,8 @@ import os
 import shutil
 import tempfile
 
+import compiling
+
 
 def own_folder(variable: str) -> None:
     os.environ[variable] = folder = tempfile.mkdtemp(prefix="jaxgen-test-")
@@ -22,6 +24,8 @@ import jax
 import pytest
 
 import jaxgen as jg
+from jaxgen import training
+from sweeps import engine
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -37,7 +41,22 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture
+def pytest_configure(config):
+    if config.option.markexpr == "not slow":
+        compiling.quicken()
+
+
+@pytest.fixture(autouse=True)
+def optimizations(request, monkeypatch):
+    """What `optimized` tests train, and the programs they start, is compiled as people have it."""
+    if request.node.get_closest_marker("optimized"):
+        options = training.compiler_options() | compiling.OPTIMIZED
+        monkeypatch.setattr(training, "compiler_options", lambda: options)
+        monkeypatch.setattr(engine, "_PROGRAMS", {})
+        monkeypatch.setenv("XLA_FLAGS", compiling.as_people_have_it()["XLA_FLAGS"])
+
+
+@pytest.fixture(scope="session")
 def toy() -> jg.Experiment:
     """The smallest experiment that does everything: 100 steps of (a + b) mod 7."""
     return jg.Experiment(

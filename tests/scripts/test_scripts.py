@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from compiling import as_people_have_it
 from programs import Program, refused
 
 import sweeps
@@ -22,7 +23,7 @@ RECIPE = "--recipe=quickstart"
 
 def script(name, *arguments):
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=as_people_have_it())
 
 
 @pytest.fixture(scope="module")

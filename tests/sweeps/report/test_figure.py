@@ -29,23 +29,14 @@ def texts(path):
     return [unescape(text) for text in re.findall(r"<!-- (.*?) -->", path.read_text(), re.DOTALL)]
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
-def test_writes_the_file_that_its_ending_says(synthetic_results, tmp_path, ending, start):
-    path = tmp_path / f"diagram{ending}"
-    synthetic_results(GRID).phase_diagram(FRACTION, DECAY).plot(path)
-    written = path.read_bytes()
-    assert written.startswith(start)
-    assert len(written) > 10_000
-
-
 def test_refuses_another_ending(synthetic_results, tmp_path):
     diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
     with pytest.raises(FieldError, match=r"path = .*must end in \.png, \.svg or \.pdf"):
         diagram.plot(tmp_path / "diagram.bmp")
 
 
-@pytest.mark.parametrize("ending", [".svg", ".pdf", ".png"])
-def test_same_diagram_gives_the_same_bytes_whatever_the_users_style(synthetic_results, tmp_path, ending):
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_same_diagram_gives_the_same_bytes_whatever_the_users_style(synthetic_results, tmp_path, ending, start):
     diagram = synthetic_results(GRID).phase_diagram(FRACTION, DECAY)
     paths = [tmp_path / f"{name}{ending}" for name in "ab"]
     diagram.plot(paths[0])
@@ -53,7 +44,10 @@ def test_same_diagram_gives_the_same_bytes_whatever_the_users_style(synthetic_re
         before = dict(matplotlib.rcParams)
         diagram.plot(paths[1])
         assert dict(matplotlib.rcParams) == before
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    written = paths[0].read_bytes()
+    assert written == paths[1].read_bytes()
+    assert written.startswith(start)
+    assert len(written) > 10_000
 
 
 def test_legend_names_the_labels_that_are_there(synthetic_results, tmp_path):
