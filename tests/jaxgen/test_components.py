@@ -112,13 +112,14 @@ BASE = jg.Experiment(
     optimizer=optimizers.AdamW(),
     training=jg.Training(steps=6, evaluate_every=2),
 )
-ROWS["from-run"] = {
+FROM_BASE = {kind: getattr(BASE, kind) for kind in components.KINDS}  # no other row goes with these
+ROWS["from-run"] = FROM_BASE | {
     "start": jg.starts.FromRun(
         parent=BASE,
         transforms=(jg.starts.Prune(rate=0.4), jg.starts.Transplant(parameters=("Linear_*",)), jg.starts.Rewind()),
     )
 }
-ROWS["continued"] = {"start": jg.starts.FromRun(parent=BASE, keep_optimizer=True)}
+ROWS["continued"] = FROM_BASE | {"start": jg.starts.FromRun(parent=BASE, keep_optimizer=True)}
 
 
 def experiment(row: str) -> jg.Experiment:
@@ -172,10 +173,15 @@ def packed() -> dict[str, dict]:
     return {"+".join(pack): {kind: part for row in pack.values() for kind, part in row.items()} for pack in packs}
 
 
+OPTIMIZED = {"minibatch", "transformer", "cross-entropy-64", "cross-entropy-16", "from-run"}  # in the default run too
+PACKS = [
+    pytest.param(row, id=name, marks=[pytest.mark.optimized] if OPTIMIZED & {*name.split("+")} else [])
+    for name, row in packed().items()
+]
 ALONE = [pytest.param(row, marks=pytest.mark.slow, id=f"{name} alone") for name, row in ROWS.items()]
 
 
-@pytest.mark.parametrize("row", [*(pytest.param(row, id=name) for name, row in packed().items()), *ALONE])
+@pytest.mark.parametrize("row", [*PACKS, *ALONE])
 def test_lanes_do_not_know_each_other_and_train_what_a_plain_run_trains(row):
     """The same bits alone, in another lane, beside others and beside a diverging run; up to rounding, a plain run's."""
     e = BASE.override(row)

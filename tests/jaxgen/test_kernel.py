@@ -48,6 +48,7 @@ def mixed(base):
     return runs
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("width", [2, *(pytest.param(w, marks=pytest.mark.slow) for w in (1, 5))])
 def test_bits_do_not_depend_on_order_refill_chunks_or_device(mixed, width):
     program = Program(mixed["plain 0"], width)

@@ -191,6 +191,7 @@ def test_cross_entropy_is_minus_log_softmax(dtype):
         np.testing.assert_allclose(np.float64(got), np.float64(want), rtol=float(jnp.finfo(dtype).eps), atol=0)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("dtype", "gap"), [("float16", 7.62), ("bfloat16", 5.55), ("float32", 16.64), ("float64", 36.74)]
 )

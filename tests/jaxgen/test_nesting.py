@@ -110,6 +110,7 @@ def test_a_word_stands_for_a_component_and_what_is_below_it_can_be_set_at_once()
     assert other.loss.ordered == (losses.StableMaxCrossEntropy(),)
 
 
+@pytest.mark.optimized
 def test_lanes_of_nested_components_do_not_know_each_other():
     program = Program(DEEP, 3)
     runs = [DEEP, DEEP.override(LEAVES), DEEP.override({"seed": 4, "loss.first.weight": 9.0})]
