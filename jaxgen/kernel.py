@@ -165,7 +165,7 @@ class Program:
 
         def train_interval(experiment, data, lane):
             state, measured = training.interval(experiment, data, lane.state, every)
-            new = judge(experiment, measured, lane, state)
+            new = after_evaluation(experiment, measured, lane, state)
             if self.template.training.stop_frozen:
                 at_rest = same_bits(lane.state.params, state.params) & (new.status == Status.RUNNING)
                 at_rest &= training.frozen(experiment, data, state)
@@ -198,7 +198,7 @@ class Program:
         def begin(experiment, rows, given):
             state, first = training.begin(experiment, training.load(experiment, rows), given)
             lane = Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
-            judged = judge(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
+            judged = after_evaluation(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
             if len(self.opening) == 1:  # at step 0 the rule does not hold yet
                 ends = experiment.training.steps == 0
                 judged = lane.replace(status=jnp.where(ends, judged.status, lane.status))
@@ -229,7 +229,7 @@ class Program:
         return {name: part.reshape(len(part), *shape) for (name, shape), part in parts}
 
 
-def judge(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
+def after_evaluation(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
     """The lane after an interval: diverged, stopped by its rule, finished, or still running."""
     t, step = experiment.training, state.step
     watched = [measured[f"{split}/{t.stop_metric}"] for split in t.stop_splits if t.stop_metric is not None]

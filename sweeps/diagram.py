@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ class Diagram:
             return "train split and initialisation vary"
         count = {name: self.runs[name].nunique() for name in ("seed", "split_seed")}
         return f"{count['seed']} initialisations × {count['split_seed']} train splits"
+
+    @property
+    def followers(self) -> dict[str, str]:
+        """Fields that differ along one axis only, as by `sweeps.zip`, and that axis."""
+        paths = (p for p in self.runs if "." in p and "/" not in p and p not in (self.x, self.y, *self.pooled))
+        found = ((p, follows(self.runs, p, (self.x, self.y))) for p in paths if self.runs[p].nunique(dropna=False) > 1)
+        return {path: axis for path, axis in found if axis}
 
     @functools.cached_property
     def units(self) -> np.ndarray:
@@ -391,3 +399,10 @@ def cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -
     total = np.bincount(cells[known], of_runs[known], minlength=shape[0] * shape[1])
     with np.errstate(invalid="ignore"):
         return (total / count).reshape(shape)
+
+
+def follows(runs: pd.DataFrame, path: str, axes: Sequence[str]) -> str:
+    """The axis whose value decides that of another field in all runs; "" where neither does."""
+    values, texts = runs[path].map(str), ((axis, runs[axis].map(str)) for axis in axes)
+    told = (axis for axis, of in texts if of.nunique() < len(runs) and values.groupby(of).nunique().max() == 1)
+    return next(told, "")

@@ -246,7 +246,7 @@ class _Engine:
         groups = [g for g in self.plan.groups if g.pending]
         self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
-        self._spread()
+        self._share_out()
         with _signals(self._ask), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
             self.pool, self.compiling = pool, 0
             self._fill()
@@ -307,7 +307,7 @@ class _Engine:
                 self.progress.note(_aside(saved.path, self.path))
         return found
 
-    def _spread(self) -> None:
+    def _share_out(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
         in_turn = itertools.cycle(self.devices)
         if len(self.works) > FEW * len(self.devices):

@@ -9,7 +9,7 @@ from scipy import sparse, special
 
 from jaxgen import FieldError
 from sweeps import jackknife
-from sweeps.statistics import refuse
+from sweeps.statistics import check_all
 
 RIDGE = 1e-3  # keeps the slope finite where some x separates failure from success
 SURE = 6  # seeds of which none on one side is rare enough to rule it out: 2 · 2⁻⁶ < 5 %
@@ -66,8 +66,8 @@ def critical_value(
         `success` is not true or false, or `confidence` is out of range.
     """
     x, success, units, unit = _points(x, "success", success, "seeds", seeds)
-    refuse("success", success, (success != 0) & (success != 1), "must be true or false")
-    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    check_all("success", success, (success != 0) & (success != 1), "must be true or false")
+    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
     z = _logs(x, log)
     values, place = np.unique(z, return_inverse=True)
     u = (values - z.mean()) / z.std()
@@ -132,9 +132,11 @@ def power_law(x: np.ndarray, y: np.ndarray, seeds: np.ndarray | None = None, con
         `confidence` is out of range.
     """
     x, y, units, unit = _points(x, "y", y, "seeds", seeds)
-    refuse("y", y, y == np.inf, "is a time that was not reached: fit medians, or only x at which all runs reached it")
-    refuse("y", y, ~(y > 0), "must be above 0")
-    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    check_all(
+        "y", y, y == np.inf, "is a time that was not reached: fit medians, or only x at which all runs reached it"
+    )
+    check_all("y", y, ~(y > 0), "must be above 0")
+    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
     log_x, log_y = _logs(x, True), np.log(y)
     u, v = log_x - log_x.mean(), log_y - log_y.mean()
     terms = np.stack([np.ones(len(u)), u, v, u * u, u * v], axis=1)
@@ -175,7 +177,7 @@ def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
       FieldError: shapes differ, a value is not finite, or there are fewer than two curves.
     """
     x, y, curves, which = _points(x, "y", y, "curve", curve)
-    refuse("y", y, ~np.isfinite(y), "must be finite")
+    check_all("y", y, ~np.isfinite(y), "must be finite")
     if curves < 2:
         raise FieldError("curve", curves, "must tell two curves or more apart")
     return _score(x, y, which)
@@ -259,8 +261,8 @@ def compare_collapses(
     """
     if not scalings:
         raise FieldError("scalings", None, "must have a variable or more, by name")
-    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
-    refuse("resamples", resamples, not 2 <= resamples < np.inf, "must be 2 or more")
+    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    check_all("resamples", resamples, not 2 <= resamples < np.inf, "must be 2 or more")
     scores = {name: collapse_score(x, y, curve) for name, x in scalings.items()}
     places = {name: _points(x, "y", y, "curve", curve) for name, x in scalings.items()}
     _, y, units, unit = _points(next(iter(scalings.values())), "y", y, "seeds", seeds)
@@ -373,14 +375,14 @@ def _points(x: Any, name: str, y: Any, unit_name: str, units: Any) -> tuple[np.n
     for other, values in ((name, y), (unit_name, units)):
         if x.ndim != 1 or values.shape != x.shape:
             raise FieldError(other, values.shape, f"must have one value per x: {x.shape}")
-    refuse("x", x, ~np.isfinite(x), "must be finite")
+    check_all("x", x, ~np.isfinite(x), "must be finite")
     names, unit = np.unique(units, return_inverse=True)
     return x, y, len(names), unit
 
 
 def _logs(x: np.ndarray, log: bool) -> np.ndarray:
     """ln x, or x itself; two different values at least."""
-    refuse("x", x, log & (x <= 0), "must be above 0 to have a logarithm")
+    check_all("x", x, log & (x <= 0), "must be above 0 to have a logarithm")
     z = np.log(x) if log else x
     if not len(x) or z.std() == 0:
         raise FieldError("x", x[:1].tolist(), "must have two different values or more")

@@ -14,7 +14,7 @@ from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps import checkpoint, phases
 from sweeps.boundary import Range
-from sweeps.diagram import Contour, Diagram, cell_means
+from sweeps.diagram import Contour, Diagram, cell_means, follows
 from sweeps.labels import Labelling, Observed
 from sweeps.phases import Definition
 from sweeps.results import Results
@@ -219,7 +219,8 @@ def place(
     """The full paths of the axes, the runs that are held at `where`, and which of all runs these are.
 
     Raises:
-      FieldError: there are no runs, a path is unknown, or fields other than x, y, the seeds and `pool` differ.
+      FieldError: there are no runs, a path is unknown, or fields other than x, y, the seeds and `pool` differ, and not
+        with x or y alone.
     """
     if not len(runs):
         raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
@@ -238,6 +239,8 @@ def place(
     runs = runs[keep].reset_index(drop=True)
     for path in fields:
         if path in (x, y, *SEEDS, *pool) or runs[path].nunique(dropna=False) == 1:
+            continue
+        if follows(runs, path, (x, y)):
             continue
         by_type = [axis for axis in (x, y, *pool) if axis.endswith(".type") and path.startswith(axis[:-4])]
         if not by_type or runs.groupby(by_type)[path].nunique(dropna=False).max() > 1:

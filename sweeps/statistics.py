@@ -25,7 +25,7 @@ def wilson(successes: Any, trials: Any, confidence: float = 0.95) -> tuple[Any, 
       FieldError: `successes` is below 0 or above `trials`, or `confidence` is not in (0, 1).
     """
     k, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
-    refuse("successes", k, ~((k >= 0) & (k <= n)), "must be in [0, trials]")
+    check_all("successes", k, ~((k >= 0) & (k <= n)), "must be in [0, trials]")
     z = _quantile(confidence)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = k / n
@@ -74,7 +74,7 @@ class Survival:
         Raises:
           FieldError: `until` is not a finite number ≥ 0.
         """
-        refuse("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+        check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
         if not len(self.times):
             return np.nan, np.nan
         edges = np.append(np.minimum(self.times, until), until)
@@ -176,7 +176,7 @@ def grouped_restricted_mean(
     Raises:
       FieldError: as `grouped_median`, or `until` is not a finite number ≥ 0.
     """
-    refuse("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+    check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
     found = np.full(count, np.nan)
     ended, reached = _times(ended, reached)
     groups = indices(groups, count, ended)
@@ -211,7 +211,7 @@ def grouped_restricted_interval(
     Raises:
       FieldError: as `grouped_restricted_mean`, or `confidence` is not in (0, 1).
     """
-    refuse("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+    check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
     _quantile(confidence)
     ended, reached = _times(ended, reached)
     groups = indices(groups, count, ended)
@@ -300,8 +300,8 @@ def mcnemar(only_a: Any, only_b: Any) -> Any:
       FieldError: a count is below 0.
     """
     a, b = np.broadcast_arrays(np.asarray(only_a, float), np.asarray(only_b, float))
-    refuse("only_a", a, ~(a >= 0), "must be 0 or above")
-    refuse("only_b", b, ~(b >= 0), "must be 0 or above")
+    check_all("only_a", a, ~(a >= 0), "must be 0 or above")
+    check_all("only_b", b, ~(b >= 0), "must be 0 or above")
     return _plain(np.minimum(1, 2 * stats.binom.cdf(np.minimum(a, b), a + b, 0.5)))
 
 
@@ -317,7 +317,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
       FieldError: a value is not in [0, 1].
     """
     p = np.asarray(p_values, float)
-    refuse("p_values", p, (p < 0) | (p > 1), "must be in [0, 1]")
+    check_all("p_values", p, (p < 0) | (p > 1), "must be in [0, 1]")
     adjusted, known = np.full(p.shape, np.nan), ~np.isnan(p)
     order = np.argsort(p[known], kind="stable")
     raised = np.minimum(1, np.maximum.accumulate(p[known][order] * np.arange(len(order), 0, -1)))
@@ -325,7 +325,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def refuse(name: str, value: Any, wrong: Any, allowed: str) -> None:
+def check_all(name: str, value: Any, wrong: Any, allowed: str) -> None:
     """Raises a FieldError that names the first value, of an array or a number, that is wrong."""
     if np.any(wrong):
         raise FieldError(name, np.asarray(value)[np.asarray(wrong)].flat[0].item(), allowed)
@@ -337,7 +337,7 @@ def _plain(values: np.ndarray) -> Any:
 
 def _quantile(confidence: float) -> float:
     """How many standard errors an interval reaches to each side."""
-    refuse("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
     return float(special.ndtri((1 + confidence) / 2))
 
 
@@ -345,7 +345,7 @@ def _times(ended: Any, reached: Any) -> tuple[np.ndarray, np.ndarray]:
     ended, reached = np.asarray(ended, float), np.asarray(reached, bool)
     if ended.ndim != 1 or ended.shape != reached.shape:
         raise FieldError("reached", reached.shape, f"must have one value per run, as ended: {ended.shape}")
-    refuse("ended", ended, ~np.isfinite(ended), "must be finite: where it was not reached, the last step looked at")
+    check_all("ended", ended, ~np.isfinite(ended), "must be finite: where it was not reached, the last step looked at")
     return ended, reached
 
 
@@ -354,7 +354,7 @@ def indices(groups: Any, count: int, of_runs: np.ndarray) -> np.ndarray:
     groups = np.asarray(groups, int)
     if groups.ndim != 1 or groups.shape != of_runs.shape:
         raise FieldError("groups", groups.shape, f"must have one index per run: {of_runs.shape}")
-    refuse("groups", groups, (groups < 0) | (groups >= count), f"must be in [0, {count})")
+    check_all("groups", groups, (groups < 0) | (groups >= count), f"must be in [0, {count})")
     return groups
 
 

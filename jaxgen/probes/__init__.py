@@ -6,7 +6,7 @@
 `training.probes` takes them, or their names in lower case ("weight_norm").
 """
 
-from jaxgen.probes.basic import Distance, LogitScale, Loss, Metrics, TensorNorms, WeightNorm
+from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
@@ -15,7 +15,7 @@ __all__ = [
     "Collapse",
     "Distance",
     "Evaluation",
-    "LogitScale",
+    "LogitRms",
     "Loss",
     "Metrics",
     "TensorNorms",

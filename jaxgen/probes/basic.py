@@ -42,7 +42,7 @@ class TensorNorms:
 
 
 @flax.struct.dataclass
-class LogitScale:
+class LogitRms:
     """Root mean square of the outputs on each split, named "<split>/logit_rms"."""
 
     def measure(self, e: Evaluation) -> dict[str, jax.Array]:

@@ -45,6 +45,7 @@ def caption(diagram: Any, panels: str = "") -> str:
         f"{len(diagram.runs)} runs over {style.label(diagram.x)} ({x_count}) and {style.label(diagram.y)} ({y_count}), "
         f"{style.seeds_text(diagram.seeds)} ({diagram.sampled})"
         + (f"; held: {fixed}" if fixed else "")
+        + "".join(f"; {path} goes with {style.label(axis)}" for path, axis in diagram.followers.items())
         + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
         + ".",
         f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",

@@ -65,7 +65,7 @@ def test_alignment_is_1_for_pure_scaling_and_0_for_perpendicular_updates(toy):
 def test_tensors_and_logits_are_measured_by_name(toy):
     e = seen(toy, [[3.0, -3.0]] * 4, [0, 0, 0, 0], {"Linear_0": {"kernel": jnp.array([[3.0, 4.0]])}})
     assert probes.TensorNorms().measure(e) == {"norm/Linear_0.kernel": 5.0}
-    assert probes.LogitScale().measure(e)["train/logit_rms"] == 3.0
+    assert probes.LogitRms().measure(e)["train/logit_rms"] == 3.0
 
 
 def test_perpendicular_training_keeps_updates_off_the_weights(toy):

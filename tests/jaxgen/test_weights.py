@@ -111,7 +111,7 @@ def test_metrics_of_sequences_by_hand():
 
 @pytest.mark.parametrize("size", [1, 7, 49, 1000])
 def test_evaluations_in_slices_are_those_of_all_rows(toy, size):
-    probes = ("loss", "metrics", "zeros", "collapse", "logit_scale", "weight_norm")
+    probes = ("loss", "metrics", "zeros", "collapse", "logit_rms", "weight_norm")
     run = toy.override({"task": Weighted(p=7, train_fraction=0.6, weight=3.0), "training.probes": probes})
     whole, sliced = (jg.train(run.override({"training.evaluation_rows": rows})) for rows in (None, size))
     for name, values in whole.items():
