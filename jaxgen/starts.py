@@ -24,11 +24,12 @@ from jaxgen.optimizers.parts import in_group
 class FromRun:
     """Starts with the weights with which `parent` ended, after `transforms` in their order.
 
-    Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing that a step
-    depends on goes on as if it had never stopped.
+    An earlier moment of a run is a parent that ends there: with fewer steps, or with a stop rule ("once test accuracy
+    has been .9"). Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing
+    that a step depends on goes on as if it had never stopped.
 
     Attributes:
-      parent: the experiment that is trained first; shorter ones are earlier moments of the same run.
+      parent: the experiment that is trained first.
       transforms: what is done to the weights (`Prune`, `Rewind`, `Transplant`).
       keep_optimizer: whether the optimizer's state is the parent's too; it starts anew otherwise.
       same_seed: whether the parent has this run's `seed` and `split_seed`; its own otherwise.

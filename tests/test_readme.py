@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import jaxgen
 import sweeps
+from examples import FOLDER, example
+from sweeps.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,3 +43,14 @@ def test_files_that_the_readme_names_exist():
         assert list(ROOT.glob(f"*/{name}")), name
     lines = len((ROOT / "examples" / "own_task.py").read_text().splitlines())
     assert f"all three in {lines} lines" in README
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_examples_are_short_planned_and_drawn_over_axes_that_they_have(name):
+    recipe, text = example(name).recipe, (FOLDER / f"{name}.py").read_text()
+    assert f"examples/{name}.py" in README
+    assert len(text.splitlines()) <= (63 if name == "own_task" else 60)
+    point = sweeps.product(*(sweeps.fixed(path, value) for path, value in recipe.sweep[0].items()))
+    assert make_plan(recipe.base, point).pending == 1
+    for axis in re.findall(r"--[xy]=([\w.]+)", text):
+        assert axis in recipe.sweep.axes
