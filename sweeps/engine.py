@@ -79,17 +79,19 @@ def run(
       FieldError: something in the input is not allowed; nothing was written or compiled.
       sweeps.store.StoreError: results cannot be written.
     """
+    begun = time.monotonic()
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
     said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
-    return Results(path, plan.run_ids, _train(path, settings, plan, said))
+    return Results(path, plan.run_ids, _train(path, settings, plan, said, begun))
 
 
-def _train(path: Path, settings: Options, plan: Plan, said: dict[str, Any], keep: bool = False) -> int | None:
+def _train(
+    path: Path, settings: Options, plan: Plan, said: dict[str, Any], begun: float, keep: bool = False
+) -> int | None:
     """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
 
     With `keep`, the weights that its runs end with are stored too.
     """
-    begun = time.monotonic()
     with locked(path):
         check_same(path, said["name"], plan.base, plan.sweep)
         damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
@@ -98,7 +100,7 @@ def _train(path: Path, settings: Options, plan: Plan, said: dict[str, Any], keep
         strangers = store.strangers(path)
         first = stages.parents(plan, settings.max_compiles)
         if first is not None:
-            stopped_by = _train(path / stages.FOLDER, settings, first, {**said, "definition": {}}, keep=True)
+            stopped_by = _train(path / stages.FOLDER, settings, first, {**said, "definition": {}}, begun, keep=True)
             if not first.run_ids <= _done(path / stages.FOLDER, True):
                 return stopped_by
             settings = settings.less(time.monotonic() - begun)

@@ -10,7 +10,13 @@ import pytest
 
 MUTANTS = mutation.mutants()
 PARTS = [
-    *("jaxgen/kernel.py", "jaxgen/training.py", "jaxgen/losses.py", "jaxgen/optimizers/parts.py"),
+    *(
+        "jaxgen/kernel.py",
+        "jaxgen/training/data.py",
+        "jaxgen/training/run.py",
+        "jaxgen/losses.py",
+        "jaxgen/optimizers/parts.py",
+    ),
     *("sweeps/store.py", "sweeps/checkpoint.py", "sweeps/replay.py", "sweeps/plan.py", "sweeps/phases.py"),
     *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
 ]

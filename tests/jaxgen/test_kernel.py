@@ -188,6 +188,7 @@ FROZEN = {
 }
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_frozen_run_would_never_have_changed_again(base, name):
     settings = {"training.steps": 4000, "training.evaluate_every": 20, **FROZEN[name]}

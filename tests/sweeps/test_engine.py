@@ -164,7 +164,7 @@ def test_damaged_widths_are_refused(toy, tmp_path):
 
 
 def test_chunks_are_made_to_take_a_tenth_of_a_second(toy):
-    work = engine._Work(toy, None, None, [], 8, "", None, [], {})
+    work = engine._Work(toy, None, None, None, [], 8, "", None, [], {})
     for seconds, intervals in ((0.05, 16), (0.2, 16), (0.5, 8), (0.5, 4)):
         work.pace(seconds)
         assert work.intervals == intervals
