@@ -215,7 +215,7 @@ class _Work:
             experiment = self.plan.experiment(index)
         else:
             raise StopIteration  # until runs are returned
-        return run_id, experiment, stages.given(self.path, experiment)
+        return run_id, experiment, stages.given(self.path, self.program, experiment)
 
 
 @dataclasses.dataclass
@@ -342,7 +342,7 @@ class _Engine:
         if work.saved:
             saved = work.saved.pop()
             path, block = saved.path, Block(work.program, device, self.keep)
-            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.path))
+            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.path, work.program))
         else:
             path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.block", Block(work.program, device, self.keep)
         slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))

@@ -34,8 +34,9 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
     stored, made_by = row[0], json.loads(row[0]["provenance"])
     set_up_jax()
     experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
-    block = Block(Program(experiment, made_by["width"]), device)
-    block.assign(0, run_id, experiment, stages.given(Path(workdir), experiment))
+    program = Program(experiment, made_by["width"])
+    block = Block(program, device)
+    block.assign(0, run_id, experiment, stages.given(Path(workdir), program, experiment))
     finished: list[Result] = []
     while not finished:
         block.launch(16)

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from jaxgen import Experiment, training
+from jaxgen import Experiment
+from jaxgen.kernel import Program
 from jaxgen.starts import parent
 from sweeps import weights
 from sweeps.plan import Plan, make_plan
@@ -34,8 +35,8 @@ def parents(plan: Plan, max_compiles: int) -> Plan | None:
     return make_plan(runs[0], sweep, max_compiles)
 
 
-def given(workdir: Path, experiment: Experiment) -> Any:
-    """What a run starts with: nothing but its seed, or what the run that it starts from ended with.
+def given(workdir: Path, program: Program, experiment: Experiment) -> Any:
+    """What a run of a program starts with: nothing but its seed, or what the run that it starts from ended with.
 
     Raises:
       StoreError: that is not stored.
@@ -48,4 +49,4 @@ def given(workdir: Path, experiment: Experiment) -> Any:
     if stored is None:
         why = f"has nothing of the run {first.run_id}: launch the sweep again to train it"
         raise StoreError(f"{folder / 'weights'} {why}")
-    return experiment.start.given(training.start_shapes(experiment), stored)
+    return experiment.start.given(program.given, stored)

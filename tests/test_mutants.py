@@ -16,6 +16,7 @@ PARTS = [
         "jaxgen/training/run.py",
         "jaxgen/losses.py",
         "jaxgen/optimizers/parts.py",
+        "jaxgen/starts.py",
     ),
     *("sweeps/store.py", "sweeps/checkpoint.py", "sweeps/replay.py", "sweeps/plan.py", "sweeps/phases.py"),
     *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),

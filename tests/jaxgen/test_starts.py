@@ -178,3 +178,6 @@ def test_classes_are_solved_for_as_one_hot_vectors(toy):
     features = (x @ np.asarray(state.params["Linear_0"]["kernel"])) ** 2
     solved = np.linalg.solve(features.T @ features + 1e-3 * np.eye(12), features.T @ y)
     np.testing.assert_allclose(state.params["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)
+    padded, plain = train_in_block(Program(run, 1), {0: run})[0].curves, training.trained(run)[0]
+    assert training.capacity(run) > 29  # the rows that fill up are not fitted
+    np.testing.assert_allclose(padded["test/loss"], plain["test/loss"], rtol=1e-6)

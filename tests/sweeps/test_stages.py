@@ -78,7 +78,7 @@ def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, 
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         run = base.override({"seed": 0})
         with pytest.raises(StoreError, match="launch the sweep again"):
-            stages.given(tmp_path, run)
+            stages.given(tmp_path, kernel.Program(run, 1), run)
     taken.clear()
     sweeps.run(base, sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.5, 0.7]), seeds), tmp_path, **FAST)
     assert len(taken) == 2 + 3
