@@ -213,6 +213,8 @@ def checked_part(name: str, value: Any) -> Any:
         return value
     if name == "start" and value is None:
         return None
+    if isinstance(value, str):  # the component of that name with its defaults
+        value = components.from_dict({"type": value}, name)
     value = components.checked(value, name)
     if name == "training" and not isinstance(value, Training):
         raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")

@@ -74,7 +74,7 @@ class MeanSquaredError:
         elif outputs.shape[-1] == 1:
             target = labels[..., None].astype(self.dtype)
         else:
-            raise FieldError("loss", outputs.shape[-1], "outputs for one number as label: must be 1")
+            raise FieldError("task.outputs", outputs.shape[-1], "must be 1, for each label is one number")
         return jnp.mean(jnp.square(outputs - target), axis=-1)
 
 

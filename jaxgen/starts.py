@@ -58,6 +58,9 @@ class FromRun:
           FieldError: the parent has no tensor of that name, or one of another shape or dtype.
         """
         patterns = [p for t in self.transforms if isinstance(t, Transplant) for p in t.parameters]
+        names = [name.partition(".")[2] for name in stored if name.startswith("params.")]
+        if patterns and not any(in_group(name, patterns) for name in names):
+            raise FieldError("start.transforms", patterns, f"match none of the parent's {', '.join(names)}")
 
         def fill(path, shape):
             name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -186,16 +189,7 @@ class Solve:
     def weights(self, drawn: Any, given: Any, fit: Fit) -> tuple[Any, Any]:
         """The parameters, by least squares on the matrix of ∂f / ∂θ, (train rows × outputs, parameters)."""
         del given
-        paths, tree = jax.tree_util.tree_leaves_with_path(drawn), jax.tree.structure(drawn)
-        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-        chosen = [in_group(name, self.parameters or ("*",)) for name in names]
-        if not any(chosen):
-            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(names)}")
-        theta, unravel = ravel_pytree([w for (_, w), on in zip(paths, chosen) if on])
-
-        def whole(theta):
-            solved = iter(unravel(theta))
-            return jax.tree.unflatten(tree, [next(solved) if on else w for (_, w), on in zip(paths, chosen)])
+        theta, whole = self.chosen(drawn)
 
         def residual(theta):
             outputs = fit.outputs(whole(theta))
@@ -210,6 +204,27 @@ class Solve:
         matrix, right = jax.jacfwd(residual)(zero), -residual(zero)
         matrix = jnp.concatenate([matrix, jnp.sqrt(self.ridge) * jnp.eye(theta.size, dtype=theta.dtype)])
         return whole(jnp.linalg.lstsq(matrix, jnp.concatenate([right, zero]))[0]), None
+
+    def bend(self, drawn: Any, fit: Fit) -> jax.Array:
+        """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those drawn."""
+        theta, whole = self.chosen(drawn)
+        none, once, twice = (fit.outputs(whole(factor * theta)) for factor in (0, 1, 2))
+        return jnp.linalg.norm(jnp.ravel(twice - 2 * once + none)) / jnp.linalg.norm(jnp.ravel(twice))
+
+    def chosen(self, drawn: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+        """The parameters to solve for as one vector, and what makes all parameters of such a vector."""
+        paths, tree = jax.tree_util.tree_leaves_with_path(drawn), jax.tree.structure(drawn)
+        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+        chosen = [in_group(name, self.parameters or ("*",)) for name in names]
+        if not any(chosen):
+            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(names)}")
+        theta, unravel = ravel_pytree([w for (_, w), on in zip(paths, chosen) if on])
+
+        def whole(theta):
+            solved = iter(unravel(theta))
+            return jax.tree.unflatten(tree, [next(solved) if on else w for (_, w), on in zip(paths, chosen)])
+
+        return theta, whole
 
 
 def parent(experiment: Any) -> Any:

@@ -94,14 +94,14 @@ def _train(
     """
     with locked(path):
         check_same(path, said["name"], plan.base, plan.sweep)
-        damaged = store.set_damaged_aside(path) + checkpoint.set_damaged_aside(path)
+        damaged = [part for room in (store, checkpoint, weights) for part in room.set_damaged_aside(path)]
         plan.drop(_done(path, keep))
         write_specification(path, base=plan.base, sweep=plan.sweep, **said)
         strangers = store.strangers(path)
         first = stages.parents(plan, settings.max_compiles)
         if first is not None:
             stopped_by = _train(path / stages.FOLDER, settings, first, {**said, "definition": {}}, begun, keep=True)
-            if not first.run_ids <= _done(path / stages.FOLDER, True):
+            if stopped_by is not None or not first.run_ids <= _done(path / stages.FOLDER, True):
                 return stopped_by
             settings = settings.less(time.monotonic() - begun)
             begun = time.monotonic()

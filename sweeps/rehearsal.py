@@ -16,11 +16,12 @@ from jaxgen.errors import first_line
 from jaxgen.losses import of_step
 from jaxgen.optimizers.parts import in_group
 from jaxgen.signatures import takes
-from jaxgen.starts import parent
+from jaxgen.starts import Fit, Solve, parent
 from jaxgen.tasks import Regression, is_stream
 from sweeps.profile import device_bytes
 
 OURS = Path(training.__file__).parent
+NONLINEAR = 1e-2  # share of the outputs that rounding does not explain
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
 STEP = {"apply": "model", "objective": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
@@ -55,6 +56,8 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if template.start is not None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 state = jax.eval_shape(training.init, numbers, data, _given(template))
+            if isinstance(template.start, Solve):
+                _check_linear(template, rows)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
             outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs, kept=state.kept)
             if models.is_random(template.model) or state.kept:
@@ -133,6 +136,22 @@ def _check_variables(template: Experiment, network: str, variables: Any) -> None
         raise FieldError("model", network, "has no parameters to train")
 
 
+def _check_linear(template: Experiment, rows: training.Rows) -> None:
+    """Refuses to solve for parameters that outputs are not linear in, as they are found on the run's own rows."""
+
+    @jax.jit
+    def bend(numbers, rows):
+        data = training.load(numbers, rows)
+        state = training.init(numbers, data)
+        inputs, labels, train = (a[: data.capacity] for a in (data.inputs, data.labels, data.splits["train"]))
+        outputs = lambda params: training.apply(numbers, params, inputs, kept=state.kept)  # noqa: E731
+        return template.start.bend(state.params, Fit(outputs, labels, train))
+
+    if bend(training.numbers(template.override({"start": None})), rows) > NONLINEAR:
+        why = "are no parameters in which the outputs are linear: name those of the last layer"
+        raise FieldError("start.parameters", template.start.parameters, why)
+
+
 def _given(template: Experiment) -> Any:
     """The shapes that a run starts with, as they are found at the end of the one that it starts from."""
     first = parent(template)
@@ -174,10 +193,18 @@ def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> 
         measured, after = jax.eval_shape(training.evaluate, numbers, data, state)
     if jax.tree.map(_kind, after.memory) != jax.tree.map(_kind, state.memory):
         raise FieldError("training.probes", [type(p).__name__ for p in t.probes], "a memory changes its shape or dtype")
+    for name, value in measured.items():
+        if not value.size:
+            raise FieldError(
+                "training.probes", name, f"is measured as an array of shape {value.shape}: nothing is in it"
+            )
     for split in t.stop_splits if t.stop_metric is not None else ():
         if f"{split}/{t.stop_metric}" not in measured:
             known = [name.removeprefix(f"{split}/") for name in measured if name.startswith(f"{split}/")]
-            raise FieldError("training.stop_metric", t.stop_metric, f"must be among {', '.join(known)}, or None")
+            why = (
+                f"must be measured: {', '.join(known)} of {split} are (the task's own by the probe 'metrics'); or None"
+            )
+            raise FieldError("training.stop_metric", t.stop_metric, why)
 
 
 def _check_groups(model: Any, params: Any) -> None:
@@ -234,6 +261,9 @@ def _check_values(task: Any, name: str, data: training.Data) -> None:
     kinds.append(("labels", data.labels, task.outputs if classes else None, "outputs"))
     if data.weights is not None and not (np.isfinite(data.weights) & (np.asarray(data.weights) >= 0)).all():
         raise FieldError("task", name, "has weights that are negative or not finite")
+    for split, mask in data.splits.items():
+        if data.weights is not None and mask.any() and not np.any(data.weights[mask]):
+            raise FieldError("task", name, f"has no weight above 0 in the split {split!r}")
     for what, values, size, limit in kinds:
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             rows = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, Result
-from sweeps import stages, store
+from jaxgen.starts import parent
+from sweeps import stages, store, weights
 from sweeps.profile import set_up_jax
 from sweeps.workdir import environment, read_specification
 
@@ -27,26 +28,37 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
     """
     if read_specification(Path(workdir)) is None:
         raise FieldError("workdir", str(workdir), "holds no sweep: give the directory that the run is stored in")
-    table = store.read(Path(workdir))
-    row = table.filter(pa.compute.equal(table["run_id"], run_id)).to_pylist()
-    if not row:
-        raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
-    stored, made_by = row[0], json.loads(row[0]["provenance"])
     set_up_jax()
-    experiment, device = Experiment.from_json(stored["experiment"]), jax.local_devices()[0]
-    program = Program(experiment, made_by["width"])
-    block = Block(program, device)
-    block.assign(0, run_id, experiment, stages.given(Path(workdir), program, experiment))
-    finished: list[Result] = []
-    while not finished:
-        block.launch(16)
-        finished = block.harvest()
-    again = store.table([(finished[0], "")]).to_pylist()[0]
+    result, stored = _again(Path(workdir), run_id)
+    made_by, device = json.loads(stored["provenance"]), jax.local_devices()[0]
+    again = store.table([(result, "")]).to_pylist()[0]
     compared = [name for name in again | stored if name != "provenance"]
     differences = [name for name in compared if not _same(again.get(name), stored.get(name))]
     now = environment(device)
     notes = [f"{name} was {made_by.get(name)}, is {now[name]}" for name in now if made_by.get(name) != now[name]]
     return differences, notes
+
+
+def _again(workdir: Path, run_id: str, keep: bool = False) -> tuple[Result, dict[str, Any]]:
+    """A stored run trained anew, after its parent if what that ended with is gone; and what is stored of it."""
+    table = store.read(workdir)
+    row = table.filter(pa.compute.equal(table["run_id"], run_id)).to_pylist()
+    if not row:
+        raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
+    experiment = Experiment.from_json(row[0]["experiment"])
+    program = Program(experiment, json.loads(row[0]["provenance"])["width"])
+    first, folder = parent(experiment), workdir / stages.FOLDER
+    if first is None or first.run_id in weights.run_ids(folder):
+        given = stages.given(workdir, program, experiment)
+    else:
+        given = experiment.start.given(program.given, _again(folder, first.run_id, keep=True)[0].ended_with)
+    block = Block(program, jax.local_devices()[0], keep)
+    block.assign(0, run_id, experiment, given)
+    finished: list[Result] = []
+    while not finished:
+        block.launch(16)
+        finished = block.harvest()
+    return finished[0], row[0]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.files import write_atomically
+from sweeps.files import set_aside, write_atomically
 
 
 def save(workdir: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -25,6 +25,14 @@ def save(workdir: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
 def run_ids(workdir: Path) -> set[str]:
     """The runs whose weights a workdir holds, in files whose content is what their name says."""
     return {path.stem.partition("-")[0] for path in (workdir / "weights").glob("*-*.npz") if _intact(path)}
+
+
+def set_damaged_aside(workdir: Path) -> list[Path]:
+    """Moves files whose content is not what their name says to `damaged/`."""
+    moved = [path for path in sorted((workdir / "weights").glob("*-*.npz")) if not _intact(path)]
+    for path in moved:
+        set_aside(workdir, path)
+    return moved
 
 
 def load(workdir: Path, run_id: str) -> dict[str, np.ndarray] | None:

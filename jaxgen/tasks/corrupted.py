@@ -59,7 +59,7 @@ class CorruptedLabels(Task):
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
         found = counted(self.task, key, counts)  # the rows that the task has alone
         if not jnp.issubdtype(found.labels.dtype, jnp.integer) or found.labels.ndim != 1:
-            raise FieldError("task.task", type(self.task).__name__, "must be a task whose labels are classes")
+            raise FieldError("task.task", type(self.task).__name__, "must be a task with one class as each row's label")
         which, new = jax.random.split(jax.random.fold_in(key, STREAM))
         train = jnp.arange(len(found.labels), dtype=jnp.int32) < counts["train"]
         order = jnp.argsort(

@@ -83,7 +83,8 @@ class Task:
 class Regression(Task):
     """Base of tasks whose labels are numbers, (rows,) or (rows, outputs). Metrics: "r2" and "error" of each split.
 
-    error = mean (o - y)², r2 = 1 - Σ (o - y)² / Σ (y - ȳ)², over rows and outputs, with weights; ȳ is the split's.
+    error = mean (o - y)², r2 = 1 - Σ (o - y)² / Σ (y - ȳ)², over rows and outputs, with weights; ȳ is the split's. NaN
+    where labels do not vary.
     """
 
     def metrics(self, seen: Any) -> dict[str, jax.Array]:
@@ -98,7 +99,7 @@ class Regression(Task):
         for split, mask in seen.splits.items():
             centre = jax.vmap(lambda column: masked_mean(column, mask, seen.weights), 1)(labels)  # noqa: B023
             spread = masked_mean(jnp.mean(jnp.square(labels - centre[None]), axis=1), mask, seen.weights)
-            found[f"{split}/r2"] = 1 - found[f"{split}/error"] / spread
+            found[f"{split}/r2"] = jnp.where(spread > 0, 1 - found[f"{split}/error"] / spread, jnp.nan)
         return found
 
 

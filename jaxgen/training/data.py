@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.errors import FieldError
 from jaxgen.tasks.task import Examples, counted, is_stream
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
@@ -104,7 +105,10 @@ def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.
     size = experiment.training.batch_size
     if is_stream(experiment.task):
         key = jax.random.fold_in(stream(experiment.seed, BATCHES), step)
-        drawn = canonical(experiment, experiment.task.draw(key, step, size))
+        drawn = experiment.task.draw(key, step, size)
+        if not isinstance(drawn, Examples):
+            raise FieldError("task.draw", type(drawn).__name__, "must give jaxgen.Examples")
+        drawn = canonical(experiment, drawn)
         return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
     train = data.splits["train"][: data.capacity]
     if size is None:

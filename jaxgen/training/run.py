@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 
 from jaxgen import models
+from jaxgen.errors import FieldError
 from jaxgen.losses import of_step
 from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
@@ -197,10 +199,16 @@ def evaluate(experiment: Any, data: Data, state: State) -> tuple[dict[str, jax.A
     seen, memory = evaluation(experiment, data, state), dict(state.memory)
     measured: dict[str, jax.Array] = {}
     for place, probe in enumerate(experiment.training.probes):
-        if hasattr(probe, "init"):
-            found, memory[str(place)] = probe.measure(seen, memory[str(place)])
-        else:
-            found = probe.measure(seen)
+        remembers, name = hasattr(probe, "init"), type(probe).__name__
+        found = probe.measure(seen, memory[str(place)]) if remembers else probe.measure(seen)
+        if remembers and isinstance(found, tuple) and len(found) == 2:
+            found, memory[str(place)] = found
+        elif remembers:
+            raise FieldError("training.probes", name, "must give numbers by name and a memory, for it has init")
+        if not isinstance(found, Mapping):
+            raise FieldError("training.probes", name, "must give a table of numbers by name")
+        for twice in measured.keys() & found.keys():
+            raise FieldError("training.probes", name, f"measures {twice!r} as another probe does: give another name")
         measured |= found
     named = {name: jnp.asarray(value).astype(experiment.training.dtype) for name, value in measured.items()}
     return named, dataclasses.replace(state, memory=memory)

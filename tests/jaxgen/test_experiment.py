@@ -135,7 +135,7 @@ def test_stacking_leaves_batches_experiments(toy):
         ({"task": jg.tasks.ModularDivision(p=6)}, "task.p = 6", "prime"),
         ({"task": jg.tasks.SparseParity(bits=3, relevant=4)}, "task.relevant = 4", "bits = 3"),
         ({"model": jg.models.Transformer(width=10, heads=4)}, "model.width = 10", "heads = 4"),
-        ({"loss": "CrossEntropy"}, "loss = 'CrossEntropy'", "component"),
+        ({"loss": "CrossEntrop"}, "unknown field loss.type.CrossEntrop", "CrossEntropy"),
         ({"loss": jg.losses.CrossEntropy}, "loss = ", "component"),
     ],
 )

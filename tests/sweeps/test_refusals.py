@@ -53,6 +53,21 @@ class Forgetful:
         return {"length": 1.0}, jnp.zeros(len(memory) + 1)
 
 
+PARENT = jg.Experiment(
+    jg.tasks.ModularAddition(p=7), jg.models.QuadraticMLP(width=12), jg.losses.CrossEntropy(), jg.optimizers.AdamW()
+)
+
+
+@flax.struct.dataclass
+class Gives:
+    """A number without a name, or an array of a shape."""
+
+    shape: tuple = jg.static(())
+
+    def measure(self, e):
+        return {"x": jnp.zeros(self.shape)} if self.shape else jnp.zeros(())
+
+
 @flax.struct.dataclass
 class Broken:
     """Measures nothing."""
@@ -139,8 +154,33 @@ def no_source(monkeypatch):
         (lambda: {"model": jg.models.MLP(width=1_000_000)}, "one run needs at least .* GiB of memory, the device has"),
         (lambda: {"training.steps": 2 * 10**9}, "200,000,000 evaluations with evaluate_every = 10, at most 1,000,000"),
         (lambda: {"training.probes": [["loss"]]}, "training.probes"),
-        (lambda: {"training.stop_metric": "r2"}, "training.stop_metric = 'r2': must be among .*accuracy.*, or None"),
-        (lambda: {"training.probes": ("loss", Forgetful())}, "'Forgetful'.*: a memory changes its shape or dtype"),
+        (
+            lambda: {"training.stop_metric": "r2"},
+            "training.stop_metric = 'r2': must be measured: .*accuracy",
+        ),
+        (
+            lambda: {"training.probes": ("loss", "metrics", Forgetful())},
+            "'Forgetful'.*: a memory changes",
+        ),
+        (lambda: {"training.probes": ("loss", "metrics", "loss")}, "/loss' as another probe does"),
+        (lambda: {"training.probes": ("loss", "metrics", Gives(()))}, "'Gives': must give a table of numbers by name"),
+        (lambda: {"training.probes": ("loss", "metrics", Gives((0,)))}, "'x': is measured as an array of shape"),
+        (lambda: {"task": task(examples=weighing(0.0))}, "has no weight above 0 in the split '"),
+        (
+            lambda: {"task": task(draw=lambda *_: None), "training.batch_size": 5},
+            "'NoneType': must give jaxgen.Examples",
+        ),
+        (lambda: {"start": "Solve", "training.steps": 0}, "are no parameters in which the outputs are linear"),
+        (
+            lambda: {"start": jg.starts.Solve(parameters=("nope",))},
+            r"start.parameters = \('nope',\): matches none of Linear_0.kernel, Linear_1.kernel",
+        ),
+        (
+            lambda: {
+                "start": jg.starts.FromRun(parent=PARENT, transforms=(jg.starts.Transplant(parameters=("nope",)),))
+            },
+            "match none of the parent's Linear_0.kernel, Linear_1.kernel",
+        ),
         (lambda: {"training.probes": ("loss", "metrics", Broken())}, "cannot be measured: ArithmeticError: no number"),
         (lambda: {"task": task(examples=weighing(-1.0))}, "has weights that are negative or not finite"),
         (lambda: {"task": task(examples=weighing(jnp.ones(3)))}, r"weights of shape \(3,\) where \(49,\) or \(49,\)"),

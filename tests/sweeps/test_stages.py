@@ -85,6 +85,21 @@ def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, 
     assert file.read_bytes() == content  # the same bits
 
 
+def test_a_run_is_replayed_without_the_weights_of_its_parent(base, tmp_path):
+    results = sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
+    for file in (tmp_path / stages.FOLDER / "weights").iterdir():
+        file.write_bytes(b"damaged")
+    assert replay(tmp_path, results.runs["run_id"][0])[0] == []
+
+
+def test_a_signal_that_comes_with_the_last_parent_is_heard(base, tmp_path, monkeypatch):
+    run = engine._Engine.run
+    monkeypatch.setattr(engine._Engine, "run", lambda self: run(self) or 15)
+    assert sweeps.run(base, RATES, tmp_path, **FAST).stopped_by == 15
+    assert not len(sweeps.Results(tmp_path).runs)
+    assert len(sweeps.Results(tmp_path / stages.FOLDER).runs) == 2
+
+
 def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, monkeypatch):
     whole = sweeps.run(base, RATES, tmp_path / "whole", **FAST).runs
     harvest = kernel.Block.harvest
