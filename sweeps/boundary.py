@@ -93,7 +93,7 @@ class Boundary:
 
     Intervals of 95 % hold in nearly all worlds that `scripts/benchmarks/coverage.py` tries (docs/coverage.md). Not
     covered are the area between two lines close together, at five seeds .88 on 12 × 12 cells and .83 on 17 × 17, and
-    whole lines of trained networks, .88 to .92.
+    whole lines of trained networks, .88 to .92 at five seeds.
 
     Attributes:
       x, y: the plane's sides.
