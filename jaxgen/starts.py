@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgen.components import leaf, part, static
 from jaxgen.components.names import RUN
 from jaxgen.errors import FieldError
-from jaxgen.optimizers.parts import in_group
+from jaxgen.paths import by_name, in_group, name_of
 
 
 @flax.struct.dataclass
@@ -26,7 +26,8 @@ class FromRun:
 
     An earlier moment of a run is a parent that ends there: with fewer steps, or with a stop rule ("once test accuracy
     has been .9"). Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing
-    that a step depends on goes on as if it had never stopped.
+    that a step depends on goes on as if it had never stopped: not with minibatches, dropout or a stream, which are of
+    the step.
 
     Attributes:
       parent: the experiment that is trained first.
@@ -52,7 +53,7 @@ class FromRun:
         return self.parent.override(seeds) if self.same_seed else self.parent
 
     def given(self, shapes: Any, stored: Mapping[str, np.ndarray]) -> Any:
-        """A tree of the given shapes with the arrays of the parent's end, {"params": …, "opt_state": …}.
+        """A tree of the given shapes with the arrays of the parent's end, {"params": …, "kept": …, "opt_state": …}.
 
         Raises:
           FieldError: the parent has no tensor of that name, or one of another shape or dtype.
@@ -63,8 +64,9 @@ class FromRun:
             raise FieldError("start.transforms", patterns, f"match none of the parent's {', '.join(names)}")
 
         def fill(path, shape):
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            if patterns and not in_group(name.partition(".")[2], patterns):
+            name = name_of(path)
+            inner = name.split(".", 2 if name.startswith("kept.") else 1)[-1]  # without the collection
+            if patterns and not in_group(inner, patterns):
                 return np.zeros(shape.shape, shape.dtype)
             found = stored.get(name)
             if found is None or (found.shape, found.dtype) != (shape.shape, shape.dtype):
@@ -79,14 +81,24 @@ class FromRun:
     def weights(self, drawn: Any, given: Any, fit: "Fit") -> tuple[Any, Any]:
         """See `transformed`."""
         del fit
+        if not given:
+            why = "probes cannot have the initial parameters: what another run ended with is not kept"
+            raise FieldError("training.probes", type(self).__name__, why)
         return self.transformed(drawn, given["params"])
+
+    def beside(self, drawn: Any, kept: Any) -> Any:
+        """What the network keeps beside its parameters, by collection: of the parent, but where weights are not."""
+        for transform in self.transforms:
+            if isinstance(transform, (Rewind, Transplant)):
+                kept = {name: transform.apply(drawn[name], kept[name], None)[0] for name in kept}
+        return kept
 
     def transformed(self, drawn: Any, params: Any) -> tuple[Any, Any]:
         """The weights to start with, and which stay (None: all), from those that the seed draws and the parent's."""
         mask = None
         for transform in self.transforms:
             params, mask = transform.apply(drawn, params, mask)
-        return (params, None) if mask is None else (kept(params, mask), mask)
+        return (params, None) if mask is None else (masked(params, mask), mask)
 
 
 @flax.struct.dataclass
@@ -147,7 +159,7 @@ class Transplant:
         """See `FromRun.transformed`."""
 
         def choose(path, new, old):
-            return old if in_group(jax.tree_util.keystr(path, simple=True, separator="."), self.parameters) else new
+            return old if in_group(name_of(path), self.parameters) else new
 
         return jax.tree_util.tree_map_with_path(choose, drawn, params), mask
 
@@ -160,19 +172,22 @@ class Fit:
       outputs: from parameters to the network's outputs (rows, …, outputs).
       labels: (rows, …).
       train: which of the rows are trained on, bool (rows,).
+      weights: of rows or labels, see `jaxgen.Examples`; None: all alike.
     """
 
     outputs: Callable[[Any], jax.Array]
     labels: jax.Array
     train: jax.Array
+    weights: jax.Array | None = None
 
 
 @flax.struct.dataclass
 class Solve:
-    """Ridge regression: the parameters θ in which the outputs are linear minimise Σ (f(x; θ) - y)² + ridge ‖θ‖².
+    """Ridge regression: the parameters θ in which the outputs are linear minimise Σ w (f(x; θ) - y)² + ridge ‖θ‖².
 
-    The sum is over train rows and outputs; y is the label, or one-hot of a class. Of several solutions (ridge = 0) the
-    shortest. With a fixed first layer these are random features; the other parameters are what the seed draws.
+    The sum is over train rows and outputs, with their weights; y is the label, or one-hot of a class. Of several
+    solutions (ridge = 0) the shortest. With a fixed first layer these are random features; the other parameters are
+    what the seed draws.
 
     Attributes:
       ridge: of the squared length of the parameters.
@@ -197,8 +212,9 @@ class Solve:
                 target = jax.nn.one_hot(fit.labels, outputs.shape[-1], dtype=outputs.dtype)
             else:
                 target = jnp.reshape(fit.labels, outputs.shape)
-            there = jnp.reshape(fit.train, (-1, *[1] * (outputs.ndim - 1)))
-            return jnp.ravel(jnp.where(there, outputs - target, 0))
+            along = lambda w: jnp.reshape(w, (*w.shape, *[1] * (outputs.ndim - w.ndim)))  # noqa: E731
+            found = jnp.where(along(fit.train), outputs - target, 0)
+            return jnp.ravel(found if fit.weights is None else found * jnp.sqrt(along(fit.weights)))
 
         zero = jnp.zeros_like(theta)
         matrix, right = jax.jacfwd(residual)(zero), -residual(zero)
@@ -213,16 +229,14 @@ class Solve:
 
     def chosen(self, drawn: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
         """The parameters to solve for as one vector, and what makes all parameters of such a vector."""
-        paths, tree = jax.tree_util.tree_leaves_with_path(drawn), jax.tree.structure(drawn)
-        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-        chosen = [in_group(name, self.parameters or ("*",)) for name in names]
-        if not any(chosen):
-            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(names)}")
-        theta, unravel = ravel_pytree([w for (_, w), on in zip(paths, chosen) if on])
+        tensors, tree = by_name(drawn), jax.tree.structure(drawn)
+        chosen = {name: w for name, w in tensors.items() if in_group(name, self.parameters or ("*",))}
+        if not chosen:
+            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(tensors)}")
+        theta, unravel = ravel_pytree(chosen)
 
         def whole(theta):
-            solved = iter(unravel(theta))
-            return jax.tree.unflatten(tree, [next(solved) if on else w for (_, w), on in zip(paths, chosen)])
+            return jax.tree.unflatten(tree, (tensors | unravel(theta)).values())
 
         return theta, whole
 
@@ -232,9 +246,9 @@ def parent(experiment: Any) -> Any:
     return experiment.start.run(experiment) if hasattr(experiment.start, "run") else None
 
 
-def kept(params: Any, mask: Any) -> Any:
+def masked(params: Any, mask: Any) -> Any:
     """The parameters that a mask keeps, and 0 elsewhere."""
     return jax.tree.map(lambda w, there: jnp.where(there, w, 0), params, mask)
 
 
-__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "kept", "parent"]
+__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "masked", "parent"]

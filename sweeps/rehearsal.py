@@ -14,9 +14,9 @@ import numpy as np
 from jaxgen import Experiment, FieldError, Task, models, optimizers, training
 from jaxgen.errors import first_line
 from jaxgen.losses import of_step
-from jaxgen.optimizers.parts import in_group
+from jaxgen.paths import by_name, in_group
 from jaxgen.signatures import takes
-from jaxgen.starts import Fit, Solve, parent
+from jaxgen.starts import Solve, parent
 from jaxgen.tasks import Regression, is_stream
 from sweeps.profile import device_bytes
 
@@ -67,7 +67,10 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if getattr(outputs, "shape", None) != needed:
             found = f"outputs of shape {outputs.shape}" if hasattr(outputs, "shape") else type(outputs).__name__
             raise FieldError("model", network, f"gives {found} where the task needs {needed}")
-        _check_values_of("loss", template.loss, network, outputs, data.labels, state.step)
+        losses = _check_values_of("loss", template.loss, network, outputs, data.labels, state.step)
+        if data.weights is not None and data.weights.ndim > losses.ndim:
+            why = f"has weights of shape {data.weights.shape}, but the loss gives one value per row: give {(total,)}"
+            raise FieldError("task", name, why)
         if type(task).metrics is Task.metrics:
             _check_values_of("task.correct", task.correct, network, outputs, data.labels, None)
         splits = [*rows.names, *(s for s in data.splits if s not in rows.names)]
@@ -143,9 +146,7 @@ def _check_linear(template: Experiment, rows: training.Rows) -> None:
     def bend(numbers, rows):
         data = training.load(numbers, rows)
         state = training.init(numbers, data)
-        inputs, labels, train = (a[: data.capacity] for a in (data.inputs, data.labels, data.splits["train"]))
-        outputs = lambda params: training.apply(numbers, params, inputs, kept=state.kept)  # noqa: E731
-        return template.start.bend(state.params, Fit(outputs, labels, train))
+        return template.start.bend(state.params, training.fit(numbers, data, state.kept))
 
     if bend(training.numbers(template.override({"start": None})), rows) > NONLINEAR:
         why = "are no parameters in which the outputs are linear: name those of the last layer"
@@ -174,8 +175,8 @@ def _check_stream(template: Experiment, name: str, data: training.Data, numbers:
             raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")
 
 
-def _check_values_of(part: str, function: Any, network: str, outputs: Any, labels: Any, step: Any) -> None:
-    """That a loss, or `Task.correct`, gives one value per label, or per row."""
+def _check_values_of(part: str, function: Any, network: str, outputs: Any, labels: Any, step: Any) -> Any:
+    """What a loss, or `Task.correct`, gives: one value per label, or per row."""
     called = function if step is None else lambda z, y, s: of_step(function, z, y, s)
     owner = getattr(function, "__self__", function)
     with _traced(part, type(owner).__name__, f"fails on the outputs of {network}"):
@@ -185,6 +186,7 @@ def _check_values_of(part: str, function: Any, network: str, outputs: Any, label
         raise FieldError(part, shape, f"must give one value per label, shape {outputs.shape[:-1]}")
     if part == "loss" and not jnp.issubdtype(values.dtype, jnp.floating):
         raise FieldError(part, str(values.dtype), "must give real numbers")
+    return values
 
 
 def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> None:
@@ -209,8 +211,7 @@ def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> 
 
 def _check_groups(model: Any, params: Any) -> None:
     """Refuses patterns that a network declares for its parameters, and that match none of them."""
-    keys = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    known = [jax.tree_util.keystr(key, simple=True, separator=".") for key in keys]
+    known = [*by_name(params)]
     for name, patterns in models.groups(model).items():
         if patterns and not any(in_group(path, patterns) for path in known):
             some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")

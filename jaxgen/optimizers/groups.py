@@ -10,7 +10,7 @@ import optax
 
 from jaxgen.components import part, static
 from jaxgen.errors import FieldError
-from jaxgen.optimizers.parts import in_group
+from jaxgen.paths import in_group, name_of
 
 
 @flax.struct.dataclass
@@ -70,7 +70,7 @@ class Groups:
         found = set()
 
         def label(path, _) -> str:
-            own = jax.tree_util.keystr(path, simple=True, separator=".")
+            own = name_of(path)
             names = [name for name, some in patterns.items() if in_group(own, some or ())]
             if len(names) > 1:
                 raise FieldError("optimizer.groups", own, f"is in more than one group: {', '.join(names)}")

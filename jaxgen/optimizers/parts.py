@@ -1,7 +1,6 @@
 """Optax transformations that optax does not have; each composes with any optimizer."""
 
-from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.errors import FieldError
+from jaxgen.paths import in_group, name_of
 
 MASKS = ("all", "matrices", "no_embeddings")
 tree_map = jax.tree.map
@@ -32,17 +32,9 @@ def decay_mask(name: str, groups: Mapping[str, tuple[str, ...]] | None = None) -
     embeddings = (groups or {}).get("embeddings", ())
 
     def keep(path, parameter) -> bool:
-        own = jax.tree_util.keystr(path, simple=True, separator=".")
-        return parameter.ndim >= 2 and not (name == "no_embeddings" and in_group(own, embeddings))
+        return parameter.ndim >= 2 and not (name == "no_embeddings" and in_group(name_of(path), embeddings))
 
     return lambda parameters: jax.tree_util.tree_map_with_path(keep, parameters)
-
-
-def in_group(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a parameter's path ("Linear_0.kernel"), or the first names of it, match a pattern with * and ?."""
-    names = path.split(".")
-    starts = [".".join(names[: i + 1]) for i in range(len(names))]
-    return any(fnmatchcase(start, pattern) for pattern in patterns for start in starts)
 
 
 def perp_grad() -> optax.GradientTransformation:

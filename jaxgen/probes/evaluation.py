@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.paths import by_name
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -24,7 +26,8 @@ class Evaluation:
       network: from inputs (rows, …) to outputs (rows, …, outputs), with these parameters, as in evaluations.
       gradient: gives the gradient of the training loss (of the next batch), like `params`.
       update: gives what the optimizer would add to the parameters next, like `params`.
-      initial: gives the parameters that the run began with, drawn again from its seed.
+      initial: gives the parameters that the run began with, drawn or solved for again; not of one that starts from
+        another run.
     """
 
     experiment: Any
@@ -48,8 +51,7 @@ class Evaluation:
     @staticmethod
     def tensors(tree: Any) -> dict[str, jax.Array]:
         """The leaves of a tree like `params` by name, e.g. "Linear_0.kernel"."""
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+        return by_name(tree)
 
     def means(self, values: Callable[..., Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
         """Σ w v / Σ w over each split, as "<split>/<name>"; NaN where a split is empty.

@@ -16,9 +16,9 @@ from jaxgen.errors import FieldError
 from jaxgen.losses import of_step
 from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
+from jaxgen.paths import by_name
 from jaxgen.probes.evaluation import Evaluation, masked_mean
-from jaxgen.starts import Fit, parent
-from jaxgen.starts import kept as masked
+from jaxgen.starts import Fit, masked, parent
 from jaxgen.training.data import INIT, NOISE, Data, Rows, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
@@ -87,10 +87,18 @@ def variables(experiment: Any, data: Data) -> dict[str, Any]:
     return model.init(stream(experiment.seed, INIT), data.inputs[:1], **told)
 
 
-def init(experiment: Any, data: Data, given: Any = None) -> State:
-    """Parameters drawn from the seed, in the training dtype, a fresh optimizer state, and what is kept beside them.
+def fit(experiment: Any, data: Data, kept: Any) -> Fit:
+    """What a start sees of the train rows, with what the network keeps beside its parameters."""
+    inputs, labels, train = (a[: data.capacity] for a in (data.inputs, data.labels, data.splits["train"]))
+    weights = None if data.weights is None else data.weights[: data.capacity]
+    return Fit(lambda params: apply(experiment, params, inputs, kept=kept), labels, train, weights)
 
-    A run that starts from another has `given`, what that one ended with (see `start_shapes`).
+
+def begun(experiment: Any, data: Data, given: Any = None) -> tuple[Any, dict[str, Any], Any]:
+    """Parameters drawn from the seed, in the training dtype, and what is kept beside them, changed by the start.
+
+    And which weights are not removed. A run that starts from another has `given`, what that one ended with (see
+    `start_shapes`).
     """
 
     def cast(w):
@@ -99,11 +107,14 @@ def init(experiment: Any, data: Data, given: Any = None) -> State:
     kept = jax.tree.map(cast, dict(variables(experiment, data)))
     params, mask = kept.pop("params"), None
     if experiment.start is not None:
-        outputs = lambda params: apply(experiment, params, data.inputs[: data.capacity], kept=kept)  # noqa: E731
-        fit = Fit(outputs, data.labels[: data.capacity], data.splits["train"][: data.capacity])
-        params, mask = experiment.start.weights(params, given, fit)
+        params, mask = experiment.start.weights(params, given, fit(experiment, data, kept))
+    return params, experiment.start.beside(kept, given["kept"]) if given else kept, mask
+
+
+def init(experiment: Any, data: Data, given: Any = None) -> State:
+    """A run as it begins (see `begun`), with a fresh optimizer state, or the one that it is given."""
+    params, kept, mask = begun(experiment, data, given)
     opt_state = given["opt_state"] if given and "opt_state" in given else optimizer(experiment).init(params)
-    kept = given["kept"] if given else kept
     state = State(params, opt_state, jnp.int32(0), kept, mask=mask)
     remembering = {str(i): p for i, p in enumerate(experiment.training.probes) if hasattr(p, "init")}
     seen = evaluation(experiment, data, state)
@@ -124,9 +135,7 @@ def start_shapes(experiment: Any) -> dict[str, Any]:
 
 def named(state: State) -> dict[str, Any]:
     """What runs that start from one that ended so may be given, by name ("params.Linear_0.kernel")."""
-    tree = {"params": state.params, "kept": state.kept, "opt_state": state.opt_state}
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return by_name({"params": state.params, "kept": state.kept, "opt_state": state.opt_state})
 
 
 def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
@@ -190,7 +199,7 @@ def evaluation(experiment: Any, data: Data, state: State) -> Evaluation:
         network=lambda inputs: apply(experiment, state.params, inputs, kept=state.kept),
         gradient=descend,
         update=functools.cache(lambda: optimizer(experiment).update(descend(), state.opt_state, state.params)[0]),
-        initial=functools.cache(lambda: init(experiment, data).params),
+        initial=functools.cache(lambda: begun(experiment, data)[0]),
     )
 
 

@@ -15,6 +15,7 @@ import optax
 from benchmarks.cases import takes_inputs
 from jaxgen import models, optimizers, training
 from jaxgen.kernel import Block, Program
+from jaxgen.paths import by_name
 
 CHECK_STEPS = 50
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4  # that one wide vmap may take
@@ -39,8 +40,7 @@ def write_check(experiment: Any, path: str) -> None:
 
 def weights(params: Any) -> dict[str, np.ndarray]:
     """Parameters as arrays by "param/" and their dotted path."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"param/" + jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(w) for path, w in leaves}
+    return {f"param/{name}": np.asarray(w) for name, w in by_name(params).items()}
 
 
 def plain(experiment: Any, check: Any) -> Callable[[int], np.ndarray]:

@@ -1,5 +1,6 @@
 """Runs that start from other runs, or from a solution."""
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import jaxgen as jg
 from examples import example
 from jaxgen import training
 from jaxgen.kernel import Block, Program
-from jaxgen.starts import FromRun, Prune, Rewind, Solve, Transplant, kept
+from jaxgen.starts import FromRun, Prune, Rewind, Solve, Transplant, masked
 
 SHORT = jg.Training(steps=20, evaluate_every=10)
 
@@ -66,7 +67,7 @@ def test_the_smallest_weights_are_removed_and_stay_so(run, rate):
     state = training.trained(from_run(run, Prune(rate=rate)))[1]
     assert (weights(state.params)[removed] == 0).all()
     assert (weights(state.params)[~removed] != 0).all()
-    moved = weights(state.params) != weights(kept(ended, mask))
+    moved = weights(state.params) != weights(masked(ended, mask))
     assert moved[~removed].mean() > 0.9
 
 
@@ -181,3 +182,68 @@ def test_classes_are_solved_for_as_one_hot_vectors(toy):
     padded, plain = train_in_block(Program(run, 1), {0: run})[0].curves, training.trained(run)[0]
     assert training.capacity(run) > 29  # the rows that fill up are not fitted
     np.testing.assert_allclose(padded["test/loss"], plain["test/loss"], rtol=1e-6)
+
+
+@flax.struct.dataclass
+class FromThere:
+    """How far the first weight is from where it was at the first evaluation, and from the start."""
+
+    def init(self, e):
+        return jax.tree.leaves(e.initial())[0].ravel()[0]
+
+    def measure(self, e, memory):
+        return {"away": jax.tree.leaves(e.params)[0].ravel()[0] - memory}, memory
+
+
+def test_a_probes_memory_may_begin_with_the_initial_parameters(run):
+    probed = run.override({"training.probes": ("loss", "metrics", FromThere())})
+    away = jg.train(probed)["away"]
+    assert away[0] == 0
+    assert away[-1] != 0
+
+
+def test_the_initial_parameters_are_those_that_were_solved_for(run):
+    probes = ("loss", "metrics", "distance")
+    solved = run.override({"start": Solve(parameters=("Linear_1",), ridge=1.0), "training.probes": probes})
+    assert jg.train(solved)["distance"][0] == 0
+    with pytest.raises(jg.FieldError, match=r"training.probes = 'FromRun': .* initial parameters"):
+        jg.train(from_run(run).override({"training.probes": probes}))
+
+
+@pytest.mark.parametrize("transform", [None, Rewind(), Transplant(parameters=("Dense_1",))])
+def test_statistics_go_with_the_weights_that_they_belong_to(run, transform):
+    run = run.override({"model": example("batch_norm").Normalised(width=6)})
+    values = training.numbers(run)
+    drawn = training.init(values, training.load(values, training.Rows.of(run))).kept
+    ended = training.trained(run)[1].kept
+    child = from_run(run, *([transform] if transform else [])).override({"training.steps": 0})
+    for found, wanted in zip(
+        *(jax.tree.leaves(t) for t in (training.trained(child)[1].kept, drawn if transform else ended))
+    ):
+        np.testing.assert_array_equal(found, wanted)
+    taken = from_run(run, Transplant(parameters=("BatchNorm_0",))).override({"training.steps": 0})
+    for found, wanted in zip(*(jax.tree.leaves(t) for t in (training.trained(taken)[1].kept, ended))):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@flax.struct.dataclass
+class Weighted(jg.tasks.ModularAddition):
+    """Rows of which every other weighs 4."""
+
+    def examples(self, key):
+        found = super().examples(key)
+        return found.replace(weights=jnp.where(jnp.arange(self.size(), dtype=jnp.int32) % 2 == 0, 4.0, 1.0))
+
+
+def test_rows_count_in_a_solution_as_they_weigh(run):
+    task = Weighted(p=7, train_fraction=0.6)
+    changes = {"task": task, "start": Solve(parameters=("Linear_1",), ridge=0.1), "training.dtype": "float64"}
+    run = run.override({**changes, "training.steps": 0})
+    with training.numerics(run), jax.numpy_dtype_promotion("standard"):
+        state = training.trained(run)[1]
+        data = training.load(training.numbers(run), training.Rows.of(run))
+        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+        weights_ = np.asarray(data.weights)[:29, None]
+    features = (x @ np.asarray(state.params["Linear_0"]["kernel"])) ** 2
+    solved = np.linalg.solve(features.T @ (weights_ * features) + 0.1 * np.eye(12), features.T @ (weights_ * y))
+    np.testing.assert_allclose(state.params["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)

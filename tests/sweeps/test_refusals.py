@@ -53,6 +53,19 @@ class Forgetful:
         return {"length": 1.0}, jnp.zeros(len(memory) + 1)
 
 
+@flax.struct.dataclass
+class WeighsOutputs(jg.Regression):
+    """Two numbers as label, each with a weight."""
+
+    outputs: int = jg.static(2)
+
+    def rows(self):
+        return {"train": 10, "test": 20}
+
+    def examples(self, key):
+        return jg.Examples(jnp.ones((30, 3)), jnp.ones((30, 2)), weights=jnp.ones((30, 2)))
+
+
 PARENT = jg.Experiment(
     jg.tasks.ModularAddition(p=7), jg.models.QuadraticMLP(width=12), jg.losses.CrossEntropy(), jg.optimizers.AdamW()
 )
@@ -165,6 +178,15 @@ def no_source(monkeypatch):
         (lambda: {"training.probes": ("loss", "metrics", "loss")}, "/loss' as another probe does"),
         (lambda: {"training.probes": ("loss", "metrics", Gives(()))}, "'Gives': must give a table of numbers by name"),
         (lambda: {"training.probes": ("loss", "metrics", Gives((0,)))}, "'x': is measured as an array of shape"),
+        (
+            lambda: {
+                "task": WeighsOutputs(),
+                "model": jg.models.MLP(width=4),
+                "loss": jg.losses.MeanSquaredError(),
+                "training.stop_metric": None,
+            },
+            r"task = 'WeighsOutputs': has weights of shape \(30, 2\), but the loss gives one value per row",
+        ),
         (lambda: {"task": task(examples=weighing(0.0))}, "has no weight above 0 in the split '"),
         (
             lambda: {"task": task(draw=lambda *_: None), "training.batch_size": 5},
