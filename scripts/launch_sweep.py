@@ -27,7 +27,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import command, engine, proposal, refine
+from sweeps import command, launch, proposal, refine
 from sweeps.scales import scale
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
@@ -67,7 +67,7 @@ def main() -> None:
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
         return command.show_plan(
-            *engine.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value
+            *launch.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value
         )
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
@@ -109,7 +109,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
-        return command.show_plan(*engine.foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
+        return command.show_plan(*launch.foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)

@@ -25,7 +25,7 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import claims, command, engine
+from sweeps import claims, command, launch
 from sweeps.files import write_csv, write_text
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
@@ -51,7 +51,7 @@ def main() -> None:
     options = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
     if DRY_RUN.value:
         named = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*engine.foresee(recipe.base, points, workdir, **named, **options), workdir)
+        return command.show_plan(*launch.foresee(recipe.base, points, workdir, **named, **options), workdir)
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))

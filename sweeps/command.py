@@ -21,7 +21,7 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
-from sweeps import engine, grammar, spec, store
+from sweeps import grammar, launch, spec, store
 from sweeps.gather import SEEDS
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
@@ -160,7 +160,7 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
       **options: see `sweeps.Options`.
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
-    results = engine.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
+    results = launch.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
     return results, exit_if_stopped(results)
 
 
@@ -195,7 +195,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     for file in store.damaged(Path(workdir)):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(Path(workdir)):
-        print(engine.left_alone(strangers))
+        print(launch.left_alone(strangers))
     runs, steps, programs = prediction.first
     if runs:
         print(f"first: {runs} runs of {programs} programs that others start from, {steps:,} lane-steps at most")

@@ -11,31 +11,25 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxgen import Experiment, FieldError
+from jaxgen import Experiment
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import capacity
 from sweeps import checkpoint, stages, store, weights, widths
 from sweeps.files import set_aside
 from sweeps.options import Options
-from sweeps.phases import check_definition
-from sweeps.plan import Group, Plan, Prediction, make_plan, predict
-from sweeps.profile import out_of_memory, set_up_jax, tuned
+from sweeps.plan import Group, Plan
+from sweeps.profile import out_of_memory, tuned
 from sweeps.progress import Progress
-from sweeps.results import Results
-from sweeps.spec import Sweep
 from sweeps.workdir import (
-    check_same,
     environment,
     finish_launch,
-    locked,
-    write_specification,
     write_widths,
     written_widths,
 )
@@ -43,142 +37,15 @@ from sweeps.workdir import (
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
-NAMED = 5  # files in one line
 KEPT = 32  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 _PROGRAMS: dict[str, Program] = {}
 
 
-def run(
-    base: Experiment,
-    sweep: Sweep,
-    workdir: str | Path,
-    *,
-    name: str = "sweep",
-    definition: dict[str, Any] | None = None,
-    description: str = "",
-    changed: Sequence[str] = (),
-    **options: Any,
-) -> Results:
-    """Trains every run of a sweep that is not stored in `workdir` yet, and returns the sweep's results.
-
-    Stopped at any moment, by Ctrl-C, `kill` or a crash, the same call goes on where it was.
-
-    Args:
-      base: the experiment that the sweep's points override.
-      sweep: the points.
-      workdir: directory of the results; made if it does not exist.
-      name: what the sweep is called; a workdir holds one sweep.
-      definition: default metric, below, threshold, budget, gap for its diagrams (`sweeps.Definition`).
-      description: one line that is kept with the sweep.
-      changed: fields that are not as the description says: captions tell their values after it.
-      **options: see `Options`.
-
-    Raises:
-      FieldError: something in the input is not allowed; nothing was written or compiled.
-      sweeps.store.StoreError: results cannot be written.
-    """
-    begun = time.monotonic()
-    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
-    said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
-    return Results(path, plan.run_ids, _train(path, settings, plan, said, begun))
-
-
-def _train(
-    path: Path, settings: Options, plan: Plan, said: dict[str, Any], begun: float, keep: bool = False
-) -> int | None:
-    """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
-
-    With `keep`, the weights that its runs end with are stored too.
-    """
-    with locked(path):
-        check_same(path, said["name"], plan.base, plan.sweep)
-        damaged = [part for room in (store, checkpoint, weights) for part in room.set_damaged_aside(path)]
-        plan.drop(_done(path, keep))
-        write_specification(path, base=plan.base, sweep=plan.sweep, **said)
-        strangers = store.strangers(path)
-        first = stages.parents(plan, settings.max_compiles)
-        if first is not None:
-            stopped_by = _train(path / stages.FOLDER, settings, first, {**said, "definition": {}}, begun, keep=True)
-            if stopped_by is not None or not first.run_ids <= _done(path / stages.FOLDER, True):
-                return stopped_by
-            settings = settings.less(time.monotonic() - begun)
-            begun = time.monotonic()
-        stopped_by = None
-        with Progress(plan.pending, plan.steps, settings.quiet, begun) as progress:
-            for file in damaged:
-                progress.note(_aside(file, path))
-            if strangers:
-                progress.note(left_alone(strangers))
-            if plan.pending:
-                stopped_by = _Engine(plan, path, settings, progress, keep).run()
-        if any((path / "inflight").glob("*.block")) and plan.run_ids <= store.stored_ids(path):
-            checkpoint.clear(path)  # blocks of another width
-    return stopped_by
-
-
-def _done(path: Path, keep: bool) -> set[str]:
-    """The runs of a workdir that need no training: stored, and their weights too where those are to be kept."""
-    return store.stored_ids(path) & weights.run_ids(path) if keep else store.stored_ids(path)
-
-
-def _aside(file: Path, workdir: Path) -> str:
+def said_aside(file: Path, workdir: Path) -> str:
+    """One line on a file that was moved to `damaged/`."""
     return f"{file} could not be read: set aside in {workdir / 'damaged'}, its runs start anew"
-
-
-def left_alone(strangers: list[Path]) -> str:
-    """One line on files among the shards that are none."""
-    names = ", ".join(file.name for file in strangers[:NAMED]) + (", …" if len(strangers) > NAMED else "")
-    return f"{strangers[0].parent} holds what is no shard of this sweep, left alone and not read: {names}"
-
-
-def foresee(
-    base: Experiment,
-    sweep: Sweep,
-    workdir: str | Path,
-    *,
-    name: str = "sweep",
-    definition: dict[str, Any] | None = None,
-    **options: Any,
-) -> tuple[Plan, Prediction]:
-    """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
-
-    Trains nothing of it and leaves nothing in the workdir.
-    """
-    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
-    if settings.tune:
-        raise FieldError("tune", True, "measures before it trains: a dry run does not")
-    plan.drop(store.stored_ids(path))
-    prediction = predict(plan, written_widths(path), settings.width, settings.devices)
-    first = stages.parents(plan, settings.max_compiles)
-    while first is not None:
-        path /= stages.FOLDER
-        first.drop(_done(path, True))
-        before = predict(first, written_widths(path), settings.width, settings.devices)
-        prediction, first = prediction.after(before, first), stages.parents(first, settings.max_compiles)
-    return plan, prediction
-
-
-def _planned(
-    base: Experiment, sweep: Sweep, workdir: Any, name: str, definition: Any, options: dict[str, Any]
-) -> tuple[Path, Options, Plan]:
-    """All that is checked before anything is written, and the plan."""
-    path, settings = Path(workdir), Options(**options)
-    if not isinstance(base, Experiment):
-        raise FieldError("base", base, "must be a jaxgen.Experiment")
-    if not isinstance(sweep, Sweep):
-        raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, …")
-    if not isinstance(name, str) or not name.isprintable() or not name:
-        raise FieldError("name", name, "must be printable text")
-    check_definition(definition or {})
-    set_up_jax()
-    check_same(path, name, base, sweep)
-    plan = make_plan(base, sweep, settings.max_compiles)
-    first = stages.parents(plan, settings.max_compiles)
-    while first is not None:  # refused now, if they are
-        first = stages.parents(first, settings.max_compiles)
-    return path, settings, plan
 
 
 @dataclasses.dataclass
@@ -231,7 +98,9 @@ class _Slot:
     launched_at: float = 0.0
 
 
-class _Engine:
+class Engine:
+    """Trains what a plan has left into a workdir; with `keep`, stores what its runs end with too."""
+
     def __init__(self, plan: Plan, path: Path, options: Options, progress: Progress, keep: bool):
         self.plan, self.path, self.options, self.progress, self.keep = plan, path, options, progress, keep
         self.devices = jax.local_devices()[: options.devices]
@@ -306,7 +175,7 @@ class _Engine:
                 found.append(saved)
             else:
                 set_aside(self.path, saved.path)
-                self.progress.note(_aside(saved.path, self.path))
+                self.progress.note(said_aside(saved.path, self.path))
         return found
 
     def _share_out(self) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import functools
+import hashlib
 import os
 import re
 import uuid
@@ -45,6 +47,27 @@ def clear_temporaries(folder: Path) -> None:
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+def digest(content: bytes) -> str:
+    """What a file that is named by its content ends with, before its suffix: 32 hex digits of sha256."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def intact(path: Path) -> bool:
+    """Whether a file's content is what its name says; one that stays as it is is read for that once a process."""
+    try:
+        if not path.is_file():
+            return False
+        of = path.stat()
+        return _named(path, of.st_ino, of.st_size, of.st_mtime_ns)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=2**16)
+def _named(path: Path, *version: int) -> bool:
+    return path.stem.endswith(f"-{digest(path.read_bytes())}")
 
 
 def set_aside(workdir: Path, path: Path) -> None:

@@ -60,6 +60,7 @@ class Plan:
       groups: by compiled program, those with the most lane-steps first.
       run_ids: of every run of the sweep.
       repeated: points that are the same run as an earlier one.
+      first: the plan of the runs that others start from, if any do, and which of them each does, by run_id.
     """
 
     base: Experiment
@@ -67,6 +68,8 @@ class Plan:
     groups: list[Group]
     run_ids: set[str]
     repeated: int
+    first: "Plan | None" = None
+    starts_from: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def pending(self) -> int:
@@ -78,11 +81,18 @@ class Plan:
         """Lane-steps still to be made, if no run ends early."""
         return sum(g.steps for g in self.groups)
 
+    @property
+    def waiting(self) -> set[str]:
+        """Their run_ids."""
+        return {run_id for group in self.groups for run_id, _ in group.pending}
+
     def drop(self, stored: set[str]) -> None:
-        """Takes the runs that are stored already off the plan."""
+        """Takes the runs that are stored already off the plan, and those that only they start from."""
         for group in self.groups:
             keep = [i for i, (run_id, _) in enumerate(group.pending) if run_id not in stored]
             group.pending, group.budgets = [group.pending[i] for i in keep], [group.budgets[i] for i in keep]
+        if self.first is not None:
+            self.first.drop(self.first.run_ids - {self.starts_from.get(run_id, "") for run_id in self.waiting})
 
     def experiment(self, index: int) -> Experiment:
         """The experiment at a point of the sweep."""

@@ -16,9 +16,9 @@ from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
 from sweeps import gather
 from sweeps.boundary import Range
-from sweeps.engine import run
 from sweeps.files import write_text
 from sweeps.labels import Labelling, find
+from sweeps.launch import run
 from sweeps.options import Options
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.results import Results

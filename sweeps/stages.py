@@ -1,5 +1,6 @@
 """Runs that others start from: found in a plan, each once, and kept in a workdir of their own within the sweep's."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
 FOLDER = "parents"
-PARTS = ("task", "model", "loss", "optimizer", "training", "start", "seed", "split_seed")
+PARTS = [field.name for field in dataclasses.fields(Experiment)]
 
 
-def parents(plan: Plan, max_compiles: int) -> Plan | None:
-    """The plan of the runs that a plan's pending runs start from, each once; None where there are none.
+def in_order(plan: Plan, max_compiles: int) -> Plan:
+    """The plan, with that of the runs that its runs start from, each once, and so on.
 
     Raises:
       FieldError: as `make_plan`.
@@ -24,12 +25,16 @@ def parents(plan: Plan, max_compiles: int) -> Plan | None:
     found: dict[str, Experiment] = {}
     for group in plan.groups:
         if parent(group.template) is not None:
-            for _, index in group.pending:
+            for run_id, index in group.pending:
                 first = parent(plan.experiment(index))
+                plan.starts_from[run_id] = first.run_id
                 found.setdefault(first.run_id, first)
-    if not found:
-        return None
-    runs = list(found.values())
+    if found:
+        plan.first = in_order(_planned(list(found.values()), max_compiles), max_compiles)
+    return plan
+
+
+def _planned(runs: list[Experiment], max_compiles: int) -> Plan:
     axes = {name: list(dict.fromkeys(getattr(run, name) for run in runs)) for name in PARTS}
     sweep = Sweep(len(runs), lambda i: {name: getattr(runs[i], name) for name in PARTS}, axes)
     return make_plan(runs[0], sweep, max_compiles)

@@ -14,7 +14,6 @@ once. Columns:
 import contextlib
 import errno
 import functools
-import hashlib
 import io
 import json
 import queue
@@ -29,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
-from sweeps.files import set_aside, write_atomically
+from sweeps.files import digest, intact, set_aside, write_atomically
 
 MERGE = 64  # shards of one level that become one of the next
 DICTIONARY = ("status", "provenance")
@@ -53,7 +52,7 @@ def strangers(workdir: Path) -> list[Path]:
 def stored_ids(workdir: Path) -> set[str]:
     """The run_ids that a workdir holds, in shards whose content is what their name says."""
     found: set[str] = set()
-    for path in filter(_intact, shards(workdir)):
+    for path in filter(intact, shards(workdir)):
         with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
             found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
     return found
@@ -78,23 +77,7 @@ def set_damaged_aside(workdir: Path) -> list[Path]:
 
 def damaged(workdir: Path) -> list[Path]:
     """The shards of a workdir whose content is not what their name says."""
-    return [path for path in shards(workdir) if not _intact(path)]
-
-
-def _intact(path: Path) -> bool:
-    """Whether a shard's content is what its name says; a file that stays as it is is read for that once a process."""
-    try:
-        if not path.is_file():
-            return False
-        of = path.stat()
-        return _named(path, of.st_ino, of.st_size, of.st_mtime_ns)
-    except OSError:
-        return False
-
-
-@functools.lru_cache(maxsize=2**12)
-def _named(path: Path, *version: int) -> bool:
-    return path.stem.endswith(f"-{_digest(path.read_bytes())}")
+    return [path for path in shards(workdir) if not intact(path)]
 
 
 def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
@@ -139,7 +122,7 @@ def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]
         with _readable(path):
             try:
                 with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    if not _intact(path):
+                    if not intact(path):
                         path.stat()  # raises where it was merged meanwhile
                         raise ValueError("its content is not what its name says")
                     found.append(look(file))
@@ -228,7 +211,7 @@ class Writer:
             write_page_checksum=True,
         )
         content = buffer.getvalue()
-        path = self._folder / f"L{level}-{_digest(content)}.parquet"
+        path = self._folder / f"L{level}-{digest(content)}.parquet"
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
     def _merge(self, level: int) -> None:
@@ -238,10 +221,6 @@ class Writer:
             for path in small:
                 path.unlink()
             self._merge(level + 1)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _row(result: Result, provenance: str) -> dict[str, Any]:

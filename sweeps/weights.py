@@ -1,14 +1,12 @@
 """What runs ended with, for others to start from: a file for each in `weights/`, named by its run and its content."""
 
-import functools
-import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from sweeps.files import set_aside, write_atomically
+from sweeps.files import digest, intact, set_aside, write_atomically
 
 
 def save(workdir: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -18,18 +16,18 @@ def save(workdir: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]
     content = buffer.getvalue()
-    path = folder / f"{run_id}-{_digest(content)}.npz"
+    path = folder / f"{run_id}-{digest(content)}.npz"
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def run_ids(workdir: Path) -> set[str]:
     """The runs whose weights a workdir holds, in files whose content is what their name says."""
-    return {path.stem.partition("-")[0] for path in (workdir / "weights").glob("*-*.npz") if _intact(path)}
+    return {path.stem.partition("-")[0] for path in (workdir / "weights").glob("*-*.npz") if intact(path)}
 
 
 def set_damaged_aside(workdir: Path) -> list[Path]:
     """Moves files whose content is not what their name says to `damaged/`."""
-    moved = [path for path in sorted((workdir / "weights").glob("*-*.npz")) if not _intact(path)]
+    moved = [path for path in sorted((workdir / "weights").glob("*-*.npz")) if not intact(path)]
     for path in moved:
         set_aside(workdir, path)
     return moved
@@ -38,24 +36,7 @@ def set_damaged_aside(workdir: Path) -> list[Path]:
 def load(workdir: Path, run_id: str) -> dict[str, np.ndarray] | None:
     """The arrays of a run; None where there are none."""
     for path in sorted((workdir / "weights").glob(f"{run_id}-*.npz")):
-        if _intact(path):
+        if intact(path):
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
     return None
-
-
-def _intact(path: Path) -> bool:
-    try:
-        of = path.stat()
-        return _named(path, of.st_ino, of.st_size, of.st_mtime_ns)
-    except OSError:
-        return False
-
-
-@functools.lru_cache(maxsize=2**16)
-def _named(path: Path, *version: int) -> bool:
-    return path.stem.endswith(f"-{_digest(path.read_bytes())}")
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]

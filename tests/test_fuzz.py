@@ -21,7 +21,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command, engine, grammar, plan, proposal, refine
+from sweeps import command, grammar, launch, plan, proposal, refine
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),
@@ -179,19 +179,19 @@ def planned_only(monkeypatch, launch_sweep):
     """Programs check and plan, but trace and train nothing."""
 
     def run_recipe(recipe, points, workdir, **options):
-        engine._planned(recipe.base, points, workdir, recipe.name, recipe.definition, options)
+        launch._planned(recipe.base, points, workdir, recipe.name, recipe.definition, options)
         return None, 0
 
     def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
         plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
         points = refine.as_sweep(sides, rounds or [proposal.propose([], [], [], [], plane, 1)])
-        engine._planned(base, points, workdir, name, definition, options)
+        launch._planned(base, points, workdir, name, definition, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
     monkeypatch.setattr(plan, "MAX_RUNS", 2000)
     monkeypatch.setitem(proposal.MOST, "budget", 2000)
-    monkeypatch.setattr(engine, "predict", lambda plan, *_: plan)
+    monkeypatch.setattr(launch, "predict", lambda plan, *_: plan)
     monkeypatch.setattr(command, "run_recipe", run_recipe)
     monkeypatch.setattr(command, "show_plan", lambda *_: None)
     monkeypatch.setattr(command, "exit_if_stopped", lambda results: 0)

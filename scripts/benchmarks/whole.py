@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import engine, store
+from sweeps import store
 from sweeps.recipes import RECIPES
+from sweeps.results import Results
 
 CORES = len(os.sched_getaffinity(0))
 SMALL = """
@@ -127,7 +128,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
             for shard in Path(share, "runs").glob("*"):
                 shard.rename(Path(shares[0], "runs", shard.name))
         axes = "task.train_fraction", "optimizer.weight_decay"
-        results = [engine.Results(Path(path)) for path in (f"{folder}/cold", shares[0])]
+        results = [Results(Path(path)) for path in (f"{folder}/cold", shares[0])]
         one, other = (r.phase_diagram(*axes) for r in results)
         runs = [r.runs.set_index("run_id")["steps"].sum() for r in results]
     return {

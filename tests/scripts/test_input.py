@@ -11,7 +11,7 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, engine, plan, refine
+from sweeps import command, launch, plan, refine
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
@@ -103,7 +103,7 @@ def test_what_set_changes_of_a_recipe_is_kept_for_captions(launch_sweep, argumen
         given.update(options)
         raise FieldError("nothing", None, "is trained")
 
-    monkeypatch.setattr(engine, "run", run)
+    monkeypatch.setattr(launch, "run", run)
     monkeypatch.setattr(refine, "run", run)
     assert launch_sweep(*RECIPE, *arguments, f"--workdir={tmp_path / 'none'}") == 2
     assert given["changed"] == changed
@@ -157,7 +157,7 @@ def test_places_that_are_read_only_are_refused(launch_sweep, folder, monkeypatch
 
 
 @pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
-@pytest.mark.parametrize("begin", [engine.run, engine.foresee])
+@pytest.mark.parametrize("begin", [launch.run, launch.foresee])
 def test_names_and_definitions_are_checked_before_a_dry_run_too(begin, wrong, toy, tmp_path):
     with pytest.raises(FieldError, match=next(iter(wrong))[:3] + "|gap"):
         begin(toy, sweeps.seeds(1), tmp_path / "none", **wrong)

@@ -13,7 +13,7 @@ import pytest
 
 import sweeps
 from jaxgen import FieldError, kernel
-from sweeps import checkpoint, engine, profile, store, workdir
+from sweeps import checkpoint, engine, launch, profile, store, workdir
 from sweeps.replay import replay
 
 GRID = sweeps.product(
@@ -99,11 +99,11 @@ def nothing_measured(monkeypatch):
 def test_the_same_command_has_the_same_bits_whatever_was_measured_or_cached(
     toy, tmp_path, monkeypatch, nothing_measured
 ):
-    for launch in ("first", "second"):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{launch}"))
-        sweeps.run(toy, GRID, tmp_path / launch, quiet=True, devices=1)
+    for call in ("first", "second"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{call}"))
+        sweeps.run(toy, GRID, tmp_path / call, quiet=True, devices=1)
     assert bits(tmp_path / "first") == bits(tmp_path / "second")
-    held = [workdir.written_widths(tmp_path / launch) for launch in ("first", "second")]
+    held = [workdir.written_widths(tmp_path / call) for call in ("first", "second")]
     assert held[0] == held[1]
     assert {w["by"] for w in held[0].values()} == {"rule"}
 
@@ -254,13 +254,13 @@ def test_files_of_others_among_the_shards_are_named_and_left_alone(toy, tmp_path
 
 
 def test_the_time_of_a_launch_counts_from_its_call(toy, tmp_path, monkeypatch, capfd):
-    planned = engine.make_plan
+    planned = launch.make_plan
 
     def slowly(*arguments):
         time.sleep(1.5)
         return planned(*arguments)
 
-    monkeypatch.setattr(engine, "make_plan", slowly)
+    monkeypatch.setattr(launch, "make_plan", slowly)
     begun = time.monotonic()
     sweeps.run(toy, sweeps.seeds(1), tmp_path, **(FAST | {"quiet": False}))
     took = time.monotonic() - begun

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sweeps
-from jaxgen import FieldError
+from jaxgen import Experiment, FieldError
 from sweeps import claims, labels, refine
 from sweeps.phases import Definition
 from sweeps.report.caption import caption
@@ -129,7 +129,7 @@ def test_runs_that_lack_the_metric_are_undecided_however_long_they_are(synthetic
 
 
 def test_claims_have_times_from_above(losses):
-    base = sweeps.engine.Experiment.from_dict(json.loads(losses.table(["experiment"])["experiment"][0].as_py()))
+    base = Experiment.from_dict(json.loads(losses.table(["experiment"])["experiment"][0].as_py()))
     evidence = claims.Evidence(losses, base)
     late, early = (evidence.arm(sweeps.fixed(Y, 0.01), sweeps.fixed(X, x)) for x in (0.5, 0.2))
     np.testing.assert_array_equal(late.time("test/loss", 0.01, below=True)[0], [700 - 20])

@@ -7,7 +7,7 @@ import jaxgen as jg
 import sweeps
 from examples import example
 from jaxgen import kernel
-from sweeps import engine, stages, weights
+from sweeps import engine, launch, stages, weights
 from sweeps.replay import replay
 from sweeps.store import StoreError
 
@@ -55,7 +55,7 @@ def test_each_is_trained_once_before_those_that_start_from_it(base, tmp_path, ta
 
 
 def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, taken):
-    plan, prediction = engine.foresee(base, RATES, tmp_path, width=2, devices=1)
+    plan, prediction = launch.foresee(base, RATES, tmp_path, width=2, devices=1)
     assert (plan.pending, prediction.first) == (6, (2, 40, 1))
     taken.clear()  # what the dry run has timed
     sweeps.run(base, RATES, tmp_path, **FAST)
@@ -63,7 +63,7 @@ def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, t
         file.unlink()
     sweeps.run(base, RATES, tmp_path, **FAST)
     assert len(taken) == 8
-    assert engine.foresee(base, RATES, tmp_path, width=2, devices=1)[1].first == (0, 0, 0)
+    assert launch.foresee(base, RATES, tmp_path, width=2, devices=1)[1].first == (0, 0, 0)
 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])
@@ -93,8 +93,8 @@ def test_a_run_is_replayed_without_the_weights_of_its_parent(base, tmp_path):
 
 
 def test_a_signal_that_comes_with_the_last_parent_is_heard(base, tmp_path, monkeypatch):
-    run = engine._Engine.run
-    monkeypatch.setattr(engine._Engine, "run", lambda self: run(self) or 15)
+    run = engine.Engine.run
+    monkeypatch.setattr(engine.Engine, "run", lambda self: run(self) or 15)
     assert sweeps.run(base, RATES, tmp_path, **FAST).stopped_by == 15
     assert not len(sweeps.Results(tmp_path).runs)
     assert len(sweeps.Results(tmp_path / stages.FOLDER).runs) == 2

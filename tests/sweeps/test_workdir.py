@@ -229,7 +229,7 @@ def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch
     with pytest.raises(FieldError, match=r"move .* away and launch again"):
         sweeps.run(toy, SWEEP, tmp_path, **fast)
     (tmp_path / "sweep.json").rename(tmp_path / "away.json")
-    monkeypatch.setattr(engine, "_Engine", None)  # nothing is trained
+    monkeypatch.setattr(engine, "Engine", None)  # nothing is trained
     results = sweeps.run(toy, SWEEP, tmp_path, **fast)
     assert len(results.runs) == 4
     assert results.specification["axes"]["optimizer.weight_decay"] == [0.1, 1.0]
