@@ -11,7 +11,7 @@ import enum
 import functools
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.struct
@@ -89,7 +89,7 @@ class Program:
     """The compiled form of one signature: trains a block of `width` lanes for a chunk of evaluation intervals.
 
     Attributes:
-      width, capacity: lanes; rows computed per step.
+      width, capacity: lanes; rows that a full batch can compute.
       traces: how often the program was traced (once, whatever the number of devices).
     """
 
@@ -97,7 +97,7 @@ class Program:
         self.template = training.numbers(experiment)
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
-        self.rows, self.opening = Rows.of(experiment), training.opening(experiment)
+        self.rows, self.opening = self.rows_of(experiment), training.opening(experiment)
         leaves, self._tree = jax.tree.flatten((self.template, self.rows))
         self._leaf_shapes = [np.shape(leaf) for leaf in leaves]
         self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
@@ -119,6 +119,12 @@ class Program:
                         lowered = self._jitted.lower(*shapes)
                     self._compiled[device] = lowered.compile(compiler_options=training.compiler_options())
         return self._compiled[device]
+
+    def rows_of(self, experiment: Any) -> Rows:
+        """A run's rows, computed in a way that suits so many lanes."""
+        rows = Rows.of(experiment)
+        passes = None if rows.passes is None else dataclasses.replace(rows.passes, branch=self.width == 1)
+        return dataclasses.replace(rows, passes=passes)
 
     def shapes(self) -> tuple:
         """Shapes of the program's arguments: the runs' real and whole numbers and starts, control, lanes (`_chunk`)."""
@@ -161,7 +167,7 @@ class Program:
         experiments, rows = self._unpack(reals, wholes)
         intervals, least, fresh = control[0], control[1], control[2:] > 0
         every = self.template.training.evaluate_every
-        data = jax.vmap(training.load)(experiments, rows)
+        data = self._each(training.load)(experiments, rows)
 
         def train_interval(experiment, data, lane):
             state, measured = training.interval(experiment, data, lane.state, every)
@@ -179,20 +185,20 @@ class Program:
 
         def interval(carry):
             i, lanes, curves = carry
-            lanes, measured = jax.vmap(train_interval)(experiments, data, lanes)
-            return i + 1, lanes, curves.at[i].set(jax.vmap(self._stacked, out_axes=-1)(measured))
+            lanes, measured = self._each(train_interval)(experiments, data, lanes)
+            return i + 1, lanes, curves.at[i].set(jnp.moveaxis(self._each(self._stacked)(measured), 0, -1))
 
         def renew(lanes):
             begun, first = self._begin(experiments, rows, given)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
-            return jax.vmap(choose)(fresh, begun, lanes), first
+            return self._each(choose)(fresh, begun, lanes), first
 
         blank = jnp.zeros((len(self.opening), self.numbers, self.width), self.template.training.dtype)
         lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
         curves = jnp.zeros((MAX_INTERVALS, *blank.shape[1:]), blank.dtype)
         _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
         ended = lanes.status.astype(jnp.uint32), lanes.state.step.astype(jnp.uint32)
-        return lanes, Output(jnp.stack([*ended, jax.vmap(checksum)(lanes.state.params)]), first, later)
+        return lanes, Output(jnp.stack([*ended, self._each(checksum)(lanes.state.params)]), first, later)
 
     def _begin(self, experiments, rows, given):
         def begin(experiment, rows, given):
@@ -204,7 +210,15 @@ class Program:
                 judged = lane.replace(status=jnp.where(ends, judged.status, lane.status))
             return judged, jax.vmap(self._stacked)(first)
 
-        return jax.vmap(begin, out_axes=(0, -1))(experiments, rows, given)
+        lanes, first = self._each(begin)(experiments, rows, given)
+        return lanes, jnp.moveaxis(first, 0, -1)
+
+    def _each(self, function: Callable) -> Callable:
+        """`function` for every lane. A lane alone is not mapped over: its loops end and its branches go as it says."""
+        if self.width > 1:
+            return jax.vmap(function)
+        alone = lambda *lanes: function(*jax.tree.map(lambda a: a[0], lanes))  # noqa: E731
+        return lambda *lanes: jax.tree.map(lambda a: a[None], alone(*lanes))
 
     @functools.cached_property
     def probes(self) -> dict[str, tuple[int, ...]]:
@@ -303,7 +317,7 @@ class Block:
         """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""
         if experiment.signature != self.program.signature:
             raise ValueError(f"run {run_id} needs another program: {_difference(experiment, self.program.template)}")
-        numbers = training.numbers(experiment), Rows.of(experiment)
+        numbers = training.numbers(experiment), self.program.rows_of(experiment)
         self._reals[index], self._wholes[index] = self.program.pack(*numbers)
         if self._given and not pieces:
             if given is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen import components
 from jaxgen.experiment import SCHEMA, SEEDS, Experiment, assembled, part_json, run_id_of
-from jaxgen.training import capacity
+from jaxgen.training import capacity, computed
 
 KEPT = 100_000  # parts that are remembered
 
@@ -17,13 +17,13 @@ class Kind:
 
     Attributes:
       template: one of them.
-      program: its signature as text, and the rows that a step computes.
-      budget: steps, and rows that are trained on.
+      program: its signature as text, and the rows that a step can compute.
+      budget: steps, rows that are trained on, and rows that a step computes.
     """
 
     template: Experiment
     program: tuple[str, int]
-    budget: tuple[int, int]
+    budget: tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,14 +70,14 @@ class Variants:
 
     def _kind(self, parts: dict[str, _Part]) -> Kind:
         whole = parts["training"].value.stop_frozen  # then what goes together depends on more than structure
-        others = [parts[name] if whole else parts[name].structure for name in ("model", "loss", "optimizer")]
+        others = [parts[name] if whole else parts[name].structure for name in ("model", "loss", "optimizer", "start")]
         key = (parts["task"], parts["training"], *others)
         found = self._kinds.get(key)
         if found is None:
             experiment = assembled({name: part.value for name, part in parts.items()})
             experiment.check_together()
             program = experiment.structure_json(), capacity(experiment)
-            budget = experiment.training.steps, experiment.task.rows()["train"]
+            budget = experiment.training.steps, experiment.task.rows()["train"], computed(experiment)
             found = self._kinds[key] = Kind(experiment, program, budget)
         return found
 

@@ -185,7 +185,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     groups = [g for g in plan.groups if g.pending]
     costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
     for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
-        rows = [f"{group.rows}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
+        rows = [f"{group.rows:.0f}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
         table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
     Console(width=None if Console().is_terminal else 110).print(table)
     decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))

@@ -160,7 +160,7 @@ class Engine:
         saved = self._fitting(name, program)
         taken = {run_id for s in saved for run_id in s.run_ids}
         resumed = {run_id: self.plan.experiment(index) for run_id, index in group.pending if run_id in taken}
-        longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: -run[0][0])
+        longest_first = sorted(zip(group.budgets, group.pending), key=lambda run: (-run[0][0], -run[0][2]))
         pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
         intervals = self.options.intervals or widths.first_intervals(group.template, width)
         return _Work(

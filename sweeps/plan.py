@@ -9,7 +9,6 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError, components, training
 from jaxgen.components import look_again
-from jaxgen.training import capacity
 from jaxgen.variants import Variants
 from sweeps import widths
 from sweeps.profile import Measured, device_bytes, measured, step_flops
@@ -30,25 +29,36 @@ class Group:
 
     Attributes:
       template: the first of them.
-      rows: rows that a step computes.
       pending: (run_id, index into the sweep) of the runs that are not stored yet.
-      budgets: steps and rows trained on of each pending run.
+      budgets: steps, rows trained on and rows computed in a step of each pending run.
     """
 
     template: Experiment
-    rows: int
     pending: list[tuple[str, int]] = dataclasses.field(default_factory=list)
-    budgets: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
 
     @property
     def steps(self) -> int:
         """Lane-steps still to be made, if no run ends early."""
-        return sum(steps for steps, _ in self.budgets)
+        return sum(steps for steps, *_ in self.budgets)
+
+    @property
+    def rows(self) -> float:
+        """Rows that a step computes, on average."""
+        return sum(steps * made for steps, _, made in self.budgets) / self.steps if self.steps else 0.0
 
     @property
     def padding(self) -> float:
         """Share of the computed rows that are not trained on."""
-        return 1 - sum(steps * rows for steps, rows in self.budgets) / (self.rows * self.steps) if self.steps else 0.0
+        trained = sum(steps * rows for steps, rows, _ in self.budgets)
+        return 1 - trained / (self.rows * self.steps) if self.steps else 0.0
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of a step, on average: they grow evenly with its rows."""
+        own, all_ = training.computed(self.template), training.capacity(self.template)
+        least, most = step_flops(self.template), step_flops(self.template, all_)
+        return least + (self.rows - own) * (most - least) / max(all_ - own, 1) if self.steps else least
 
 
 @dataclasses.dataclass
@@ -124,7 +134,7 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         run_ids.add(run_id)
         group = groups.get(kind.program)
         if group is None:
-            group = groups[kind.program] = Group(base.override(point), kind.program[1])
+            group = groups[kind.program] = Group(base.override(point))
         group.pending.append((run_id, index))
         group.budgets.append(kind.budget)
     _check_compiles(base, sweep, max_compiles, len(groups))
@@ -167,7 +177,7 @@ def _same_numbers(base: Experiment, path: str, one: float, other: float, dtype: 
 
 def _check_curves(groups: Iterable[Group]) -> None:
     for group in groups:
-        longest, every = max(steps for steps, _ in group.budgets), group.template.training.evaluate_every
+        longest, every = max(steps for steps, *_ in group.budgets), group.template.training.evaluate_every
         if longest // every > MAX_EVALUATIONS:
             why = f"makes {longest // every:,} evaluations with evaluate_every = {every}, at most {MAX_EVALUATIONS:,}"
             raise FieldError("training.steps", longest, why)
@@ -242,7 +252,7 @@ def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devic
     first, first_bytes = step_flops(groups[0].template), widths.lane_bytes(groups[0].template)
     milliseconds, memory = [], []
     for group, wide in zip(groups, lanes):
-        milliseconds.append(reference.milliseconds * step_flops(group.template) / first)
+        milliseconds.append(reference.milliseconds * group.flops / first)
         size = reference.bytes * widths.lane_bytes(group.template) / first_bytes
         memory.append(int(size * wide / reference.width))
     training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(used)
@@ -254,4 +264,4 @@ def _reference(experiment: Experiment, devices: list[Any], lanes: int) -> Measur
     size = widths.lane_bytes(experiment) * lanes
     if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
         return measured(experiment, devices, lanes)
-    return Measured(lanes, 1e3 * step_flops(experiment) / widths.RATE, capacity(experiment), 0.0, int(size))
+    return Measured(lanes, 1e3 * step_flops(experiment) / widths.RATE, 0.0, int(size))

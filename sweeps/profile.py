@@ -19,7 +19,7 @@ import numpy as np
 import jaxgen
 from jaxgen import training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
-from jaxgen.training import capacity
+from jaxgen.training import computed
 from sweeps.files import write_text
 
 CHUNK_SECONDS = 0.1
@@ -33,15 +33,13 @@ class Measured:
 
     Attributes:
       width: lanes per block.
-      milliseconds: per lane-step, with `capacity` rows computed in each.
-      capacity: see `jaxgen.training.capacity`.
+      milliseconds: per lane-step.
       compile_seconds: of one program.
       bytes: on the device while one block runs.
     """
 
     width: int
     milliseconds: float
-    capacity: int
     compile_seconds: float
     bytes: int
 
@@ -87,9 +85,10 @@ def out_of_memory(error: Exception) -> bool:
 
 
 @functools.lru_cache(1024)
-def step_flops(experiment: Any) -> float:
-    """Floating-point operations of one step of one run, as XLA counts them."""
+def step_flops(experiment: Any, rows: int | None = None) -> float:
+    """Floating-point operations of one step of one run, as XLA counts them, with so many rows, or those it computes."""
     data, state, _ = training.shapes(experiment)
+    data = dataclasses.replace(data, passes=None, capacity=rows or computed(experiment))
     with training.numerics(experiment):
         analysis = jax.jit(training.step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
     return analysis.get("flops") or 1.0
@@ -139,11 +138,11 @@ def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measu
         per_step = milliseconds(intervals)
     per_step = min([per_step] + [milliseconds(intervals) for _ in range(2)])
     size = program.memory(devices[0])
-    return Measured(width, round(per_step, 6), program.capacity, round(compiled, 2), size)
+    return Measured(width, round(per_step, 6), round(compiled, 2), size)
 
 
 def _key(experiment: Any, device: Any, width: int) -> str:
-    program = f"{experiment.structure_id}-r{capacity(experiment)}-w{width} {device.device_kind}"
+    program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {device.device_kind}"
     return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 
 

@@ -27,11 +27,12 @@ RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a f
 def rule(experiment: Any, device: Any) -> int:
     """The lanes of a block by rule, a power of two.
 
-    On a CPU: 8 for steps of less than 1.5 MFLOP, where calling an operation costs as much as it does; else 1, so that
-    a lane stays in a core's cache. Elsewhere: as many as about 1 GiB holds (`lane_bytes`), at most 1,024.
+    On a CPU: 8 where a step with all rows that the program can compute has less than 1.5 MFLOP, and calling an
+    operation costs as much as it does; else 1, so that a lane stays in a core's cache. Elsewhere: as many as about
+    1 GiB holds (`lane_bytes`), at most 1,024.
     """
     if device.platform == "cpu":
-        return SHORT_LANES if step_flops(experiment) < SHORT_STEP else 1
+        return SHORT_LANES if step_flops(experiment, capacity(experiment)) < SHORT_STEP else 1
     fitting = int(BLOCK_BYTES / lane_bytes(experiment))
     return min(LANES, 1 << max(fitting.bit_length() - 1, 0))
 

@@ -1,6 +1,6 @@
 """Networks as flax linen modules. Your own module is as good as these."""
 
-from jaxgen.models.bind import bind, groups, is_random, told
+from jaxgen.models.bind import bind, groups, is_random, is_whole, told
 from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
@@ -16,6 +16,7 @@ __all__ = [
     "bind",
     "groups",
     "is_random",
+    "is_whole",
     "look_up",
     "told",
     "uniform_fan_in",

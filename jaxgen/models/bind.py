@@ -37,6 +37,11 @@ def is_random(model: nn.Module) -> bool:
     return takes(type(model).__call__, "train") and getattr(model, "dropout", 0.0) is not None
 
 
+def is_whole(model: nn.Module) -> bool:
+    """Whether a training step has to show it the whole batch: it is random then, or is told `mask`."""
+    return is_random(model) or takes(type(model).__call__, "mask")
+
+
 def groups(model: nn.Module) -> Mapping[str, tuple[str, ...]]:
     """The named groups of parameters that a network declares, `groups = {"embeddings": ("wte", "wpe")}`: patterns.
 

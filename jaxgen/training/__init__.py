@@ -1,6 +1,6 @@
 """One training run: its settings, its rows, a step and an evaluation, and in which numbers they are computed."""
 
-from jaxgen.training.data import Data, Rows, batch, capacity, load, stream
+from jaxgen.training.data import Data, Rows, batch, capacity, computed, load, passes, stream
 from jaxgen.training.numerics import compiler_options, needs_x64, numbers, numerics
 from jaxgen.training.run import (
     State,
@@ -36,6 +36,7 @@ __all__ = [
     "begin",
     "capacity",
     "compiler_options",
+    "computed",
     "decaying",
     "evaluate",
     "fit",
@@ -51,6 +52,7 @@ __all__ = [
     "numerics",
     "opening",
     "optimizer",
+    "passes",
     "shapes",
     "start_shapes",
     "step",

@@ -1,5 +1,6 @@
 """The rows of one run: how many, which, and those of one step."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -7,23 +8,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen import models
 from jaxgen.errors import FieldError
 from jaxgen.tasks.task import Examples, counted, is_stream
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
-ROW_BUCKETS = 16
+PARTS, SMALL_TABLE = 16, 128  # of a table; its rows
+PASSES = 9, 4, 2, 1  # of the parts: their sums are all numbers up to 16 but 8
+
+
+@flax.struct.dataclass
+class Passes:
+    """The passes that a full batch is computed in.
+
+    Attributes:
+      made: which of them are made, int32 0 or 1.
+      sizes: rows of each, largest first.
+      branch: whether one that is not made is skipped by a branch; else by a loop that ends at once, as is needed where
+        runs are mapped over: there a branch computes both its sides.
+    """
+
+    made: jax.Array | np.ndarray
+    sizes: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    branch: bool = flax.struct.field(pytree_node=False, default=True)
 
 
 @flax.struct.dataclass
 class Rows:
-    """How many rows each split has: names in the order in which the task lays its rows out, counts int32 (splits,).
+    """How many rows each split has, and how a full batch is computed.
 
-    `more` has the other counts of the task, int32; `capacity` is how many rows a full batch computes.
+    Attributes:
+      names: of the splits, in the order in which the task lays its rows out.
+      counts: int32 (splits,).
+      more: the other counts of the task, int32.
+      passes: that a full batch is computed in; None: at once.
+      capacity: see the function of this name.
     """
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
     counts: jax.Array | np.ndarray
     more: dict[str, Any] = flax.struct.field(default_factory=dict)
+    passes: Passes | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
     @classmethod
@@ -32,7 +57,11 @@ class Rows:
         task = experiment.task
         rows, more = task.rows(), task.counts() if hasattr(task, "counts") else {}
         counts = np.array(list(rows.values()), np.int32)
-        return cls(tuple(rows), counts, jax.tree.map(np.int32, more), capacity(experiment))
+        return cls(tuple(rows), counts, jax.tree.map(np.int32, more), passes(experiment), capacity(experiment))
+
+    def exactly(self, capacity: int) -> "Rows":
+        """The same, with so many rows computed at once."""
+        return dataclasses.replace(self, passes=None, capacity=capacity)
 
     def by_name(self) -> dict[str, Any]:
         """Every count."""
@@ -46,28 +75,65 @@ class Data:
     Attributes:
       inputs, labels, weights: (rows, …), see `jaxgen.Examples`.
       splits: a mask (rows,) for each.
-      capacity: the first so many rows hold the whole train split; a full batch computes them all.
+      passes: that a full batch is computed in; None: at once.
+      capacity: the first so many rows hold the whole train split; a full batch is of them.
     """
 
     inputs: jax.Array
     labels: jax.Array
     splits: dict[str, jax.Array]
     weights: jax.Array | None = None
+    passes: Passes | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
 
-def capacity(experiment: Any) -> int:
-    """How many rows a full batch computes: the train split rounded up to a sixteenth of the table.
+def passes(experiment: Any) -> Passes | None:
+    """The passes that a full batch of a run is computed in: of 9, 4, 2 and 1 sixteenths of the table.
 
-    It follows from the run alone, so that runs of a sweep over the train fraction share few programs and each still
-    computes little more than its own rows. Runs with minibatches have one program: all rows.
+    Which of them are made is data of the run: all runs of a sweep over the train fraction have one program, and each
+    computes little more than its own rows. None, computed at once, are minibatches, tables of at most 128 rows, which
+    passes make slower, and what looks at a whole batch: solutions, and networks that are random in training or are
+    told `train` or `mask`.
     """
+    rows, start = experiment.task.rows(), experiment.start
+    total, solved = sum(rows.values()), start is not None and not hasattr(start, "run")
+    whole = experiment.training.batch_size is not None or solved or models.is_whole(experiment.model)
+    if whole or total <= SMALL_TABLE:
+        return None
+    unit = -(-total // PARTS)
+    left, made = -(-rows["train"] // unit), np.zeros(len(PASSES), np.int32)
+    for i, part in enumerate(PASSES):
+        made[i] = left > sum(PASSES[i + 1 :])
+        left -= part * made[i]
+    return Passes(made, tuple(part * unit for part in PASSES))
+
+
+def capacity(experiment: Any) -> int:
+    """How many rows a full batch of the program can compute: those of the table where it is computed in passes.
+
+    Else the train split rounded up to a sixteenth of the table, so that runs of a sweep over the train fraction share
+    few programs. Runs with minibatches have one program: all rows.
+    """
+    total = sum(experiment.task.rows().values())
+    at_once = experiment.training.batch_size is None and passes(experiment) is None
+    return _rounded(experiment) if at_once else total
+
+
+def computed(experiment: Any) -> int:
+    """How many rows a step of this run computes, those among them that fill up its last pass."""
+    if experiment.training.batch_size is not None:
+        return experiment.training.batch_size
+    parts = passes(experiment)
+    if parts is None:
+        return _rounded(experiment)
+    return min(sum(experiment.task.rows().values()), int(np.dot(parts.made, parts.sizes)))
+
+
+def _rounded(experiment: Any) -> int:
     rows = experiment.task.rows()
     total, train = sum(rows.values()), rows["train"]
-    if experiment.training.batch_size is not None:
-        return total
-    bucket = -(-total // ROW_BUCKETS)
-    return min(total, -(-train // bucket) * bucket)
+    unit = -(-total // PARTS)
+    return min(total, -(-train // unit) * unit)
 
 
 def stream(seed: jax.Array, number: int) -> jax.Array:
@@ -93,7 +159,8 @@ def load(experiment: Any, rows: Rows) -> Data:
     splits = {}
     for i, name in enumerate(rows.names):
         splits[name] = (index >= ends[i] - rows.counts[i]) & (index < ends[i])
-    return Data(examples.inputs, examples.labels, {**splits, **examples.splits}, examples.weights, rows.capacity)
+    splits |= examples.splits
+    return Data(examples.inputs, examples.labels, splits, examples.weights, rows.passes, rows.capacity)
 
 
 def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
@@ -110,10 +177,10 @@ def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.
             raise FieldError("task.draw", type(drawn).__name__, "must give jaxgen.Examples")
         drawn = canonical(experiment, drawn)
         return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
-    train = data.splits["train"][: data.capacity]
     if size is None:
-        weights = None if data.weights is None else data.weights[: data.capacity]
-        return data.inputs[: data.capacity], data.labels[: data.capacity], train, weights
+        rows = data.inputs, data.labels, data.splits["train"], data.weights
+        return jax.tree.map(lambda a: a[: data.capacity], rows)
+    train = data.splits["train"]
     steps_per_epoch = jnp.sum(train, dtype=jnp.int32) // size
     key = jax.random.fold_in(stream(experiment.seed, BATCHES), step // steps_per_epoch)
     order = jnp.argsort(jnp.where(train, jax.random.uniform(key, train.shape), 2.0))  # the train rows, shuffled, first

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -17,9 +17,9 @@ from jaxgen.losses import of_step
 from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
-from jaxgen.probes.evaluation import Evaluation, masked_mean
+from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums
 from jaxgen.starts import Fit, masked, parent
-from jaxgen.training.data import INIT, NOISE, Data, Rows, batch, load, stream
+from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
 
@@ -164,14 +164,58 @@ def gradient(experiment: Any, data: Data, state: State) -> tuple[Any, Any]:
 
     And what the network keeps after it.
     """
-    inputs, labels, mask, weights = batch(experiment, data, state.step)
+    rows = batch(experiment, data, state.step)
 
-    def objective(params):
+    def losses(params, rows):
+        inputs, labels, mask, _ = rows
         outputs, kept = forward(experiment, params, state.kept, inputs, state.step, mask)
-        outputs = outputs * experiment.training.logit_scale
-        return masked_mean(of_step(experiment.loss, outputs, labels, state.step), mask, weights), kept
+        return of_step(experiment.loss, outputs * experiment.training.logit_scale, labels, state.step), kept
 
-    return jax.grad(objective, has_aux=True)(state.params)
+    def mean(params):
+        found, kept = losses(params, rows)
+        return masked_mean(found, *rows[2:]), kept
+
+    if data.passes is None or state.kept:
+        return jax.grad(mean, has_aux=True)(state.params)
+    return in_passes(lambda *some: losses(*some)[0], state.params, rows, data.passes), state.kept
+
+
+def in_passes(losses: Callable[..., jax.Array], params: Any, rows: tuple, passes: Passes) -> Any:
+    """The gradient of Σ w ℓ / Σ w as the sum over passes of the gradients of their shares.
+
+    Args:
+      losses: from parameters and some rows to a loss for each label.
+      params: the parameters.
+      rows: inputs, labels, mask, weights (or None) of all rows; those of the mask are the first.
+      passes: which are made, and of how many rows.
+    """
+    count = len(rows[0])
+
+    def part(size, first):
+        start = jnp.minimum(first, count - size)
+        inputs, labels, mask, weights = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), rows)
+        new = start + jnp.arange(size, dtype=jnp.int32) >= first  # at the end of the table the last pass starts earlier
+        return inputs, labels, mask & new, weights
+
+    each = jax.eval_shape(losses, params, rows)
+    whole = masked_sums(jnp.zeros(each.shape, each.dtype), *rows[2:])[1]
+
+    def share(params, rows):
+        return masked_sums(losses(params, rows), *rows[2:])[0] / whole
+
+    def add(size, carry):
+        first, total = carry
+        found = jax.grad(share)(params, part(size, first))
+        return first + size, jax.tree.map(jnp.add, total, found)
+
+    carry = jnp.int32(0), jax.tree.map(jnp.zeros_like, params)
+    for i, size in enumerate(passes.sizes):
+        one = functools.partial(add, size)
+        if passes.branch:
+            carry = jax.lax.cond(passes.made[i] > 0, one, lambda carry: carry, carry)
+        else:
+            carry = jax.lax.fori_loop(0, passes.made[i], lambda _, carry: one(carry), carry)  # noqa: B023
+    return carry[1]
 
 
 def step(experiment: Any, data: Data, state: State) -> State:
@@ -280,7 +324,7 @@ def trained(experiment: Any) -> tuple[dict[str, np.ndarray], State]:
     if first is not None:
         given = experiment.start.given(start_shapes(experiment), named(trained(first)[1]))
 
-    rows = dataclasses.replace(Rows.of(experiment), capacity=experiment.task.rows()["train"])
+    rows = Rows.of(experiment).exactly(experiment.task.rows()["train"])
     with numerics(experiment):
         t, early = experiment.training, opening(experiment)
         evaluations = (t.steps - int(early[-1])) // t.evaluate_every

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import jaxgen as jg
 from jaxgen import losses, optimizers, variants
-from jaxgen.training import capacity
+from jaxgen.training import capacity, computed
 from jaxgen.variants import Variants
 
 OPTIMIZERS = [optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.Adam()]
@@ -41,7 +41,7 @@ def alone(base, point):
     except jg.FieldError as error:
         return str(error)
     program = made.structure_json(), capacity(made)
-    return made.run_id, program, (made.training.steps, made.task.rows()["train"])
+    return made.run_id, program, (made.training.steps, made.task.rows()["train"], computed(made))
 
 
 def among(many, point):

@@ -34,6 +34,21 @@ def test_runs_are_grouped_by_structure_and_capacity(toy):
     assert padding[32] == pytest.approx(1 - 29 / 32)
 
 
+def test_train_fractions_of_a_table_are_one_program(toy):
+    run = toy.override({"task.p": 13})
+    (group,) = make_plan(run, sweeps.sweep("task.train_fraction", [0.3, 0.55])).groups
+    assert group.rows == (55 + 99) / 2
+    assert group.padding == pytest.approx(1 - (50 + 92) / (55 + 99))
+    least, most = (profile.step_flops(run.override({"task.train_fraction": f})) for f in (0.3, 0.55))
+    assert group.flops == pytest.approx((least + most) / 2, rel=0.01)
+
+
+def test_starts_are_programs_of_their_own(toy):
+    solved = jg.starts.Solve(parameters=("Linear_1",))
+    plan = make_plan(toy.override({"training.steps": 0}), sweeps.sweep("start", [None, solved]))
+    assert sorted(str(g.template.start) for g in plan.groups) == ["None", str(solved)]
+
+
 def test_a_point_that_occurs_twice_is_one_run(toy):
     plan = make_plan(toy, sweeps.chain(sweeps.sweep("seed", [0, 1]), sweeps.sweep("seed", [1, 2])))
     assert (plan.pending, plan.repeated) == (3, 1)
@@ -151,7 +166,7 @@ def test_cost_is_foretold_at_the_width_that_will_train(toy, monkeypatch):
 
     def measure(experiment, devices, width):
         asked.append((len(devices), width))
-        return profile.Measured(width, 2.0, 44, 0.0, 100 * width)
+        return profile.Measured(width, 2.0, 0.0, 100 * width)
 
     monkeypatch.setattr("sweeps.plan.measured", measure)
     plan, device = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9])), jax.devices()[0]

@@ -7,6 +7,7 @@ import pytest
 
 from jaxgen.kernel import MAX_INTERVALS
 from sweeps import widths
+from sweeps.profile import step_flops
 from sweeps.recipes.quickstart import BASE
 
 GPU = types.SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")
@@ -32,6 +33,13 @@ def test_numbers_of_a_run_do_not_change_its_width(toy):
         assert widths.key(other, GPU) == widths.key(toy, GPU)
         assert widths.rule(other, jax.devices()[0]) == widths.rule(toy, jax.devices()[0])
     assert widths.key(toy.override({"model.width": 13}), GPU) != widths.key(toy, GPU)
+
+
+def test_runs_of_one_program_have_one_width_whatever_they_compute(toy):
+    few, many = (toy.override({"task.p": 31, "model.width": 24, "task.train_fraction": f}) for f in (0.1, 1.0))
+    assert widths.key(few, GPU) == widths.key(many, GPU)
+    assert step_flops(few) < widths.SHORT_STEP < step_flops(many)
+    assert widths.rule(few, jax.devices()[0]) == widths.rule(many, jax.devices()[0]) == 1
 
 
 @pytest.mark.parametrize("lanes", [1, 64])
