@@ -3,11 +3,12 @@
   def measure(self, e: Evaluation) -> dict[str, Array]                 numbers, vectors or matrices by name
   def init(self, e) -> memory; def measure(self, e, memory)            for one that remembers: gives (numbers, memory)
 
-`training.probes` takes them, or their names in lower case ("weight_norm").
+`training.probes` takes them, or their names in lower case ("weight_norm"); `Every(probe, steps)` measures one seldom.
 """
 
 from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
+from jaxgen.probes.every import Every
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Collapse",
     "Distance",
     "Evaluation",
+    "Every",
     "LogitRms",
     "Loss",
     "Metrics",

@@ -28,6 +28,8 @@ class Evaluation:
       update: gives what the optimizer would add to the parameters next, like `params`.
       initial: gives the parameters that the run began with, drawn or solved for again; not of one that starts from
         another run.
+      again: gives the same evaluation with nothing computed yet. Outputs, gradient, update and initial parameters are
+        computed once and kept: what is computed within a branch or a loop of JAX must not be kept outside of it.
     """
 
     experiment: Any
@@ -42,6 +44,7 @@ class Evaluation:
     gradient: Callable[[], Any]
     update: Callable[[], Any]
     initial: Callable[[], Any]
+    again: Callable[[], "Evaluation"]
 
     @functools.cached_property
     def outputs(self) -> jax.Array:

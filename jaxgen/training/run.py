@@ -244,6 +244,7 @@ def evaluation(experiment: Any, data: Data, state: State) -> Evaluation:
         gradient=descend,
         update=functools.cache(lambda: optimizer(experiment).update(descend(), state.opt_state, state.params)[0]),
         initial=functools.cache(lambda: begun(experiment, data)[0]),
+        again=functools.partial(evaluation, experiment, data, state),
     )
 
 

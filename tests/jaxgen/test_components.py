@@ -11,7 +11,7 @@ from examples import example
 from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
-EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name != "Evaluation")
+EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ("Evaluation", "Every"))
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -68,6 +68,13 @@ ROWS = {
             patterns=(("readout", "Linear_2"),),
         ),
     },
+    "seldom": {
+        "training": jg.Training(
+            steps=8,
+            evaluate_every=2,
+            probes=("loss", "metrics", probes.Every("alignment", 4), probes.Every(example("own_probe").Highest(), 4)),
+        )
+    },
     "every-probe": {"training": jg.Training(steps=6, evaluate_every=2, probes=EVERY_PROBE)},
     "own-probes": {
         "training": jg.Training(
@@ -102,6 +109,7 @@ ROWS = {
         "start": jg.starts.Solve(ridge=0.1, parameters=("Linear_1",)),
     },
     "step": {"loss": example("changing_loss").SoftAtFirst(until=3)},
+    "passes": {"task": tasks.ModularAddition(p=13)},
     "minibatch": {"training": jg.Training(steps=6, evaluate_every=2, batch_size=3)},
     "float64": {"training": jg.Training(steps=6, evaluate_every=2, dtype="float64")},
 }

@@ -6,6 +6,7 @@ import pytest
 from lanes import train_in_block
 
 import jaxgen as jg
+import sweeps
 from examples import example
 from jaxgen import probes, training
 from jaxgen.kernel import Program
@@ -15,7 +16,7 @@ from jaxgen.probes import Evaluation
 def seen(experiment, outputs, labels, params=None, gradient=None, update=None, initial=None):
     outputs, labels = jnp.asarray(outputs, jnp.float32), jnp.asarray(labels, jnp.int32)
     split = {"train": jnp.arange(len(labels)) < 2, "test": jnp.arange(len(labels)) >= 2}
-    given = (lambda: gradient, lambda: update, lambda: initial)
+    given = (lambda: gradient, lambda: update, lambda: initial, None)
     step = jnp.int32(0)
     return Evaluation(experiment, params, outputs, labels, split, None, step, None, lambda inputs: inputs, *given)
 
@@ -118,3 +119,47 @@ class Kernel:
 
     def measure(self, e):
         return {"kernel": e.params["Linear_0"]["kernel"]}
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_probe_with_a_cadence_is_measured_at_its_steps_alone(toy, width):
+    often = ("loss", "metrics", "weight_norm", "alignment", example("own_probe").Highest())
+    seldom = (*often[:3], probes.Every("alignment", 20), probes.Every(often[4], 20))
+    every, some = (toy.override({"training.probes": p, "training.steps": 60}) for p in (often, seldom))
+    curves, found = (train_in_block(Program(e, width), {0: e})[0].curves for e in (every, some))
+    assert curves.keys() == found.keys()
+    due = curves["step"] % 20 == 0
+    assert due.sum() == 4
+    for name in found:
+        changes = name.startswith(("cosine", "update", "highest"))
+        assert np.isnan(found[name][~due]).all() == changes, name
+        if not name.startswith("highest"):
+            np.testing.assert_allclose(found[name][due], curves[name][due], rtol=1e-5, err_msg=name)
+    best = np.maximum.accumulate(curves["test/accuracy"][due])
+    np.testing.assert_array_equal(found["highest"][due], best)  # what was between is not remembered
+
+
+def test_a_lane_alone_computes_a_seldom_probe_seldom(toy):
+    def branches(run, width):
+        program = Program(run, width)
+        with training.numerics(run):
+            return program._jitted.lower(*program.shapes()).as_text().count("stablehlo.case")
+
+    seldom = toy.override({"training.probes": ("loss", "metrics", probes.Every("alignment", 20))})
+    assert branches(seldom, 1) > branches(seldom, 2)
+
+
+@pytest.mark.parametrize(
+    ("probe", "match"),
+    [
+        (lambda: probes.Every("alignment", 15), "steps = 15: must be a multiple of evaluate_every = 10"),
+        (lambda: probes.Every("weight_norm", 20), "WeightNorm.*'weight_norm', which decides when a run ends"),
+        (lambda: probes.Every("metrics", 20), "Metrics.*accuracy', which decides when a run ends"),
+        (lambda: probes.Every(probes.Every("alignment", 20), 20), "must be one probe, at every evaluation"),
+        (lambda: probes.Every("alignment", 0), r"steps = 0: must be in \[1"),
+    ],
+    ids=["no multiple", "the norm", "the stop rule's", "twice", "never"],
+)
+def test_a_cadence_that_cannot_be_is_refused_in_a_line(toy, probe, match):
+    with pytest.raises(jg.FieldError, match=match):
+        sweeps.plan.make_plan(toy.override({"training.probes": ("loss", probe())}), sweeps.seeds(1))
