@@ -92,8 +92,8 @@ class Boundary:
     """A fit of P over a rectangle of two axes, the plane.
 
     Intervals of 95 % hold in nearly all worlds that `scripts/benchmarks/coverage.py` tries (docs/coverage.md). Not
-    covered are the area between two lines close together, at five seeds .88 on 12 × 12 cells and .83 on 17 × 17, and
-    whole lines of trained networks, .88 to .92 at five seeds.
+    covered are the area between two lines close together, at five seeds .91 on 12 × 12 cells and .83 on 17 × 17, and
+    whole lines of trained networks, .88 on 17 × 17 cells.
 
     Attributes:
       x, y: the plane's sides.
