@@ -23,7 +23,7 @@ from sweeps.profile import device_bytes
 OURS = Path(training.__file__).parent
 NONLINEAR = 1e-2  # share of the outputs that rounding does not explain
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
-STEP = {"apply": "model", "objective": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
+STEP = {"forward": "model", "losses": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
 
 

@@ -26,7 +26,7 @@ def write_check(experiment: Any, path: str) -> None:
     values, rows = training.numbers(experiment), training.Rows.of(experiment)
     with training.numerics(experiment):
         count = int(rows.counts[0])
-        data = training.load(values, rows.replace(capacity=count))
+        data = training.load(values, rows.exactly(count))
         state = training.init(values, data)
 
         def step(state, _):
@@ -152,6 +152,7 @@ class Wide:
         runs = [training.numbers(self.experiment.override({"seed": seed})) for seed in range(lanes)]
         stacked = jax.tree.map(lambda *v: np.stack(v), *runs)
         rows = training.Rows.of(self.experiment)
+        rows = rows.exactly(int(rows.counts[0]))
 
         def many(experiments, data, states, steps):
             return jax.lax.fori_loop(0, steps, lambda _, s: jax.vmap(training.step)(experiments, data, s), states)
