@@ -241,9 +241,14 @@ class Solve:
         return theta, whole
 
 
+def has_parent(experiment: Any) -> bool:
+    """Whether an experiment starts from another run."""
+    return hasattr(experiment.start, "run")
+
+
 def parent(experiment: Any) -> Any:
     """The run that an experiment starts from; None where there is none."""
-    return experiment.start.run(experiment) if hasattr(experiment.start, "run") else None
+    return experiment.start.run(experiment) if has_parent(experiment) else None
 
 
 def masked(params: Any, mask: Any) -> Any:
@@ -251,4 +256,4 @@ def masked(params: Any, mask: Any) -> Any:
     return jax.tree.map(lambda w, there: jnp.where(there, w, 0), params, mask)
 
 
-__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "masked", "parent"]
+__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "has_parent", "masked", "parent"]

@@ -84,11 +84,19 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-@functools.lru_cache(1024)
 def step_flops(experiment: Any, rows: int | None = None) -> float:
-    """Floating-point operations of one step of one run, as XLA counts them, with so many rows, or those it computes."""
+    """Floating-point operations of one step of one run, as XLA counts them, with so many rows, or those it computes.
+
+    Minibatches have their own number of rows.
+    """
+    own = rows is None or experiment.training.batch_size is not None
+    return _flops(experiment, computed(experiment) if own else rows)
+
+
+@functools.lru_cache(1024)
+def _flops(experiment: Any, rows: int) -> float:
     data, state, _ = training.shapes(experiment)
-    data = dataclasses.replace(data, passes=None, capacity=rows or computed(experiment))
+    data = dataclasses.replace(data, passes=None, capacity=rows)
     with training.numerics(experiment):
         analysis = jax.jit(training.step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
     return analysis.get("flops") or 1.0

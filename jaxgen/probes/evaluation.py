@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.errors import FieldError
 from jaxgen.paths import by_name
 
 
@@ -88,6 +89,22 @@ class Evaluation:
         starts = jnp.arange(0, rows, size, dtype=jnp.int32)
         sums = jax.tree.map(lambda parts: jnp.sum(parts, axis=0), jax.lax.map(totals, starts))
         return {name: total / weight for name, (total, weight) in sums.items()}
+
+
+def measured_by(probe: Any, seen: Evaluation, memory: Any) -> tuple[dict[str, jax.Array], Any]:
+    """What a probe measures, by name in the training dtype, and what it remembers: `memory` where it has no `init`.
+
+    Raises:
+      FieldError: it gives something else.
+    """
+    name, remembers = type(probe).__name__, hasattr(probe, "init")
+    found = probe.measure(seen, memory) if remembers else (probe.measure(seen), memory)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise FieldError("training.probes", name, "must give numbers by name and a memory, for it has init")
+    if not isinstance(found[0], Mapping):
+        raise FieldError("training.probes", name, "must give a table of numbers by name")
+    dtype = seen.experiment.training.dtype
+    return {name: jnp.asarray(value).astype(dtype) for name, value in found[0].items()}, found[1]
 
 
 def masked_mean(values: jax.Array, mask: jax.Array, weights: jax.Array | None = None) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen.components import part, static
 from jaxgen.errors import FieldError
-from jaxgen.probes.evaluation import Evaluation
+from jaxgen.probes.evaluation import Evaluation, measured_by
 
 
 @flax.struct.dataclass
@@ -17,6 +17,7 @@ class Every:
 
     For what costs more than training does. Where a block has one lane, as by rule on a CPU, the other evaluations do
     not compute it; where it has several, all compute it. A memory changes only where the probe is measured.
+    Its "final/…" is NaN for runs that end between its steps.
 
     Attributes:
       probe: what is measured; nothing that the end of a run is decided by.
@@ -35,15 +36,11 @@ class Every:
         return self.probe.init(e) if hasattr(self.probe, "init") else {}
 
     def measure(self, e: Evaluation, memory: Any) -> tuple[dict[str, jax.Array], Any]:
-        t, remembers = e.experiment.training, hasattr(self.probe, "init")
+        t = e.experiment.training
         if self.steps % t.evaluate_every:
             raise FieldError("probe.steps", self.steps, f"must be a multiple of evaluate_every = {t.evaluate_every}")
 
-        def measured(memory):
-            seen = e.again()
-            found, memory = self.probe.measure(seen, memory) if remembers else (self.probe.measure(seen), memory)
-            return {name: jnp.asarray(value).astype(t.dtype) for name, value in found.items()}, memory
-
+        measured = lambda memory: measured_by(self.probe, e.again(), memory)  # noqa: E731
         shapes, _ = jax.eval_shape(measured, memory)
         decisive = {"train/loss", "weight_norm", *(f"{split}/{t.stop_metric}" for split in t.stop_splits)}
         if taken := decisive & shapes.keys():

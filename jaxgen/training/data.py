@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxgen import models
 from jaxgen.errors import FieldError
+from jaxgen.starts import has_parent
 from jaxgen.tasks.task import Examples, counted, is_stream
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
@@ -86,6 +87,11 @@ class Data:
     passes: Passes | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
+    def full_batch(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+        """Inputs, labels, mask of the train split and weights (or None) of the first `capacity` rows."""
+        rows = self.inputs, self.labels, self.splits["train"], self.weights
+        return jax.tree.map(lambda a: a[: self.capacity], rows)
+
 
 def passes(experiment: Any) -> Passes | None:
     """The passes that a full batch of a run is computed in: of 9, 4, 2 and 1 sixteenths of the table.
@@ -95,8 +101,8 @@ def passes(experiment: Any) -> Passes | None:
     passes make slower, and what looks at a whole batch: solutions, and networks that are random in training or are
     told `train` or `mask`.
     """
-    rows, start = experiment.task.rows(), experiment.start
-    total, solved = sum(rows.values()), start is not None and not hasattr(start, "run")
+    rows = experiment.task.rows()
+    total, solved = sum(rows.values()), experiment.start is not None and not has_parent(experiment)
     whole = experiment.training.batch_size is not None or solved or models.is_whole(experiment.model)
     if whole or total <= SMALL_TABLE:
         return None
@@ -116,24 +122,17 @@ def capacity(experiment: Any) -> int:
     """
     total = sum(experiment.task.rows().values())
     at_once = experiment.training.batch_size is None and passes(experiment) is None
-    return _rounded(experiment) if at_once else total
+    return computed(experiment) if at_once else total
 
 
 def computed(experiment: Any) -> int:
     """How many rows a step of this run computes, those among them that fill up its last pass."""
     if experiment.training.batch_size is not None:
         return experiment.training.batch_size
-    parts = passes(experiment)
-    if parts is None:
-        return _rounded(experiment)
-    return min(sum(experiment.task.rows().values()), int(np.dot(parts.made, parts.sizes)))
-
-
-def _rounded(experiment: Any) -> int:
-    rows = experiment.task.rows()
+    rows, parts = experiment.task.rows(), passes(experiment)
     total, train = sum(rows.values()), rows["train"]
     unit = -(-total // PARTS)
-    return min(total, -(-train // unit) * unit)
+    return min(total, -(-train // unit) * unit if parts is None else int(np.dot(parts.made, parts.sizes)))
 
 
 def stream(seed: jax.Array, number: int) -> jax.Array:
@@ -178,8 +177,7 @@ def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.
         drawn = canonical(experiment, drawn)
         return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
     if size is None:
-        rows = data.inputs, data.labels, data.splits["train"], data.weights
-        return jax.tree.map(lambda a: a[: data.capacity], rows)
+        return data.full_batch()
     train = data.splits["train"]
     steps_per_epoch = jnp.sum(train, dtype=jnp.int32) // size
     key = jax.random.fold_in(stream(experiment.seed, BATCHES), step // steps_per_epoch)

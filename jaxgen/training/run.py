@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -17,8 +17,8 @@ from jaxgen.losses import of_step
 from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
-from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums
-from jaxgen.starts import Fit, masked, parent
+from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by
+from jaxgen.starts import Fit, has_parent, masked, parent
 from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
@@ -89,8 +89,7 @@ def variables(experiment: Any, data: Data) -> dict[str, Any]:
 
 def fit(experiment: Any, data: Data, kept: Any) -> Fit:
     """What a start sees of the train rows, with what the network keeps beside its parameters."""
-    inputs, labels, train = (a[: data.capacity] for a in (data.inputs, data.labels, data.splits["train"]))
-    weights = None if data.weights is None else data.weights[: data.capacity]
+    inputs, labels, train, weights = data.full_batch()
     return Fit(lambda params: apply(experiment, params, inputs, kept=kept), labels, train, weights)
 
 
@@ -126,7 +125,7 @@ def start_shapes(experiment: Any) -> dict[str, Any]:
 
     Nothing where it starts from its seed.
     """
-    if not hasattr(experiment.start, "run"):
+    if not has_parent(experiment):
         return {}
     fresh = shapes(experiment.override({"start": None}))[1]
     given = {"params": fresh.params, "kept": fresh.kept}
@@ -253,19 +252,14 @@ def evaluate(experiment: Any, data: Data, state: State) -> tuple[dict[str, jax.A
     seen, memory = evaluation(experiment, data, state), dict(state.memory)
     measured: dict[str, jax.Array] = {}
     for place, probe in enumerate(experiment.training.probes):
-        remembers, name = hasattr(probe, "init"), type(probe).__name__
-        found = probe.measure(seen, memory[str(place)]) if remembers else probe.measure(seen)
-        if remembers and isinstance(found, tuple) and len(found) == 2:
-            found, memory[str(place)] = found
-        elif remembers:
-            raise FieldError("training.probes", name, "must give numbers by name and a memory, for it has init")
-        if not isinstance(found, Mapping):
-            raise FieldError("training.probes", name, "must give a table of numbers by name")
+        name, own = type(probe).__name__, memory.get(str(place))
+        found, own = measured_by(probe, seen, own)
+        if hasattr(probe, "init"):
+            memory[str(place)] = own
         for twice in measured.keys() & found.keys():
             raise FieldError("training.probes", name, f"measures {twice!r} as another probe does: give another name")
         measured |= found
-    named = {name: jnp.asarray(value).astype(experiment.training.dtype) for name, value in measured.items()}
-    return named, dataclasses.replace(state, memory=memory)
+    return measured, dataclasses.replace(state, memory=memory)
 
 
 def interval(experiment: Any, data: Data, state: State, steps: Any) -> tuple[State, dict[str, jax.Array]]:

@@ -18,13 +18,9 @@ FRACTIONS = (0.01, 0.3, 0.55, 0.93, 1.0)
 
 
 @pytest.fixture(scope="module")
-def base():
-    return jg.Experiment(
-        task=jg.tasks.ModularAddition(p=13, train_fraction=0.55),
-        model=jg.models.QuadraticMLP(width=12),
-        loss=jg.losses.CrossEntropy(),
-        optimizer=jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.1),
-        training=jg.Training(steps=40, evaluate_every=20),
+def base(toy):
+    return toy.override(
+        {"task.p": 13, "task.train_fraction": 0.55, "training.steps": 40, "training.evaluate_every": 20}
     )
 
 
