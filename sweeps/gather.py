@@ -12,6 +12,7 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
+from jaxgen.probes import Every
 from sweeps import checkpoint, phases
 from sweeps.boundary import Range
 from sweeps.diagram import Contour, Diagram, cell_means, follows
@@ -124,6 +125,17 @@ def _check_sustained(runs: pd.DataFrame, definition: Definition) -> None:
         raise FieldError("sustained", definition.sustained, why)
 
 
+def _check_cadence(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> None:
+    """Refuses a metric that is missing at some evaluations of a run, where a probe has a cadence of its own."""
+    kinds = [name for name in runs if str(name).startswith("training.probes.") and str(name).endswith(".type")]
+    seldom = (runs[kinds] == Every.__name__).any(axis=1).to_numpy()
+    for name in definition.curves:
+        missing = np.isnan(curves[name])
+        if (seldom & (missing & np.isfinite(curves["step"])).any(axis=1) & ~missing.all(axis=1)).any():
+            why = f"{name} is not measured at every evaluation (jaxgen.probes.Every): its times are not known"
+            raise FieldError("metric", definition.metric, why)
+
+
 def with_unfinished(diagram: Diagram) -> Diagram:
     """The diagram with all cells of its sweep's axes; those that wait for runs or have runs in training are marked."""
     held = diagram.source.specification
@@ -201,7 +213,12 @@ def read_curves(results: Results, definition: Definition, labelling: Labelling, 
 
 
 def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Definition) -> Observed:
-    """What a labelling sees of these runs."""
+    """What a labelling sees of these runs.
+
+    Raises:
+      FieldError: the metric is measured seldom, so that its times are not known to an interval between evaluations.
+    """
+    _check_cadence(runs, curves, definition)
     asked = definition.threshold, definition.sustained, runs["training.evaluate_every"].to_numpy(), definition.below
     train, test = (phases.times(curves["step"], curves[name], *asked) for name in definition.curves)
     untested = np.isnan(curves[definition.curves[1]]).all(axis=1)  # no test rows: never more than undecided

@@ -17,7 +17,7 @@ class Every:
 
     For what costs more than training does. Where a block has one lane, as by rule on a CPU, the other evaluations do
     not compute it; where it has several, all compute it. A memory changes only where the probe is measured.
-    Its "final/…" is NaN for runs that end between its steps.
+    Its "final/…" is NaN for runs that end between its steps, and times of what it measures are refused.
 
     Attributes:
       probe: what is measured; nothing that the end of a run is decided by.

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sweeps
 from jaxgen import Experiment, FieldError
-from sweeps import claims, labels, refine
+from sweeps import claims, gather, labels, refine
 from sweeps.phases import Definition
 from sweeps.report.caption import caption
 
@@ -157,3 +158,20 @@ def test_a_launch_keeps_its_metric(toy, tmp_path):
     results = sweeps.run(toy, sweeps.seeds(1), tmp_path, definition=LOSS, quiet=True)
     assert results.specification["definition"] == LOSS
     assert sweeps.Results(tmp_path).definition().curves == ("train/loss", "test/loss")
+
+
+@pytest.mark.parametrize("kind", ["Every", "Metrics"])
+def test_a_metric_with_a_cadence_has_no_diagram(kind):
+    definition = Definition(0.9, 30, 10, 1, "ood/accuracy")
+    runs = pd.DataFrame({"training.evaluate_every": 10, "status": "finished", "steps": [30, 10]})
+    runs["training.probes.2.type"] = kind
+    curves = {"step": np.array([[0, 10, 20, 30], [0, 10, np.nan, np.nan]])}
+    for name in definition.curves:
+        curves[name] = np.array([[0.1, np.nan, 0.95, np.nan], [0.1, np.nan, np.nan, np.nan]])
+    if kind == "Metrics":  # what is not finite for another reason is no reason to refuse
+        assert gather.observe(runs, curves, definition).test_time[0] == 20
+        return
+    with pytest.raises(FieldError, match=r"ood/accuracy.*is not measured at every evaluation"):
+        gather.observe(runs, curves, definition)
+    ended = {name: values[:, :1] for name, values in curves.items()}
+    gather.observe(runs, ended, definition)  # all that was evaluated is known
