@@ -167,7 +167,7 @@ class Program:
         experiments, rows = self._unpack(reals, wholes)
         intervals, least, fresh = control[0], control[1], control[2:] > 0
         every = self.template.training.evaluate_every
-        data = self._each(training.load)(experiments, rows)
+        data = self._each(training.load)(experiments, rows, given)
 
         def train_interval(experiment, data, lane):
             state, measured = training.interval(experiment, data, lane.state, every)
@@ -202,7 +202,7 @@ class Program:
 
     def _begin(self, experiments, rows, given):
         def begin(experiment, rows, given):
-            state, first = training.begin(experiment, training.load(experiment, rows), given)
+            state, first = training.begin(experiment, training.load(experiment, rows, given), given)
             lane = Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
             judged = after_evaluation(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
             if len(self.opening) == 1:  # at step 0 the rule does not hold yet
@@ -223,7 +223,7 @@ class Program:
     @functools.cached_property
     def probes(self) -> dict[str, tuple[int, ...]]:
         """What is measured, in the order of `Output`: names, and the shape of each."""
-        data, state, _ = training.shapes(self.template)
+        data, state, _ = training.shapes(self.template, self.given)
         with training.numerics(self.template):
             measured, _ = jax.eval_shape(training.evaluate, self.template, data, state)
         return {name: measured[name].shape for name in sorted(measured)}
@@ -319,7 +319,7 @@ class Block:
             raise ValueError(f"run {run_id} needs another program: {_difference(experiment, self.program.template)}")
         numbers = training.numbers(experiment), self.program.rows_of(experiment)
         self._reals[index], self._wholes[index] = self.program.pack(*numbers)
-        if self._given and not pieces:
+        if self._given:
             if given is None:
                 raise ValueError(f"run {run_id} starts from another: give what that one ended with")
             jax.tree.map(lambda all_, one: all_.__setitem__(index, one), self._given, given)
@@ -378,7 +378,8 @@ class Block:
     def _ended_with(self, index: int) -> dict[str, np.ndarray] | None:
         if not self.keep:
             return None
-        return training.named(jax.device_get(jax.tree.map(lambda a: a[index], self._carry.state)))
+        state = jax.device_get(jax.tree.map(lambda a: a[index], self._carry.state))
+        return training.named(self.program.template, state)
 
     def snapshot(self) -> tuple[Any, list[Assignment | None]]:
         """The lanes' device state as numpy arrays and their runs, between a harvest and the next launch."""

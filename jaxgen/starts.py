@@ -53,20 +53,21 @@ class FromRun:
         return self.parent.override(seeds) if self.same_seed else self.parent
 
     def given(self, shapes: Any, stored: Mapping[str, np.ndarray]) -> Any:
-        """A tree of the given shapes with the arrays of the parent's end, {"params": …, "kept": …, "opt_state": …}.
+        """A tree of the given shapes with the arrays of the parent's end, "params", "kept", "opt_state", "held".
 
         Raises:
           FieldError: the parent has no tensor of that name, or one of another shape or dtype.
         """
         patterns = [p for t in self.transforms if isinstance(t, Transplant) for p in t.parameters]
         names = [name.partition(".")[2] for name in stored if name.startswith("params.")]
+        anew = bool(self.transforms) and isinstance(self.transforms[0], Rewind)
         if patterns and not any(in_group(name, patterns) for name in names):
             raise FieldError("start.transforms", patterns, f"match none of the parent's {', '.join(names)}")
 
         def fill(path, shape):
             name = name_of(path)
             inner = name.split(".", 2 if name.startswith("kept.") else 1)[-1]  # without the collection
-            if patterns and not in_group(inner, patterns):
+            if not name.startswith("held.") and (anew or (patterns and not in_group(inner, patterns))):
                 return np.zeros(shape.shape, shape.dtype)
             found = stored.get(name)
             if found is None or (found.shape, found.dtype) != (shape.shape, shape.dtype):
@@ -133,7 +134,11 @@ class Prune:
 
 @flax.struct.dataclass
 class Rewind:
-    """The weights that the seed draws, with what was removed before still removed (Frankle & Carbin, 1803.03635)."""
+    """The weights that the seed draws, with what was removed before still removed (Frankle & Carbin, 1803.03635).
+
+    As the first transform it leaves nothing of the parent's weights, which may be of other shapes then: what the run
+    starts with is what the parent's probes keep (`jaxgen.probes`).
+    """
 
     def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
         """See `FromRun.transformed`."""
@@ -187,7 +192,9 @@ class Solve:
 
     The sum is over train rows and outputs, with their weights; y is the label, or one-hot of a class. Of several
     solutions (ridge = 0) the shortest. With a fixed first layer these are random features; the other parameters are
-    what the seed draws.
+    what the seed draws. Computed from J = ∂f / ∂θ = U S Vᵀ as θ = V S (S² + ridge)⁻¹ Uᵀ (y - f(x; 0)). That is kernel
+    ridge regression too, θ = Jᵀ (J Jᵀ + ridge)⁻¹ (y - f(x; 0)): with m parameters and n rows × outputs it takes
+    O(m n min(m, n)) operations, whichever of the two is larger.
 
     Attributes:
       ridge: of the squared length of the parameters.
@@ -202,7 +209,7 @@ class Solve:
             raise FieldError("parameters", self.parameters, "must be patterns of names")
 
     def weights(self, drawn: Any, given: Any, fit: Fit) -> tuple[Any, Any]:
-        """The parameters, by least squares on the matrix of ∂f / ∂θ, (train rows × outputs, parameters)."""
+        """The parameters that are solved for, and as they are drawn the others; nothing is masked."""
         del given
         theta, whole = self.chosen(drawn)
 
@@ -218,8 +225,10 @@ class Solve:
 
         zero = jnp.zeros_like(theta)
         matrix, right = jax.jacfwd(residual)(zero), -residual(zero)
-        matrix = jnp.concatenate([matrix, jnp.sqrt(self.ridge) * jnp.eye(theta.size, dtype=theta.dtype)])
-        return whole(jnp.linalg.lstsq(matrix, jnp.concatenate([right, zero]))[0]), None
+        left, values, directions = jnp.linalg.svd(matrix, full_matrices=False)
+        counted = values > jnp.finfo(values.dtype).eps * max(matrix.shape) * values[0]  # others are rounding
+        shrunk = jnp.where(counted, values, 0) / jnp.where(counted, jnp.square(values) + self.ridge, 1)
+        return whole(directions.T @ (shrunk * (left.T @ right))), None
 
     def bend(self, drawn: Any, fit: Fit) -> jax.Array:
         """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those drawn."""

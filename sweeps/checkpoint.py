@@ -150,7 +150,7 @@ def restore(saved: Saved, block: Block, pending: dict[str, Any], given: Callable
       saved: the saved block; it `fits` the program.
       block: of that program, empty.
       pending: experiments by run_id; those that the block has are taken out, its other lanes are free.
-      given: what an experiment starts with, for those that have not begun.
+      given: what an experiment starts with.
     """
     shapes, tree = jax.tree.flatten(block.program.shapes()[-1])
     buffers = [saved.arrays[f"carry/{i}"].tobytes() for i in range(len(shapes))]
@@ -163,7 +163,7 @@ def restore(saved: Saved, block: Block, pending: dict[str, Any], given: Callable
             continue
         curves = _curves(saved, index)
         pieces = [curves] if curves else []
-        block.assign(index, lane["run_id"], experiment, None if pieces else given(experiment), lane["step"], pieces)
+        block.assign(index, lane["run_id"], experiment, given(experiment), lane["step"], pieces)
     block.restore(carry.replace(status=status))
 
 

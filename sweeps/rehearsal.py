@@ -1,6 +1,7 @@
 """Tries a run on shapes alone before anything compiles: what breaks its promise is named, and the error its cause."""
 
 import contextlib
+import functools
 import math
 import traceback
 from collections.abc import Iterator
@@ -23,7 +24,12 @@ from sweeps.profile import device_bytes
 OURS = Path(training.__file__).parent
 NONLINEAR = 1e-2  # share of the outputs that rounding does not explain
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
-STEP = {"forward": "model", "losses": "loss", **dict.fromkeys(("optimizer", "update", "step"), "optimizer")}
+STEP = {
+    "batch": "task",
+    "forward": "model",
+    "losses": "loss",
+    **dict.fromkeys(("optimizer", "update", "step"), "optimizer"),
+}
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
 
 
@@ -41,11 +47,14 @@ def rehearse(template: Experiment, seen: bool) -> None:
     numbers, rows = training.numbers(template), training.Rows.of(template)
     total = int(rows.counts.sum())
     with training.numerics(numbers):
+        held = _held(template)
         with _traced("task", name, "its examples cannot be made"):
-            data = jax.eval_shape(training.load, numbers, rows)
+            data = jax.eval_shape(training.load, numbers, rows, held)
         _check_table(task, name, data, rows)
         if is_stream(task):
             _check_stream(template, name, data, numbers)
+        elif getattr(task, "practice", None) is not None:
+            _check_practice(template, name, data, numbers)
         with _traced("model", network, f"cannot be made for the examples of {name}"):
             variables = jax.eval_shape(training.variables, numbers, data)
         _check_variables(template, network, variables)
@@ -85,7 +94,8 @@ def rehearse(template: Experiment, seen: bool) -> None:
         _check_probes(template, numbers, data, state)
         _check_memory(template, data, state, _largest(traced.jaxpr))
         if total <= LOOKED_AT and not seen:
-            _check_values(task, name, jax.device_get(jax.jit(training.load)(numbers, rows)))
+            zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
+            _check_values(task, name, jax.device_get(jax.jit(training.load)(numbers, rows, zeros)))
 
 
 @contextlib.contextmanager
@@ -159,8 +169,17 @@ def _given(template: Experiment) -> Any:
     if first is None:
         return {}
     with _traced("start.parent", first.run_id, "cannot be made"):
-        ended = training.named(training.shapes(first)[1])
+        ended = jax.eval_shape(functools.partial(training.named, first), training.shapes(first)[1])
     return template.start.given(training.start_shapes(template), ended)
+
+
+def _held(template: Experiment) -> Any:
+    """The shapes of what the run that a run starts from keeps for others."""
+    first = parent(template)
+    if first is None:
+        return {}
+    with _traced("start.parent", first.run_id, "cannot be made"):
+        return {"held": training.held_shapes(template)}
 
 
 def _check_stream(template: Experiment, name: str, data: training.Data, numbers: Any) -> None:
@@ -173,6 +192,19 @@ def _check_stream(template: Experiment, name: str, data: training.Data, numbers:
         if _kind(drawn) != _kind(needed):
             shown = f"{drawn.dtype} {drawn.shape}"
             raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")
+
+
+def _check_practice(template: Experiment, name: str, data: training.Data, numbers: Any) -> None:
+    """That what a task makes of the rows of a step is as many rows, for the same network."""
+    with _traced("task", name, "its practice fails"):
+        found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
+    inputs, labels, mask, _ = found
+    needed = jax.ShapeDtypeStruct((*mask.shape, *data.inputs.shape[1:]), data.inputs.dtype)
+    if _kind(inputs) != _kind(needed):
+        shown = f"{inputs.dtype} {inputs.shape}"
+        raise FieldError("task", name, f"practices on inputs {shown} where {needed.dtype} {needed.shape} are needed")
+    if labels.shape[:1] != mask.shape:
+        raise FieldError("task", name, f"practices on labels of shape {labels.shape} where {mask.shape} is needed")
 
 
 def _check_values_of(part: str, function: Any, network: str, outputs: Any, labels: Any, step: Any) -> Any:

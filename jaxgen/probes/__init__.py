@@ -2,6 +2,8 @@
 
   def measure(self, e: Evaluation) -> dict[str, Array]                 numbers, vectors or matrices by name
   def init(self, e) -> memory; def measure(self, e, memory)            for one that remembers: gives (numbers, memory)
+  def keeps(self, memory) -> dict[str, Array]                          what runs that start from this one are given, of
+                                                                       its memory: a number for each row, for instance
 
 `training.probes` takes them, or their names in lower case ("weight_norm"); `Every(probe, steps)` measures one seldom.
 """

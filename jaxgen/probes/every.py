@@ -35,6 +35,10 @@ class Every:
         """The probe's own memory; an empty one where it has none."""
         return self.probe.init(e) if hasattr(self.probe, "init") else {}
 
+    def keeps(self, memory: Any) -> dict[str, jax.Array]:
+        """What the probe keeps for runs that start from this one."""
+        return self.probe.keeps(memory) if hasattr(self.probe, "keeps") else {}
+
     def measure(self, e: Evaluation, memory: Any) -> tuple[dict[str, jax.Array], Any]:
         t = e.experiment.training
         if self.steps % t.evaluate_every:

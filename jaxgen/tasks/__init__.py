@@ -12,7 +12,8 @@ from jaxgen.tasks.modular import (
 )
 from jaxgen.tasks.parity import SparseParity
 from jaxgen.tasks.split import exact_share, train_test
-from jaxgen.tasks.task import Examples, Regression, Task, counted, is_stream
+from jaxgen.tasks.subset import Subset
+from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition
 
 __all__ = [
@@ -26,11 +27,12 @@ __all__ = [
     "ModularSubtraction",
     "Regression",
     "SparseParity",
+    "Subset",
     "Task",
     "ToyAddition",
     "XorClusters",
-    "counted",
     "exact_share",
     "is_stream",
+    "table",
     "train_test",
 ]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.tasks.split import exact_share
-from jaxgen.tasks.task import Examples, Task, counted, is_stream
+from jaxgen.tasks.task import Examples, Task, is_stream, table
 
 STREAM = 0x6C6162  # of the key that the task has, apart from what it may split off itself
 
@@ -50,14 +50,18 @@ class CorruptedLabels(Task):
     def vocabulary(self) -> int | None:
         return self.task.vocabulary
 
+    @property
+    def practice(self):
+        return self.task.practice
+
     def rows(self) -> dict[str, int]:
         return self.task.rows()
 
     def counts(self) -> dict[str, int]:
         return {**self.task.counts(), "corrupted": exact_share(self.rows()["train"], self.share)}
 
-    def examples(self, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
-        found = counted(self.task, key, counts)  # the rows that the task has alone
+    def examples(self, key: jax.Array, counts: Mapping[str, jax.Array], given: Mapping[str, jax.Array]) -> Examples:
+        found = table(self.task, key, counts=counts, given=given)  # the rows that the task has alone
         if not jnp.issubdtype(found.labels.dtype, jnp.integer) or found.labels.ndim != 1:
             raise FieldError("task.task", type(self.task).__name__, "must be a task with one class as each row's label")
         which, new = jax.random.split(jax.random.fold_in(key, STREAM))

@@ -1,6 +1,6 @@
 """What a task is: a table of examples, cut into named splits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -35,6 +35,11 @@ class Task:
     One that has `draw(key, step, rows) -> Examples` is a stream: each step trains on `training.batch_size` fresh rows,
     of the run's seed and the step. Its `rows` and `examples` are the tables that evaluations are made on.
 
+    One that has `practice(key, step, examples) -> Examples` says what a step trains on in place of those rows of its
+    table: other labels until some step, mixtures of rows, noise. `examples` are the rows that the step would train on,
+    with the split "train" (of a full batch the others are there to fill it up, and count for nothing whatever they
+    are); evaluations see the table as it is.
+
     Attributes:
       outputs: number of network outputs (classes).
       vocabulary: number of different tokens, for tasks whose inputs are integers.
@@ -42,6 +47,7 @@ class Task:
 
     outputs: int
     vocabulary: int | None = None
+    practice: Callable[[jax.Array, jax.Array, Examples], Examples] | None = None
 
     def rows(self) -> dict[str, int]:
         """How many rows each split has, train first. Runs on the host with plain numbers, so counts are exact."""
@@ -54,7 +60,9 @@ class Task:
     def examples(self, key: jax.Array) -> Examples:
         """All rows, those of the first split first, then the next; drawn from `key`. Written in jax.numpy.
 
-        One that takes `counts` is given the numbers of `rows` and `counts` by name, as int32 arrays.
+        One that takes `counts` is given the numbers of `rows` and `counts` by name, as int32 arrays. One that takes
+        `given` is given what the run that this one starts from keeps for others, by name (`jaxgen.probes`: `keeps`);
+        nothing where it starts from its seed.
         """
         raise NotImplementedError
 
@@ -103,9 +111,9 @@ class Regression(Task):
         return found
 
 
-def counted(task: Any, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
-    """`task.examples`, with the counts where it takes them."""
-    return task.examples(key, counts=counts) if takes(task.examples, "counts") else task.examples(key)
+def table(task: Any, key: jax.Array, **known: Mapping[str, jax.Array]) -> Examples:
+    """`task.examples`, told what it takes of `counts` and `given`."""
+    return task.examples(key, **{name: value for name, value in known.items() if takes(task.examples, name)})
 
 
 def is_stream(task: Any) -> bool:

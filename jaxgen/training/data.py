@@ -11,9 +11,10 @@ import numpy as np
 from jaxgen import models
 from jaxgen.errors import FieldError
 from jaxgen.starts import has_parent
-from jaxgen.tasks.task import Examples, counted, is_stream
+from jaxgen.tasks.task import Examples, is_stream, table
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
+PRACTICE = 1 << 30  # of the stream of a step
 PARTS, SMALL_TABLE = 16, 128  # of a table; its rows
 PASSES = 9, 4, 2, 1  # of the parts: their sums are all numbers up to 16 but 8
 
@@ -150,9 +151,10 @@ def canonical(experiment: Any, examples: Examples) -> Examples:
     return Examples(cast(examples.inputs), cast(examples.labels), examples.splits, weights)
 
 
-def load(experiment: Any, rows: Rows) -> Data:
-    """The run's rows, drawn from its split seed, with a mask for each split."""
-    examples = counted(experiment.task, stream(experiment.split_seed, DATA), rows.by_name())
+def load(experiment: Any, rows: Rows, given: Any = None) -> Data:
+    """The run's rows, drawn from its split seed, with a mask for each split; `given`: see `start_shapes`."""
+    key, held = stream(experiment.split_seed, DATA), (given or {}).get("held", {})
+    examples = table(experiment.task, key, counts=rows.by_name(), given=held)
     examples = canonical(experiment, examples)
     index, ends = jnp.arange(examples.inputs.shape[0], dtype=jnp.int32), jnp.cumsum(rows.counts)
     splits = {}
@@ -166,19 +168,31 @@ def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.
     """Inputs, labels, mask and weights of the rows that one step trains on.
 
     Full batch: the first `capacity` rows, which hold the whole train split; the mask leaves out what is not in it. Of a
-    stream: what the task draws for this step, from the seed.
+    stream: what the task draws for this step, from the seed. Rows of a table are what its `practice` makes of them.
     """
-    size = experiment.training.batch_size
-    if is_stream(experiment.task):
-        key = jax.random.fold_in(stream(experiment.seed, BATCHES), step)
-        drawn = experiment.task.draw(key, step, size)
-        if not isinstance(drawn, Examples):
-            raise FieldError("task.draw", type(drawn).__name__, "must give jaxgen.Examples")
-        drawn = canonical(experiment, drawn)
+    task, fresh = experiment.task, jax.random.fold_in(stream(experiment.seed, BATCHES), step)
+    if is_stream(task):
+        size = experiment.training.batch_size
+        drawn = _examples(experiment, "draw", task.draw(fresh, step, size))
         return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
+    inputs, labels, mask, weights = _picked(experiment, data, step)
+    if getattr(task, "practice", None) is None:
+        return inputs, labels, mask, weights
+    key, seen = jax.random.fold_in(fresh, PRACTICE), Examples(inputs, labels, {"train": mask}, weights)
+    seen = _examples(experiment, "practice", task.practice(key, step, seen))
+    return seen.inputs, seen.labels, mask, seen.weights
+
+
+def _examples(experiment: Any, method: str, made: Any) -> Examples:
+    if not isinstance(made, Examples):
+        raise FieldError(f"task.{method}", type(made).__name__, "must give jaxgen.Examples")
+    return canonical(experiment, made)
+
+
+def _picked(experiment: Any, data: Data, step: jax.Array) -> tuple:
+    size, train = experiment.training.batch_size, data.splits["train"]
     if size is None:
         return data.full_batch()
-    train = data.splits["train"]
     steps_per_epoch = jnp.sum(train, dtype=jnp.int32) // size
     key = jax.random.fold_in(stream(experiment.seed, BATCHES), step // steps_per_epoch)
     order = jnp.argsort(jnp.where(train, jax.random.uniform(key, train.shape), 2.0))  # the train rows, shuffled, first

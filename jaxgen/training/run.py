@@ -107,7 +107,7 @@ def begun(experiment: Any, data: Data, given: Any = None) -> tuple[Any, dict[str
     params, mask = kept.pop("params"), None
     if experiment.start is not None:
         params, mask = experiment.start.weights(params, given, fit(experiment, data, kept))
-    return params, experiment.start.beside(kept, given["kept"]) if given else kept, mask
+    return params, experiment.start.beside(kept, given["kept"]) if has_parent(experiment) else kept, mask
 
 
 def init(experiment: Any, data: Data, given: Any = None) -> State:
@@ -123,26 +123,48 @@ def init(experiment: Any, data: Data, given: Any = None) -> State:
 def start_shapes(experiment: Any) -> dict[str, Any]:
     """Shapes of what a run is given to start with: weights, what the network keeps, the optimizer's state if kept.
 
-    Nothing where it starts from its seed.
+    And what the probes of the run that it starts from keep for it, as "held". Nothing where it starts from its seed.
     """
     if not has_parent(experiment):
         return {}
-    fresh = shapes(experiment.override({"start": None}))[1]
-    given = {"params": fresh.params, "kept": fresh.kept}
+    given = {"held": held_shapes(experiment)}
+    fresh = shapes(experiment.override({"start": None}), given)[1]
+    given |= {"params": fresh.params, "kept": fresh.kept}
     return given | ({"opt_state": fresh.opt_state} if experiment.start.keep_optimizer else {})
 
 
-def named(state: State) -> dict[str, Any]:
+def held_shapes(experiment: Any) -> dict[str, Any]:
+    """Shapes of what the probes of the run that a run starts from keep for it; nothing where there is no such run."""
+    first = parent(experiment)
+    if first is None:
+        return {}
+    with numerics(first):
+        return jax.eval_shape(functools.partial(held, first), shapes(first)[1])
+
+
+def held(experiment: Any, state: State) -> dict[str, Any]:
+    """What the probes of a run keep for runs that start from it, by name: arrays of their memory."""
+    probes = [(str(place), probe) for place, probe in enumerate(experiment.training.probes)]
+    found = [probe.keeps(state.memory[place]) for place, probe in probes if hasattr(probe, "keeps")]
+    return {name: array for some in found for name, array in some.items()}
+
+
+def named(experiment: Any, state: State) -> dict[str, Any]:
     """What runs that start from one that ended so may be given, by name ("params.Linear_0.kernel")."""
-    return by_name({"params": state.params, "kept": state.kept, "opt_state": state.opt_state})
+    trees = {"params": state.params, "kept": state.kept, "opt_state": state.opt_state}
+    return by_name({**trees, "held": held(experiment, state)})
 
 
-def shapes(experiment: Any) -> tuple[Data, State, jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of a run's rows, of its fresh state and of its outputs on all rows. Nothing is computed."""
+def shapes(experiment: Any, given: Any = None) -> tuple[Data, State, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a run's rows, of its fresh state and of its outputs on all rows. Nothing is computed.
+
+    `given`: shapes of what it starts with, those of `start_shapes` where there are none.
+    """
     values, rows = numbers(experiment), Rows.of(experiment)
     with numerics(experiment):
-        data = jax.eval_shape(load, values, rows)
-        state = jax.eval_shape(init, values, data, start_shapes(experiment))
+        given = start_shapes(experiment) if given is None else given
+        data = jax.eval_shape(load, values, rows, given)
+        state = jax.eval_shape(init, values, data, given)
         return data, state, jax.eval_shape(apply, values, state.params, data.inputs, kept=state.kept)
 
 
@@ -310,14 +332,14 @@ def trained(experiment: Any) -> tuple[dict[str, np.ndarray], State]:
 
     @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options())
     def curves(experiment, rows, given, evaluations):
-        data, every = load(experiment, rows), experiment.training.evaluate_every
+        data, every = load(experiment, rows, given), experiment.training.evaluate_every
         state, first = begin(experiment, data, given)
         state, later = jax.lax.scan(lambda s, _: interval(experiment, data, s, every), state, length=evaluations)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later), state
 
     given, first = {}, parent(experiment)
     if first is not None:
-        given = experiment.start.given(start_shapes(experiment), named(trained(first)[1]))
+        given = experiment.start.given(start_shapes(experiment), named(first, trained(first)[1]))
 
     rows = Rows.of(experiment).exactly(experiment.task.rows()["train"])
     with numerics(experiment):

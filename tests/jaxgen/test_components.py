@@ -32,6 +32,8 @@ ROWS = {
         "optimizer": optimizers.SGD(learning_rate=1e-3),
     },
     "corrupted-labels": {"task": tasks.CorruptedLabels(task=tasks.ModularAddition(p=5), share=0.3)},
+    "subset": {"task": tasks.Subset(task=tasks.ModularAddition(p=5), share=0.7)},
+    "practice": {"task": example("late_labels").LateLabels(p=5, until=3)},
     "quadratic": {"model": models.QuadraticMLP(width=4)},
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
@@ -132,6 +134,11 @@ ROWS["from-run"] = FROM_BASE | {
         parent=BASE,
         transforms=(jg.starts.Prune(rate=0.4), jg.starts.Transplant(parameters=("Linear_*",)), jg.starts.Rewind()),
     )
+}
+KEEPING = BASE.override({"training.probes": ("loss", "metrics", example("data_diet").EL2N())})
+ROWS["chosen-rows"] = FROM_BASE | {
+    "task": tasks.Subset(task=BASE.task, by="el2n"),
+    "start": jg.starts.FromRun(parent=KEEPING, transforms=(jg.starts.Rewind(),)),
 }
 ROWS["continued"] = FROM_BASE | {"start": jg.starts.FromRun(parent=BASE, keep_optimizer=True)}
 

@@ -26,7 +26,7 @@ def given(run: jg.Experiment):
     first = parent(run)
     if first is None:
         return None
-    return run.start.given(training.start_shapes(run), training.named(training.trained(first)[1]))
+    return run.start.given(training.start_shapes(run), training.named(first, training.trained(first)[1]))
 
 
 def same_bits(a, b) -> bool:

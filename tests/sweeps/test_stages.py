@@ -7,7 +7,7 @@ import jaxgen as jg
 import sweeps
 from examples import example
 from jaxgen import kernel
-from sweeps import engine, launch, stages, weights
+from sweeps import checkpoint, engine, launch, stages, weights
 from sweeps.replay import replay
 from sweeps.store import StoreError
 
@@ -132,6 +132,22 @@ def test_runs_without_steps_are_drawn_like_any_others(tmp_path):
     diagram.page(tmp_path / "page.html")
     endings = results.phase_diagram("model.width", "model.noise", labels="endings")
     assert endings.labelling.names[endings.majority.max()] == "exact"
+
+
+def test_rows_that_a_parent_chose_are_the_same_after_a_stop(tmp_path):
+    module, short = example("data_diet"), {"training.steps": 40, "training.evaluate_every": 4}
+    first = module.first.override({"task.task.p": 5, "task.share": 0.4, "model.width": 6, **short})
+    start = module.start.replace(parent=first)
+    base = module.base.override({"task.task": first.task, "model.width": 6, "start": start, **short})
+    shares = sweeps.product(sweeps.sweep("task.share", [0.3, 0.7]), sweeps.seeds(2))
+    for name in ("whole", "cut"):
+        sweeps.run(base, sweeps.seeds(2), tmp_path / name, **FAST)  # trains the parents
+    whole = sweeps.run(base, shares, tmp_path / "whole", **FAST)
+    sweeps.run(base, shares, tmp_path / "cut", **{**FAST, "intervals": 1}, max_hours=1e-9)
+    assert checkpoint.load(tmp_path / "cut" / "inflight")
+    again = sweeps.run(base, shares, tmp_path / "cut", **FAST)
+    assert whole.runs.equals(again.runs)
+    assert replay(tmp_path / "cut", again.runs["run_id"][0])[0] == []
 
 
 def test_grandparents(base, tmp_path, taken):
