@@ -16,6 +16,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
@@ -167,9 +168,10 @@ class Program:
         experiments, rows = self._unpack(reals, wholes)
         intervals, least, fresh = control[0], control[1], control[2:] > 0
         every = self.template.training.evaluate_every
-        data = self._each(training.load)(experiments, rows, given)
+        data, axes = self._loaded(experiments, rows, given)
 
-        def train_interval(experiment, data, lane):
+        def train_interval(experiment, arrays, lane):
+            data = jax.tree.unflatten(self._data, arrays)
             state, measured = training.interval(experiment, data, lane.state, every)
             new = after_evaluation(experiment, measured, lane, state)
             if self.template.training.stop_frozen:
@@ -185,7 +187,7 @@ class Program:
 
         def interval(carry):
             i, lanes, curves = carry
-            lanes, measured = self._each(train_interval)(experiments, data, lanes)
+            lanes, measured = self._each(train_interval, (0, axes, 0))(experiments, data, lanes)
             return i + 1, lanes, curves.at[i].set(jnp.moveaxis(self._each(self._stacked)(measured), 0, -1))
 
         def renew(lanes):
@@ -213,10 +215,34 @@ class Program:
         lanes, first = self._each(begin)(experiments, rows, given)
         return lanes, jnp.moveaxis(first, 0, -1)
 
-    def _each(self, function: Callable) -> Callable:
+    def _loaded(self, experiments, rows, given):
+        """The arrays of every lane's rows, and the axis that counts lanes; None: one array that all lanes share."""
+        lanes = jax.tree.leaves(self._each(training.load)(experiments, rows, given))
+        if self.width == 1:
+            return lanes, 0
+        first = jax.tree.leaves(training.load(*jax.tree.map(lambda a: a[0], (experiments, rows, given))))
+        shared = self._shared
+        arrays = [one if same else all_ for one, all_, same in zip(first, lanes, shared)]
+        return arrays, [None if same else 0 for same in shared]
+
+    @functools.cached_property
+    def _shared(self) -> list[bool]:
+        """Which arrays of the rows are the same for all runs: no number of a run goes into them."""
+        jaxpr = jax.make_jaxpr(training.load)(self.template, self.rows, self.given).jaxpr
+        found = {*jaxpr.invars}
+        for equation in jaxpr.eqns:
+            if any(isinstance(v, jax.extend.core.Var) and v in found for v in equation.invars):
+                found.update(equation.outvars)
+        return [isinstance(v, jax.extend.core.Literal) or v not in found for v in jaxpr.outvars]
+
+    @functools.cached_property
+    def _data(self):
+        return jax.tree.structure(jax.eval_shape(training.load, self.template, self.rows, self.given))
+
+    def _each(self, function: Callable, axes: Any = 0) -> Callable:
         """`function` for every lane. A lane alone is not mapped over: its loops end and its branches go as it says."""
         if self.width > 1:
-            return jax.vmap(function)
+            return jax.vmap(function, in_axes=axes)
         alone = lambda *lanes: function(*jax.tree.map(lambda a: a[0], lanes))  # noqa: E731
         return lambda *lanes: jax.tree.map(lambda a: a[None], alone(*lanes))
 

@@ -40,4 +40,4 @@ def numerics(experiment: Any):
 def numbers(experiment: Any) -> Any:
     """The experiment with its leaves as numpy scalars in the dtypes of the program: int32 and the training dtype."""
     real = np.dtype(experiment.training.dtype)
-    return jax.tree.map(lambda v: np.int32(v) if isinstance(v, int) else real.type(v), experiment)
+    return jax.tree.map(lambda v: np.int32(v) if isinstance(v, (int, np.integer)) else real.type(v), experiment)

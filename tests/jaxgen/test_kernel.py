@@ -1,5 +1,6 @@
 import itertools
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -324,3 +325,32 @@ def test_the_stop_rule_takes_a_metric_and_its_direction(base):
     assert (found.status, found.steps) == ("stopped", whole.curves["step"][first + 1])
     never = stopping.override({"training.stop_metric": None})
     assert train_in_block(Program(never, 1), {0: never})[0].status == "finished"
+
+
+@flax.struct.dataclass
+class Fixed(jg.Task):
+    """A table that no number of a run goes into, but for its labels."""
+
+    rank: int = jg.leaf(0, "[0, 9]")
+    outputs: int = jg.static(2)
+
+    def rows(self):
+        return {"train": 2000, "test": 500}
+
+    def examples(self, key):
+        x = jax.random.normal(jax.random.key(1, impl="threefry2x32"), (2500, 100), jnp.float32)
+        return jg.Examples(x, (jnp.take(x, self.rank, axis=1) > 0).astype(jnp.int32))
+
+
+@pytest.mark.optimized
+def test_a_table_that_all_runs_have_lies_there_once(base):
+    training_ = jg.Training(steps=6, evaluate_every=2, batch_size=20, evaluation_rows=50)
+    run = base.override({"task": Fixed(), "model": jg.models.MLP(width=4, depth=1), "training": training_})
+    few, many = Program(run, 2), Program(run, 18)
+    table = 4 * 2500 * 100
+    assert many.memory(jax.devices()[0]) - few.memory(jax.devices()[0]) < 2 * table < 16 * table
+    runs = {i: run.override({"seed": i, "task.rank": i}) for i in range(2)}
+    together = train_in_block(few, runs)
+    for i, one in runs.items():
+        assert same_bits(together[i], train_in_block(few, {1 - i: one})[1 - i])
+        np.testing.assert_allclose(together[i].curves["train/loss"], jg.train(one)["train/loss"], rtol=1e-5)
