@@ -1,14 +1,12 @@
 """The one error of every door: which field, which value, what is allowed."""
 
-from typing import Any
-
 SHOWN = 200  # characters of a value in a message
 
 
 class FieldError(ValueError):
     """A field holds a value that is not allowed: names the field, the value and what is allowed."""
 
-    def __init__(self, field: str, value: Any, allowed: str):
+    def __init__(self, field: str, value: object, allowed: str):
         self.field, self.value, self.allowed = field, value, allowed
         super().__init__(f"{field} = {shown(value)}: {allowed}")
 
@@ -17,7 +15,7 @@ class FieldError(ValueError):
         return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value on one line of a message; the middle of a long one is left out."""
     try:
         text = " ".join(repr(value).split())

@@ -5,13 +5,13 @@ functions below them are losses in the style of `optax.losses`, for use in any c
 labels (…) to losses (…), computed in the dtype of the logits.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxgen import from_optax
+from jaxgen import from_optax, kinds
 from jaxgen.components import static
 from jaxgen.errors import FieldError
 from jaxgen.signatures import takes
@@ -92,7 +92,7 @@ class Logistic:
         return jax.nn.softplus(-outputs[..., 0].astype(self.dtype) * labels.astype(self.dtype))
 
 
-def Optax(name: str, **numbers: float) -> Any:
+def Optax(name: str, **numbers: float) -> kinds.Loss:
     """The component of a loss of `optax.losses`: `Optax("sigmoid_focal_loss", gamma=2.0)`.
 
     It has to give one value per row. Fields and `type` are as in `jaxgen.optimizers.Optax`.
@@ -103,9 +103,10 @@ def Optax(name: str, **numbers: float) -> Any:
     return from_optax.component("loss", name, numbers)
 
 
-def of_step(loss: Any, outputs: jax.Array, labels: jax.Array, step: jax.Array) -> jax.Array:
+def of_step(loss: kinds.Loss | kinds.ChangingLoss, outputs: jax.Array, labels: jax.Array, step: jax.Array) -> jax.Array:
     """One loss per label, (rows, …), after so many steps."""
-    return loss(outputs, labels, step=step) if takes(type(loss).__call__, "step") else loss(outputs, labels)
+    call: Callable[..., jax.Array] = loss
+    return call(outputs, labels, step=step) if takes(type(loss).__call__, "step") else call(outputs, labels)
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, where: jax.Array | None = None) -> jax.Array:

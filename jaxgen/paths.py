@@ -6,13 +6,15 @@ from typing import Any
 
 import jax
 
+from jaxgen.kinds import Tree
 
-def name_of(path: Any) -> str:
+
+def name_of(path: jax.tree_util.KeyPath) -> str:
     """A leaf's path as `jax.tree_util` gives it, in words: "Linear_0.kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def by_name(tree: Any) -> dict[str, Any]:
+def by_name(tree: Tree) -> dict[str, Any]:
     """The leaves of a tree by name."""
     return {name_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 

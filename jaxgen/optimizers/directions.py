@@ -1,7 +1,5 @@
 """The optimizers, each by its direction."""
 
-from typing import Any
-
 import flax.struct
 import jax
 import optax
@@ -47,7 +45,7 @@ class Adam(Optimizer):
         """Adam's."""
         return parts.scale_by_adam(self.b1, self.b2, self.eps)
 
-    def at_rest(self, before: Any, after: Any) -> jax.Array:
+    def at_rest(self, before: optax.OptState, after: optax.OptState) -> jax.Array:
         """Here: the first moment is exactly 0 before and after the step.
 
         So (1 - b1) g rounded to 0; g is the same at the next step, m stays 0, and with it the direction, whatever the

@@ -1,13 +1,13 @@
 """Named groups of parameters, each with its own optimizer."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import flax.struct
 import jax
 import optax
 
+from jaxgen import kinds
 from jaxgen.components import part, static
 from jaxgen.errors import FieldError
 from jaxgen.paths import in_group, name_of
@@ -26,8 +26,8 @@ class Groups:
       patterns: pairs (name, pattern): a path, or the first names of one, with * and ? as in file names.
     """
 
-    default: Any = part("optimizer", doc="of all other parameters")
-    groups: Any = part("optimizer", doc="optimizers by name of the group")
+    default: kinds.Optimizer = part("optimizer", doc="of all other parameters")
+    groups: Mapping[str, kinds.Optimizer] = part("optimizer", doc="optimizers by name of the group")
     patterns: tuple = static((), doc="(name, pattern) of groups that the network does not declare")
 
     def check(self) -> None:
@@ -40,7 +40,7 @@ class Groups:
             if pair[0] not in self.groups:
                 raise FieldError("patterns", pair[0], f"is none of the groups {', '.join(self.groups)}")
 
-    def decaying(self, params: Any, groups: Mapping[str, tuple[str, ...]]) -> Any:
+    def decaying(self, params: optax.Params, groups: Mapping[str, tuple[str, ...]]) -> optax.Params | None:
         """Which of the parameters the decay of their group's optimizer acts on: bools; None if one cannot say."""
         masks = {n: m.decaying(params, groups) for n, m in self._members().items() if hasattr(m, "decaying")}
         if len(masks) <= len(self.groups) or None in masks.values():
@@ -48,7 +48,7 @@ class Groups:
         pick = lambda label, *some: dict(zip(masks, some))[label]  # noqa: E731
         return jax.tree.map(pick, self._labels(params, groups), *masks.values())
 
-    def _members(self) -> dict[str, Any]:
+    def _members(self) -> dict[str, kinds.Optimizer]:
         return {"": self.default, **self.groups}
 
     def transform(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> optax.GradientTransformation:
@@ -65,7 +65,7 @@ class Groups:
             lambda params: self._labels(params, groups or {}),
         )
 
-    def _labels(self, params: Any, declared: Mapping[str, tuple[str, ...]]) -> Any:
+    def _labels(self, params: optax.Params, declared: Mapping[str, tuple[str, ...]]) -> optax.Params:
         patterns = {name: [p for n, p in self.patterns if n == name] or declared.get(name) for name in self.groups}
         found = set()
 
@@ -88,7 +88,9 @@ class Groups:
         return labels
 
 
-def transform_of(optimizer: Any, groups: Mapping[str, tuple[str, ...]] | None) -> optax.GradientTransformation:
+def transform_of(
+    optimizer: kinds.Optimizer, groups: Mapping[str, tuple[str, ...]] | None
+) -> optax.GradientTransformation:
     """`optimizer.transform`, with the network's groups where it takes them."""
-    takes = "groups" in inspect.signature(optimizer.transform).parameters
-    return optimizer.transform(groups) if takes else optimizer.transform()
+    transform: Callable[..., optax.GradientTransformation] = optimizer.transform
+    return transform(groups) if "groups" in inspect.signature(transform).parameters else transform()

@@ -1,11 +1,9 @@
 """Optimizers of optax by name."""
 
-from typing import Any
-
-from jaxgen import from_optax
+from jaxgen import from_optax, kinds
 
 
-def Optax(name: str, **numbers: float) -> Any:
+def Optax(name: str, **numbers: float) -> kinds.Optimizer:
     """The component of an optax optimizer: `Optax("adamw", learning_rate=1e-3, b1=0.9)` or `Optax("contrib.muon", …)`.
 
     It has a learning rate, no random numbers of its own, and needs no more than gradients and parameters: others are

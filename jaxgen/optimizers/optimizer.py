@@ -1,12 +1,12 @@
 """What all optimizers share: decay, gradient filters, projection, schedule and norm clamp around a direction."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.struct
 import jax
 import optax
 
+from jaxgen import kinds
 from jaxgen.components import leaf, part, static
 from jaxgen.optimizers import parts
 
@@ -38,10 +38,10 @@ class Optimizer:
     weight_decay: float = leaf(0.0, "[0, inf)", "strength of the decay")
     decay_kind: str = static("coupled", DECAYS, "where the decay acts")
     decay_mask: str = static("all", parts.MASKS, "parameters that decay")
-    filter: Any = part("filter", None, "of the gradient")
+    filter: kinds.Filter | None = part("filter", None, "of the gradient")
     perpendicular: bool = static(False, doc="whether gradients are projected")
-    schedule: Any = part("schedule", None, "of the learning rate")
-    clamp: Any = part("clamp", None, "of the weights after the step")
+    schedule: kinds.Schedule | None = part("schedule", None, "of the learning rate")
+    clamp: kinds.Clamp | None = part("clamp", None, "of the weights after the step")
 
     def direction(self) -> optax.GradientTransformation:
         """From gradients to what is multiplied by -lr."""
@@ -52,7 +52,7 @@ class Optimizer:
         """Whether `at_rest` can prove anything: updates must depend on parameters, gradient and state alone."""
         return self.schedule is self.filter is self.clamp is None
 
-    def at_rest(self, before: Any, after: Any) -> jax.Array:
+    def at_rest(self, before: optax.OptState, after: optax.OptState) -> jax.Array:
         """Whether steps that change no bit of the parameters, and the state from `before` to `after`, always go on so.
 
         Here: no bit of the state changed either. The gradient depends on the parameters alone (full batch), so the next
@@ -60,7 +60,7 @@ class Optimizer:
         """
         return parts.same_bits(before, after)
 
-    def decaying(self, params: Any, groups: Mapping[str, tuple[str, ...]]) -> Any:
+    def decaying(self, params: optax.Params, groups: Mapping[str, tuple[str, ...]]) -> optax.Params:
         """Which of the parameters `weight_decay` acts on: a tree of bools."""
         mask = parts.decay_mask(self.decay_mask, groups)
         return jax.tree.map(lambda _: True, params) if mask is None else mask(params)

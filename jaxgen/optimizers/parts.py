@@ -1,20 +1,23 @@
 """Optax transformations that optax does not have; each composes with any optimizer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Tree
 from jaxgen.paths import in_group, name_of
 
 MASKS = ("all", "matrices", "no_embeddings")
 tree_map = jax.tree.map
 
 
-def decay_mask(name: str, groups: Mapping[str, tuple[str, ...]] | None = None) -> Callable[[Any], Any] | None:
+def decay_mask(
+    name: str, groups: Mapping[str, tuple[str, ...]] | None = None
+) -> Callable[[optax.Params], optax.Params] | None:
     """Function from parameters to a tree of bools: which of them decay. None stands for all.
 
     Args:
@@ -61,8 +64,8 @@ class AdamState(NamedTuple):
     """Steps made, first moment m, and root r of the second moment."""
 
     steps: jax.Array
-    m: Any
-    r: Any
+    m: optax.Params
+    r: optax.Params
 
 
 def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
@@ -100,13 +103,13 @@ def _root_mean(r, g, b2):
     return jnp.sqrt(b2 * jnp.square(r * up) + (1 - b2) * jnp.square(g * up)) * down
 
 
-def adam_states(state: Any) -> list[AdamState]:
+def adam_states(state: optax.OptState) -> list[AdamState]:
     """Every `AdamState` within an optimizer state."""
     found = jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, AdamState))
     return [s for s in found if isinstance(s, AdamState)]
 
 
-def same_bits(a: Any, b: Any) -> jax.Array:
+def same_bits(a: Tree, b: Tree) -> jax.Array:
     """Whether all floats of two trees are equal (step counts are left out; -0 equals 0; NaN equals nothing)."""
     pairs = [(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.array(True), *(jnp.all(x == y) for x, y in pairs)]))

@@ -1,7 +1,6 @@
 """Label noise around any task with classes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.struct
 import jax
@@ -30,7 +29,7 @@ class CorruptedLabels(Task):
         of the others.
     """
 
-    task: Any = part("task", doc="the task that is corrupted")
+    task: Task = part("task", doc="the task that is corrupted")
     share: float = leaf(0.0, "[0, 1]", "share of the train rows whose labels are drawn anew")
     true_may_recur: bool = static(True, doc="whether a new label may be the true one")
 

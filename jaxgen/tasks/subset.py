@@ -1,7 +1,6 @@
 """A part of a task's train rows."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.struct
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
+from jaxgen.probes.evaluation import Evaluation
 from jaxgen.tasks.split import exact_share
 from jaxgen.tasks.task import Examples, Task, is_stream, table
 
@@ -30,7 +30,7 @@ class Subset(Task):
       largest: whether the rows with the largest numbers stay; those with the smallest otherwise.
     """
 
-    task: Any = part("task", doc="the task whose rows are taken")
+    task: Task = part("task", doc="the task whose rows are taken")
     share: float = leaf(0.5, "(0, 1]", "share of the train rows that stays")
     by: str | None = static(None, doc="array of the run that this one starts from; None: drawn")
     largest: bool = static(True, doc="whether the rows with the largest numbers stay")
@@ -62,7 +62,7 @@ class Subset(Task):
     def correct(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
         return self.task.correct(outputs, labels)
 
-    def metrics(self, seen: Any) -> dict[str, jax.Array]:
+    def metrics(self, seen: Evaluation) -> dict[str, jax.Array]:
         return self.task.metrics(seen)
 
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array], given: Mapping[str, jax.Array]) -> Examples:

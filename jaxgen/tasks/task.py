@@ -1,13 +1,14 @@
 """What a task is: a table of examples, cut into named splits."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxgen.probes.evaluation import masked_mean
+from jaxgen import kinds
+from jaxgen.probes.evaluation import Evaluation, masked_mean
 from jaxgen.signatures import takes
 
 
@@ -70,7 +71,7 @@ class Task:
         """Which labels are answered correctly, bool: by default the largest output is the labelled class."""
         return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == labels
 
-    def metrics(self, seen: Any) -> dict[str, jax.Array]:
+    def metrics(self, seen: Evaluation) -> dict[str, jax.Array]:
         """What is measured of each split beside the loss, by name "<split>/<metric>" (`jaxgen.probes.Evaluation`).
 
         By default "accuracy", the share of correct labels, and where rows have several labels "exact_match", the share
@@ -95,7 +96,7 @@ class Regression(Task):
     where labels do not vary.
     """
 
-    def metrics(self, seen: Any) -> dict[str, jax.Array]:
+    def metrics(self, seen: Evaluation) -> dict[str, jax.Array]:
         def flat(values, rows):
             return jnp.reshape(values, (rows, -1))
 
@@ -111,11 +112,12 @@ class Regression(Task):
         return found
 
 
-def table(task: Any, key: jax.Array, **known: Mapping[str, jax.Array]) -> Examples:
+def table(task: Task, key: jax.Array, **known: Mapping[str, jax.Array]) -> Examples:
     """`task.examples`, told what it takes of `counts` and `given`."""
-    return task.examples(key, **{name: value for name, value in known.items() if takes(task.examples, name)})
+    examples: Callable[..., Examples] = task.examples
+    return examples(key, **{name: value for name, value in known.items() if takes(examples, name)})
 
 
-def is_stream(task: Any) -> bool:
+def is_stream(task: object) -> TypeGuard[kinds.Stream]:
     """Whether its training rows are drawn anew at each step."""
     return hasattr(task, "draw")
