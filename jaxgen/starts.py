@@ -6,18 +6,24 @@ A start of your own has `weights`, as `Solve` has.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
+from jaxgen import kinds
 from jaxgen.components import leaf, part, static
 from jaxgen.components.names import RUN
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Given, Tree
 from jaxgen.paths import by_name, in_group, name_of
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 
 @flax.struct.dataclass
@@ -37,7 +43,7 @@ class FromRun:
     """
 
     parent: Any = part(RUN, doc="the experiment that is trained first")
-    transforms: Any = part("transform", (), doc="what is done to the weights")
+    transforms: tuple = part("transform", (), doc="what is done to the weights")
     keep_optimizer: bool = static(False, doc="whether the optimizer's state is the parent's")
     same_seed: bool = static(True, doc="whether the parent has this run's seeds")
 
@@ -47,12 +53,12 @@ class FromRun:
         if self.keep_optimizer and self.transforms:
             raise FieldError("keep_optimizer", True, "belongs to other weights than transforms leave: drop one of both")
 
-    def run(self, experiment: Any) -> Any:
+    def run(self, experiment: "Experiment") -> "Experiment":
         """The run that an experiment with this start starts from."""
         seeds = {"seed": experiment.seed, "split_seed": experiment.split_seed}
         return self.parent.override(seeds) if self.same_seed else self.parent
 
-    def given(self, shapes: Any, stored: Mapping[str, np.ndarray]) -> Any:
+    def given(self, shapes: Given, stored: Mapping[str, np.ndarray]) -> Given:
         """A tree of the given shapes with the arrays of the parent's end, "params", "kept", "opt_state", "held".
 
         Raises:
@@ -79,7 +85,7 @@ class FromRun:
 
         return jax.tree_util.tree_map_with_path(fill, shapes)
 
-    def weights(self, drawn: Any, given: Any, fit: "Fit") -> tuple[Any, Any]:
+    def weights(self, drawn: optax.Params, given: Given | None, fit: "Fit") -> tuple[optax.Params, optax.Params | None]:
         """See `transformed`."""
         del fit
         if not given:
@@ -87,14 +93,14 @@ class FromRun:
             raise FieldError("training.probes", type(self).__name__, why)
         return self.transformed(drawn, given["params"])
 
-    def beside(self, drawn: Any, kept: Any) -> Any:
+    def beside(self, drawn: Mapping[str, Tree], kept: Mapping[str, Tree]) -> Mapping[str, Tree]:
         """What the network keeps beside its parameters, by collection: of the parent, but where weights are not."""
         for transform in self.transforms:
             if isinstance(transform, (Rewind, Transplant)):
                 kept = {name: transform.apply(drawn[name], kept[name], None)[0] for name in kept}
         return kept
 
-    def transformed(self, drawn: Any, params: Any) -> tuple[Any, Any]:
+    def transformed(self, drawn: optax.Params, params: optax.Params) -> tuple[optax.Params, optax.Params | None]:
         """The weights to start with, and which stay (None: all), from those that the seed draws and the parent's."""
         mask = None
         for transform in self.transforms:
@@ -114,7 +120,9 @@ class Prune:
     rate: float = leaf(0.5, "[0, 1)", "share of the weights in matrices that are removed")
     by: str = static("magnitude", ("magnitude", "random"), "which are removed")
 
-    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+    def apply(
+        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None
+    ) -> tuple[optax.Params, optax.Params | None]:
         """See `FromRun.transformed`; weights that a mask has removed before are the first to go."""
         del drawn
         leaves, tree = jax.tree.flatten(params)
@@ -140,7 +148,9 @@ class Rewind:
     starts with is what the parent's probes keep (`jaxgen.probes`).
     """
 
-    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+    def apply(
+        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None
+    ) -> tuple[optax.Params, optax.Params | None]:
         """See `FromRun.transformed`."""
         del params
         return drawn, mask
@@ -160,7 +170,9 @@ class Transplant:
         if not self.parameters or not all(isinstance(pattern, str) for pattern in self.parameters):
             raise FieldError("parameters", self.parameters, "must be patterns of names, at least one")
 
-    def apply(self, drawn: Any, params: Any, mask: Any) -> tuple[Any, Any]:
+    def apply(
+        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None
+    ) -> tuple[optax.Params, optax.Params | None]:
         """See `FromRun.transformed`."""
 
         def choose(path, new, old):
@@ -180,7 +192,7 @@ class Fit:
       weights: of rows or labels, see `jaxgen.Examples`; None: all alike.
     """
 
-    outputs: Callable[[Any], jax.Array]
+    outputs: Callable[[optax.Params], jax.Array]
     labels: jax.Array
     train: jax.Array
     weights: jax.Array | None = None
@@ -208,7 +220,7 @@ class Solve:
         if not all(isinstance(pattern, str) for pattern in self.parameters):
             raise FieldError("parameters", self.parameters, "must be patterns of names")
 
-    def weights(self, drawn: Any, given: Any, fit: Fit) -> tuple[Any, Any]:
+    def weights(self, drawn: optax.Params, given: Given | None, fit: Fit) -> tuple[optax.Params, None]:
         """The parameters that are solved for, and as they are drawn the others; nothing is masked."""
         del given
         theta, whole = self.chosen(drawn)
@@ -230,13 +242,13 @@ class Solve:
         shrunk = jnp.where(counted, values, 0) / jnp.where(counted, jnp.square(values) + self.ridge, 1)
         return whole(directions.T @ (shrunk * (left.T @ right))), None
 
-    def bend(self, drawn: Any, fit: Fit) -> jax.Array:
+    def bend(self, drawn: optax.Params, fit: Fit) -> jax.Array:
         """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those drawn."""
         theta, whole = self.chosen(drawn)
         none, once, twice = (fit.outputs(whole(factor * theta)) for factor in (0, 1, 2))
         return jnp.linalg.norm(jnp.ravel(twice - 2 * once + none)) / jnp.linalg.norm(jnp.ravel(twice))
 
-    def chosen(self, drawn: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    def chosen(self, drawn: optax.Params) -> tuple[jax.Array, Callable[[jax.Array], optax.Params]]:
         """The parameters to solve for as one vector, and what makes all parameters of such a vector."""
         tensors, tree = by_name(drawn), jax.tree.structure(drawn)
         chosen = {name: w for name, w in tensors.items() if in_group(name, self.parameters or ("*",))}
@@ -250,19 +262,44 @@ class Solve:
         return theta, whole
 
 
-def has_parent(experiment: Any) -> bool:
+def is_continuing(start: object) -> TypeGuard[kinds.Continuing]:
+    """Whether a start is from another run."""
+    return hasattr(start, "run")
+
+
+def has_parent(experiment: "Experiment") -> bool:
     """Whether an experiment starts from another run."""
-    return hasattr(experiment.start, "run")
+    return is_continuing(experiment.start)
 
 
-def parent(experiment: Any) -> Any:
+def parent(experiment: "Experiment") -> "Experiment | None":
     """The run that an experiment starts from; None where there is none."""
-    return experiment.start.run(experiment) if has_parent(experiment) else None
+    return experiment.start.run(experiment) if is_continuing(experiment.start) else None
 
 
-def masked(params: Any, mask: Any) -> Any:
+def given(experiment: "Experiment", shapes: Given, stored: Mapping[str, np.ndarray]) -> Given:
+    """What an experiment starts with, in these shapes, of what the run it starts from has stored; nothing where none.
+
+    Raises:
+      FieldError: it has no tensor of that name, or one of another shape or dtype.
+    """
+    return experiment.start.given(shapes, stored) if is_continuing(experiment.start) else {}
+
+
+def masked(params: optax.Params, mask: optax.Params) -> optax.Params:
     """The parameters that a mask keeps, and 0 elsewhere."""
     return jax.tree.map(lambda w, there: jnp.where(there, w, 0), params, mask)
 
 
-__all__ = ["Fit", "FromRun", "Prune", "Rewind", "Solve", "Transplant", "has_parent", "masked", "parent"]
+__all__ = [
+    "Fit",
+    "FromRun",
+    "Prune",
+    "Rewind",
+    "Solve",
+    "Transplant",
+    "has_parent",
+    "is_continuing",
+    "masked",
+    "parent",
+]

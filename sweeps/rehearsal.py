@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import Experiment, FieldError, Task, models, optimizers, training
+from jaxgen import Experiment, FieldError, Task, models, optimizers, starts, training
 from jaxgen.errors import first_line
 from jaxgen.losses import of_step
 from jaxgen.paths import by_name, in_group
@@ -66,7 +66,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 state = jax.eval_shape(training.init, numbers, data, _given(template))
             if isinstance(template.start, Solve):
-                _check_linear(template, rows)
+                _check_linear(template, template.start, rows)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
             outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs, kept=state.kept)
             if models.is_random(template.model) or state.kept:
@@ -149,18 +149,18 @@ def _check_variables(template: Experiment, network: str, variables: Any) -> None
         raise FieldError("model", network, "has no parameters to train")
 
 
-def _check_linear(template: Experiment, rows: training.Rows) -> None:
+def _check_linear(template: Experiment, start: Solve, rows: training.Rows) -> None:
     """Refuses to solve for parameters that outputs are not linear in, as they are found on the run's own rows."""
 
     @jax.jit
     def bend(numbers, rows):
         data = training.load(numbers, rows)
         state = training.init(numbers, data)
-        return template.start.bend(state.params, training.fit(numbers, data, state.kept))
+        return start.bend(state.params, training.fit(numbers, data, state.kept))
 
     if bend(training.numbers(template.override({"start": None})), rows) > NONLINEAR:
         why = "are no parameters in which the outputs are linear: name those of the last layer"
-        raise FieldError("start.parameters", template.start.parameters, why)
+        raise FieldError("start.parameters", start.parameters, why)
 
 
 def _given(template: Experiment) -> Any:
@@ -170,7 +170,7 @@ def _given(template: Experiment) -> Any:
         return {}
     with _traced("start.parent", first.run_id, "cannot be made"):
         ended = jax.eval_shape(functools.partial(training.named, first), training.shapes(first)[1])
-    return template.start.given(training.start_shapes(template), ended)
+    return starts.given(template, training.start_shapes(template), ended)
 
 
 def _held(template: Experiment) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import pyarrow as pa
 
-from jaxgen import Experiment, FieldError
+from jaxgen import Experiment, FieldError, starts
 from jaxgen.kernel import Block, Program, Result
 from jaxgen.starts import parent
 from sweeps import stages, store, weights
@@ -51,7 +51,8 @@ def _again(workdir: Path, run_id: str, keep: bool = False) -> tuple[Result, dict
     if first is None or first.run_id in weights.run_ids(folder):
         given = stages.given(workdir, program, experiment)
     else:
-        given = experiment.start.given(program.given, _again(folder, first.run_id, keep=True)[0].ended_with)
+        ended = _again(folder, first.run_id, keep=True)[0].ended_with or {}
+        given = starts.given(experiment, program.given, ended)
     block = Block(program, jax.local_devices()[0], keep)
     block.assign(0, run_id, experiment, given)
     finished: list[Result] = []

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jaxgen import Experiment
+from jaxgen import Experiment, starts
 from jaxgen.kernel import Program
 from jaxgen.starts import parent
 from sweeps import weights
@@ -26,9 +26,9 @@ def in_order(plan: Plan, max_compiles: int) -> Plan:
     for group in plan.groups:
         if parent(group.template) is not None:
             for run_id, index in group.pending:
-                first = parent(plan.experiment(index))
-                plan.starts_from[run_id] = first.run_id
-                found.setdefault(first.run_id, first)
+                if (first := parent(plan.experiment(index))) is not None:
+                    plan.starts_from[run_id] = first.run_id
+                    found.setdefault(first.run_id, first)
     if found:
         plan.first = in_order(_planned(list(found.values()), max_compiles), max_compiles)
     return plan
@@ -54,4 +54,4 @@ def given(workdir: Path, program: Program, experiment: Experiment) -> Any:
     if stored is None:
         why = f"has nothing of the run {first.run_id}: launch the sweep again to train it"
         raise StoreError(f"{folder / 'weights'} {why}")
-    return experiment.start.given(program.given, stored)
+    return starts.given(experiment, program.given, stored)

@@ -1,21 +1,25 @@
 """Fitting a network to a task, and to training."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
+import jax
 
 from jaxgen.errors import FieldError
 from jaxgen.signatures import takes
 
+if TYPE_CHECKING:
+    from jaxgen.tasks.task import Task
 
-def bind(model: nn.Module, task: Any) -> nn.Module:
+
+def bind(model: nn.Module, task: "Task") -> nn.Module:
     """`model` with its fields `vocabulary` and `outputs` taken from the task, where it has them and they are None.
 
     Raises:
       FieldError: they are set, and too small for the task.
     """
-    missing = {}
+    missing: dict[str, Any] = {}
     for name, size in (("vocabulary", task.vocabulary), ("outputs", task.outputs)):
         if size is None or not hasattr(model, name):
             continue
@@ -26,7 +30,7 @@ def bind(model: nn.Module, task: Any) -> nn.Module:
     return model.clone(**missing)
 
 
-def told(model: nn.Module, train: bool, mask: Any) -> dict[str, Any]:
+def told(model: nn.Module, train: bool, mask: jax.Array | None) -> dict[str, bool | jax.Array | None]:
     """What the network's `__call__` is told beside its inputs: `train` and `mask`, where it takes them."""
     call = type(model).__call__
     return {name: value for name, value in (("train", train), ("mask", mask)) if takes(call, name)}

@@ -1,6 +1,7 @@
 """A one-layer transformer on tokens."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -45,14 +46,8 @@ class Transformer(nn.Module):
     @classmethod
     def encoder(cls, **fields) -> "Transformer":
         """Post-norm encoder layer with biases, no positions, 2048 hidden units, dropout .1."""
-        settings: dict[str, Any] = {
-            "norm": "post",
-            "positions": "none",
-            "use_bias": True,
-            "mlp_width": 2048,
-            "dropout": 0.1,
-        }
-        return cls(**(settings | fields))
+        own = functools.partial(cls, norm="post", positions="none", use_bias=True, mlp_width=2048, dropout=0.1)
+        return own(**fields)  # which may be others
 
     def check(self):
         if self.width % self.heads:
@@ -72,7 +67,7 @@ class Transformer(nn.Module):
             weights = drop(nn.dot_product_attention_weights(query, key), "weights")
             return jnp.einsum("...hqk,...khd->...qhd", weights, value)
 
-        attention: Any = nn.MultiHeadDotProductAttention(
+        attention: Callable[..., jax.Array] = nn.MultiHeadDotProductAttention(
             self.heads, use_bias=self.use_bias, attention_fn=attend, name="attention"
         )
         x = self._normed(x + drop(attention(x), "attention"))

@@ -3,13 +3,19 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from jaxgen import kinds
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Tree
 from jaxgen.paths import by_name
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +39,18 @@ class Evaluation:
         computed once and kept: what is computed within a branch or a loop of JAX must not be kept outside of it.
     """
 
-    experiment: Any
-    params: Any
+    experiment: "Experiment"
+    params: optax.Params
     inputs: jax.Array
     labels: jax.Array
     splits: dict[str, jax.Array]
     weights: jax.Array | None
     step: jax.Array
-    opt_state: Any
+    opt_state: optax.OptState
     network: Callable[[jax.Array], jax.Array]
-    gradient: Callable[[], Any]
-    update: Callable[[], Any]
-    initial: Callable[[], Any]
+    gradient: Callable[[], optax.Updates]
+    update: Callable[[], optax.Updates]
+    initial: Callable[[], optax.Params]
     again: Callable[[], "Evaluation"]
 
     @functools.cached_property
@@ -53,7 +59,7 @@ class Evaluation:
         return self.network(self.inputs)
 
     @staticmethod
-    def tensors(tree: Any) -> dict[str, jax.Array]:
+    def tensors(tree: optax.Params) -> dict[str, jax.Array]:
         """The leaves of a tree like `params` by name, e.g. "Linear_0.kernel"."""
         return by_name(tree)
 
@@ -91,14 +97,19 @@ class Evaluation:
         return {name: total / weight for name, (total, weight) in sums.items()}
 
 
-def measured_by(probe: Any, seen: Evaluation, memory: Any) -> tuple[dict[str, jax.Array], Any]:
+def remembers(probe: object) -> TypeGuard[kinds.Remembering]:
+    """Whether a probe has a memory."""
+    return hasattr(probe, "init")
+
+
+def measured_by(probe: kinds.Probe, seen: Evaluation, memory: Tree) -> tuple[dict[str, jax.Array], Tree]:
     """What a probe measures, by name in the training dtype, and what it remembers: `memory` where it has no `init`.
 
     Raises:
       FieldError: it gives something else.
     """
-    name, remembers = type(probe).__name__, hasattr(probe, "init")
-    found = probe.measure(seen, memory) if remembers else (probe.measure(seen), memory)
+    name = type(probe).__name__
+    found = probe.measure(seen, memory) if remembers(probe) else (probe.measure(seen), memory)
     if not isinstance(found, tuple) or len(found) != 2:
         raise FieldError("training.probes", name, "must give numbers by name and a memory, for it has init")
     if not isinstance(found[0], Mapping):

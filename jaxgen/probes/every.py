@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxgen.components import part, static
 from jaxgen.errors import FieldError
-from jaxgen.probes.evaluation import Evaluation, measured_by
+from jaxgen.kinds import Tree
+from jaxgen.probes.evaluation import Evaluation, measured_by, remembers
 
 
 @flax.struct.dataclass
@@ -31,15 +32,15 @@ class Every:
         if isinstance(self.probe, (Every, tuple)):
             raise FieldError("probe", type(self.probe).__name__, "must be one probe, at every evaluation")
 
-    def init(self, e: Evaluation) -> Any:
+    def init(self, e: Evaluation) -> Tree:
         """The probe's own memory; an empty one where it has none."""
-        return self.probe.init(e) if hasattr(self.probe, "init") else {}
+        return self.probe.init(e) if remembers(self.probe) else {}
 
-    def keeps(self, memory: Any) -> dict[str, jax.Array]:
+    def keeps(self, memory: Tree) -> dict[str, jax.Array]:
         """What the probe keeps for runs that start from this one."""
         return self.probe.keeps(memory) if hasattr(self.probe, "keeps") else {}
 
-    def measure(self, e: Evaluation, memory: Any) -> tuple[dict[str, jax.Array], Any]:
+    def measure(self, e: Evaluation, memory: Tree) -> tuple[dict[str, jax.Array], Tree]:
         t = e.experiment.training
         if self.steps % t.evaluate_every:
             raise FieldError("probe.steps", self.steps, f"must be a multiple of evaluate_every = {t.evaluate_every}")

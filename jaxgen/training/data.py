@@ -1,7 +1,7 @@
 """The rows of one run: how many, which, and those of one step."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 import flax.struct
 import jax
@@ -10,8 +10,12 @@ import numpy as np
 
 from jaxgen import models
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Given
 from jaxgen.starts import has_parent
 from jaxgen.tasks.task import Examples, is_stream, table
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
 PRACTICE = 1 << 30  # of the stream of a step
@@ -49,12 +53,12 @@ class Rows:
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
     counts: jax.Array | np.ndarray
-    more: dict[str, Any] = flax.struct.field(default_factory=dict)
+    more: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
     passes: Passes | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
     @classmethod
-    def of(cls, experiment: Any) -> "Rows":
+    def of(cls, experiment: "Experiment") -> "Rows":
         """The exact counts of a run with plain numbers."""
         task = experiment.task
         rows, more = task.rows(), task.counts() if hasattr(task, "counts") else {}
@@ -65,7 +69,7 @@ class Rows:
         """The same, with so many rows computed at once."""
         return dataclasses.replace(self, passes=None, capacity=capacity)
 
-    def by_name(self) -> dict[str, Any]:
+    def by_name(self) -> dict[str, jax.Array]:
         """Every count."""
         return {**self.more, **{name: self.counts[i] for i, name in enumerate(self.names)}}
 
@@ -94,7 +98,7 @@ class Data:
         return jax.tree.map(lambda a: a[: self.capacity], rows)
 
 
-def passes(experiment: Any) -> Passes | None:
+def passes(experiment: "Experiment") -> Passes | None:
     """The passes that a full batch of a run is computed in: of 9, 4, 2 and 1 sixteenths of the table.
 
     Which of them are made is data of the run: all runs of a sweep over the train fraction have one program, and each
@@ -115,7 +119,7 @@ def passes(experiment: Any) -> Passes | None:
     return Passes(made, tuple(part * unit for part in PASSES))
 
 
-def capacity(experiment: Any) -> int:
+def capacity(experiment: "Experiment") -> int:
     """How many rows a full batch of the program can compute: those of the table where it is computed in passes.
 
     Else the train split rounded up to a sixteenth of the table, so that runs of a sweep over the train fraction share
@@ -126,7 +130,7 @@ def capacity(experiment: Any) -> int:
     return computed(experiment) if at_once else total
 
 
-def computed(experiment: Any) -> int:
+def computed(experiment: "Experiment") -> int:
     """How many rows a step of this run computes, those among them that fill up its last pass."""
     if experiment.training.batch_size is not None:
         return experiment.training.batch_size
@@ -136,12 +140,12 @@ def computed(experiment: Any) -> int:
     return min(total, -(-train // unit) * unit if parts is None else int(np.dot(parts.made, parts.sizes)))
 
 
-def stream(seed: jax.Array, number: int) -> jax.Array:
+def stream(seed: int | jax.Array, number: int) -> jax.Array:
     """One of the independent random streams of a seed: a threefry key."""
     return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), number)
 
 
-def canonical(experiment: Any, examples: Examples) -> Examples:
+def canonical(experiment: "Experiment", examples: Examples) -> Examples:
     """The examples in the run's types: whole numbers as int32, others in the training dtype."""
 
     def cast(x):
@@ -151,9 +155,9 @@ def canonical(experiment: Any, examples: Examples) -> Examples:
     return Examples(cast(examples.inputs), cast(examples.labels), examples.splits, weights)
 
 
-def load(experiment: Any, rows: Rows, given: Any = None) -> Data:
+def load(experiment: "Experiment", rows: Rows, given: Given | None = None) -> Data:
     """The run's rows, drawn from its split seed, with a mask for each split; `given`: see `start_shapes`."""
-    key, held = stream(experiment.split_seed, DATA), (given or {}).get("held", {})
+    key, held = stream(experiment.drawn_from, DATA), (given or Given()).get("held", {})
     examples = table(experiment.task, key, counts=rows.by_name(), given=held)
     examples = canonical(experiment, examples)
     index, ends = jnp.arange(examples.inputs.shape[0], dtype=jnp.int32), jnp.cumsum(rows.counts)
@@ -164,32 +168,35 @@ def load(experiment: Any, rows: Rows, given: Any = None) -> Data:
     return Data(examples.inputs, examples.labels, splits, examples.weights, rows.passes, rows.capacity)
 
 
-def batch(experiment: Any, data: Data, step: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+def batch(
+    experiment: "Experiment", data: Data, step: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Inputs, labels, mask and weights of the rows that one step trains on.
 
     Full batch: the first `capacity` rows, which hold the whole train split; the mask leaves out what is not in it. Of a
     stream: what the task draws for this step, from the seed. Rows of a table are what its `practice` makes of them.
     """
-    task, fresh = experiment.task, jax.random.fold_in(stream(experiment.seed, BATCHES), step)
-    if is_stream(task):
-        size = experiment.training.batch_size
+    task, size = experiment.task, experiment.training.batch_size
+    fresh = jax.random.fold_in(stream(experiment.seed, BATCHES), step)
+    if is_stream(task) and size is not None:  # as it has to be
         drawn = _examples(experiment, "draw", task.draw(fresh, step, size))
         return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
     inputs, labels, mask, weights = _picked(experiment, data, step)
-    if getattr(task, "practice", None) is None:
+    practice = getattr(task, "practice", None)
+    if practice is None:
         return inputs, labels, mask, weights
     key, seen = jax.random.fold_in(fresh, PRACTICE), Examples(inputs, labels, {"train": mask}, weights)
-    seen = _examples(experiment, "practice", task.practice(key, step, seen))
+    seen = _examples(experiment, "practice", practice(key, step, seen))
     return seen.inputs, seen.labels, mask, seen.weights
 
 
-def _examples(experiment: Any, method: str, made: Any) -> Examples:
+def _examples(experiment: "Experiment", method: str, made: object) -> Examples:
     if not isinstance(made, Examples):
         raise FieldError(f"task.{method}", type(made).__name__, "must give jaxgen.Examples")
     return canonical(experiment, made)
 
 
-def _picked(experiment: Any, data: Data, step: jax.Array) -> tuple:
+def _picked(experiment: "Experiment", data: Data, step: jax.Array) -> tuple:
     size, train = experiment.training.batch_size, data.splits["train"]
     if size is None:
         return data.full_batch()

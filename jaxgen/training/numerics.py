@@ -2,19 +2,24 @@
 
 import contextlib
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-REQUIRED_OPTIONS = {"xla_allow_excess_precision": False}  # or XLA computes bfloat16 losses in float32
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
+
+REQUIRED_OPTIONS: dict[str, bool | str] = {
+    "xla_allow_excess_precision": False
+}  # or XLA computes bfloat16 losses in float32
 # On a CPU, products and sums by XLA's library, but not elementwise operations: 10-17 % faster (docs/performance.md).
 WELCOME_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
 
 
 @functools.cache
-def compiler_options() -> dict[str, Any]:
+def compiler_options() -> dict[str, bool | str]:
     """XLA's options for every program of ours: those that results need, and those for speed that this jaxlib knows."""
     options = REQUIRED_OPTIONS | WELCOME_OPTIONS
     try:
@@ -24,12 +29,12 @@ def compiler_options() -> dict[str, Any]:
     return options
 
 
-def needs_x64(experiment: Any) -> bool:
+def needs_x64(experiment: "Experiment") -> bool:
     """Whether any part of the run is in float64."""
     return "float64" in (experiment.training.dtype, getattr(experiment.loss, "dtype", None))
 
 
-def numerics(experiment: Any):
+def numerics(experiment: "Experiment") -> contextlib.ExitStack:
     """Context in which a run is traced and called: 64-bit types if it needs them, its matrix precision."""
     stack = contextlib.ExitStack()
     stack.enter_context(jax.enable_x64(needs_x64(experiment)))
@@ -37,7 +42,7 @@ def numerics(experiment: Any):
     return stack
 
 
-def numbers(experiment: Any) -> Any:
+def numbers(experiment: "Experiment") -> "Experiment":
     """The experiment with its leaves as numpy scalars in the dtypes of the program: int32 and the training dtype."""
     real = np.dtype(experiment.training.dtype)
     return jax.tree.map(lambda v: np.int32(v) if isinstance(v, (int, np.integer)) else real.type(v), experiment)

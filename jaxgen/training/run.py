@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
 import flax.struct
 import jax
@@ -11,16 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen import models
+from jaxgen import kinds, models, starts
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Given, Tree
 from jaxgen.losses import of_step
 from jaxgen.optimizers import transform_of
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
-from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by
-from jaxgen.starts import Fit, has_parent, masked, parent
+from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by, remembers
+from jaxgen.starts import Fit, is_continuing, masked, parent
 from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 
 @flax.struct.dataclass
@@ -36,40 +40,51 @@ class State:
       mask: like `params`, bool: weights that are not removed; None: none is.
     """
 
-    params: Any
-    opt_state: Any
+    params: optax.Params
+    opt_state: optax.OptState
     step: jax.Array
-    kept: dict[str, Any] = flax.struct.field(default_factory=dict)
-    memory: dict[str, Any] = flax.struct.field(default_factory=dict)
-    mask: Any = None
+    kept: Mapping[str, Tree] = flax.struct.field(default_factory=dict)
+    memory: Mapping[str, Tree] = flax.struct.field(default_factory=dict)
+    mask: optax.Params | None = None
 
 
 def forward(
-    experiment: Any, params: Any, kept: Any, inputs: jax.Array, step: Any = None, mask: Any = None
-) -> tuple[jax.Array, Any]:
+    experiment: "Experiment",
+    params: optax.Params,
+    kept: Mapping[str, Tree],
+    inputs: jax.Array,
+    step: jax.Array | None = None,
+    mask: jax.Array | None = None,
+) -> tuple[jax.Array, Mapping[str, Tree]]:
     """The network's outputs (rows, …, outputs), and what it keeps: in evaluations or, given a step, in training.
 
     A network whose `__call__` takes `train` is told, and has random numbers under the name "dropout", of the run's seed
     and the step. One that takes `mask` is told in training which of the rows count, bool (rows,), and None elsewhere.
     """
-    network: Any = models.bind(experiment.model, experiment.task)
+    network: Callable = models.bind(experiment.model, experiment.task).apply
     trains = step is not None and (bool(kept) or models.is_random(experiment.model))
     told = models.told(experiment.model, trains, mask)
     variables = {"params": params, **kept}
-    if not trains:
-        return network.apply(variables, inputs, **told), kept
+    if step is None or not trains:
+        return network(variables, inputs, **told), kept
     rngs = {"dropout": jax.random.fold_in(stream(experiment.seed, NOISE), step)}
     if not kept:
-        return network.apply(variables, inputs, rngs=rngs, **told), kept
-    return network.apply(variables, inputs, rngs=rngs, mutable=list(kept), **told)
+        return network(variables, inputs, rngs=rngs, **told), kept
+    return network(variables, inputs, rngs=rngs, mutable=list(kept), **told)
 
 
-def apply(experiment: Any, params: Any, inputs: jax.Array, step: Any = None, kept: Any = None) -> jax.Array:
+def apply(
+    experiment: "Experiment",
+    params: optax.Params,
+    inputs: jax.Array,
+    step: jax.Array | None = None,
+    kept: Mapping[str, Tree] | None = None,
+) -> jax.Array:
     """The network's outputs, see `forward`."""
     return forward(experiment, params, kept or {}, inputs, step)[0]
 
 
-def optimizer(experiment: Any) -> optax.GradientTransformation:
+def optimizer(experiment: "Experiment") -> optax.GradientTransformation:
     """The run's optax optimizer. Traced hyperparameters meet optax's integer step count: promotion is its own there."""
     chain = transform_of(experiment.optimizer, models.groups(experiment.model))
 
@@ -80,20 +95,22 @@ def optimizer(experiment: Any) -> optax.GradientTransformation:
     return optax.GradientTransformation(chain.init, update)
 
 
-def variables(experiment: Any, data: Data) -> dict[str, Any]:
+def variables(experiment: "Experiment", data: Data) -> Mapping[str, Tree]:
     """What flax makes for the network, by collection, drawn from the seed."""
-    model: Any = models.bind(experiment.model, experiment.task)
+    init: Callable = models.bind(experiment.model, experiment.task).init
     told = models.told(experiment.model, False, None)
-    return model.init(stream(experiment.seed, INIT), data.inputs[:1], **told)
+    return init(stream(experiment.seed, INIT), data.inputs[:1], **told)
 
 
-def fit(experiment: Any, data: Data, kept: Any) -> Fit:
+def fit(experiment: "Experiment", data: Data, kept: Mapping[str, Tree]) -> Fit:
     """What a start sees of the train rows, with what the network keeps beside its parameters."""
     inputs, labels, train, weights = data.full_batch()
     return Fit(lambda params: apply(experiment, params, inputs, kept=kept), labels, train, weights)
 
 
-def begun(experiment: Any, data: Data, given: Any = None) -> tuple[Any, dict[str, Any], Any]:
+def begun(
+    experiment: "Experiment", data: Data, given: Given | None = None
+) -> tuple[optax.Params, Mapping[str, Tree], optax.Params | None]:
     """Parameters drawn from the seed, in the training dtype, and what is kept beside them, changed by the start.
 
     And which weights are not removed. A run that starts from another has `given`, what that one ended with (see
@@ -107,33 +124,35 @@ def begun(experiment: Any, data: Data, given: Any = None) -> tuple[Any, dict[str
     params, mask = kept.pop("params"), None
     if experiment.start is not None:
         params, mask = experiment.start.weights(params, given, fit(experiment, data, kept))
-    return params, experiment.start.beside(kept, given["kept"]) if has_parent(experiment) else kept, mask
+    if given and is_continuing(experiment.start):
+        kept = experiment.start.beside(kept, given["kept"])
+    return params, kept, mask
 
 
-def init(experiment: Any, data: Data, given: Any = None) -> State:
+def init(experiment: "Experiment", data: Data, given: Given | None = None) -> State:
     """A run as it begins (see `begun`), with a fresh optimizer state, or the one that it is given."""
     params, kept, mask = begun(experiment, data, given)
     opt_state = given["opt_state"] if given and "opt_state" in given else optimizer(experiment).init(params)
     state = State(params, opt_state, jnp.int32(0), kept, mask=mask)
-    remembering = {str(i): p for i, p in enumerate(experiment.training.probes) if hasattr(p, "init")}
+    remembering = {str(i): p for i, p in enumerate(experiment.training.probes) if remembers(p)}
     seen = evaluation(experiment, data, state)
     return dataclasses.replace(state, memory={place: probe.init(seen) for place, probe in remembering.items()})
 
 
-def start_shapes(experiment: Any) -> dict[str, Any]:
+def start_shapes(experiment: "Experiment") -> Given:
     """Shapes of what a run is given to start with: weights, what the network keeps, the optimizer's state if kept.
 
     And what the probes of the run that it starts from keep for it, as "held". Nothing where it starts from its seed.
     """
-    if not has_parent(experiment):
+    if not is_continuing(experiment.start):
         return {}
-    given = {"held": held_shapes(experiment)}
+    given: Given = {"held": held_shapes(experiment)}
     fresh = shapes(experiment.override({"start": None}), given)[1]
     given |= {"params": fresh.params, "kept": fresh.kept}
     return given | ({"opt_state": fresh.opt_state} if experiment.start.keep_optimizer else {})
 
 
-def held_shapes(experiment: Any) -> dict[str, Any]:
+def held_shapes(experiment: "Experiment") -> dict[str, jax.Array]:
     """Shapes of what the probes of the run that a run starts from keep for it; nothing where there is no such run."""
     first = parent(experiment)
     if first is None:
@@ -142,20 +161,20 @@ def held_shapes(experiment: Any) -> dict[str, Any]:
         return jax.eval_shape(functools.partial(held, first), shapes(first)[1])
 
 
-def held(experiment: Any, state: State) -> dict[str, Any]:
+def held(experiment: "Experiment", state: State) -> dict[str, jax.Array]:
     """What the probes of a run keep for runs that start from it, by name: arrays of their memory."""
     probes = [(str(place), probe) for place, probe in enumerate(experiment.training.probes)]
     found = [probe.keeps(state.memory[place]) for place, probe in probes if hasattr(probe, "keeps")]
     return {name: array for some in found for name, array in some.items()}
 
 
-def named(experiment: Any, state: State) -> dict[str, Any]:
+def named(experiment: "Experiment", state: State) -> dict[str, np.ndarray]:
     """What runs that start from one that ended so may be given, by name ("params.Linear_0.kernel")."""
     trees = {"params": state.params, "kept": state.kept, "opt_state": state.opt_state}
     return by_name({**trees, "held": held(experiment, state)})
 
 
-def shapes(experiment: Any, given: Any = None) -> tuple[Data, State, jax.ShapeDtypeStruct]:
+def shapes(experiment: "Experiment", given: Given | None = None) -> tuple[Data, State, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of a run's rows, of its fresh state and of its outputs on all rows. Nothing is computed.
 
     `given`: shapes of what it starts with, those of `start_shapes` where there are none.
@@ -168,7 +187,7 @@ def shapes(experiment: Any, given: Any = None) -> tuple[Data, State, jax.ShapeDt
         return data, state, jax.eval_shape(apply, values, state.params, data.inputs, kept=state.kept)
 
 
-def decaying(experiment: Any) -> tuple[int, int] | None:
+def decaying(experiment: "Experiment") -> tuple[int, int] | None:
     """How many parameters the weight decay acts on, and how many there are; None if the optimizer cannot say."""
     if not hasattr(experiment.optimizer, "decaying"):
         return None
@@ -180,7 +199,7 @@ def decaying(experiment: Any) -> tuple[int, int] | None:
     return sum(size for size, on in zip(sizes, jax.tree.leaves(acts)) if on), sum(sizes)
 
 
-def gradient(experiment: Any, data: Data, state: State) -> tuple[Any, Any]:
+def gradient(experiment: "Experiment", data: Data, state: State) -> tuple[optax.Updates, Mapping[str, Tree]]:
     """The gradient of the mean loss Σ w ℓ / Σ w of the next batch, with outputs times `training.logit_scale`.
 
     And what the network keeps after it.
@@ -201,7 +220,7 @@ def gradient(experiment: Any, data: Data, state: State) -> tuple[Any, Any]:
     return in_passes(lambda *some: losses(*some)[0], state.params, rows, data.passes), state.kept
 
 
-def in_passes(losses: Callable[..., jax.Array], params: Any, rows: tuple, passes: Passes) -> Any:
+def in_passes(losses: Callable[..., jax.Array], params: optax.Params, rows: tuple, passes: Passes) -> optax.Updates:
     """The gradient of Σ w ℓ / Σ w as the sum over passes of the gradients of their shares.
 
     Args:
@@ -239,7 +258,7 @@ def in_passes(losses: Callable[..., jax.Array], params: Any, rows: tuple, passes
     return carry[1]
 
 
-def step(experiment: Any, data: Data, state: State) -> State:
+def step(experiment: "Experiment", data: Data, state: State) -> State:
     """One update of the parameters."""
     gradients, kept = gradient(experiment, data, state)
     updates, opt_state = optimizer(experiment).update(gradients, state.opt_state, state.params)
@@ -249,7 +268,7 @@ def step(experiment: Any, data: Data, state: State) -> State:
     return State(params, opt_state, state.step + 1, kept, state.memory, state.mask)
 
 
-def evaluation(experiment: Any, data: Data, state: State) -> Evaluation:
+def evaluation(experiment: "Experiment", data: Data, state: State) -> Evaluation:
     """What probes see of the run."""
     descend = functools.cache(lambda: gradient(experiment, data, state)[0])
     return Evaluation(
@@ -269,14 +288,14 @@ def evaluation(experiment: Any, data: Data, state: State) -> Evaluation:
     )
 
 
-def evaluate(experiment: Any, data: Data, state: State) -> tuple[dict[str, jax.Array], State]:
+def evaluate(experiment: "Experiment", data: Data, state: State) -> tuple[dict[str, jax.Array], State]:
     """Every probe of the run, by name, in the training dtype; and the state with what probes remember of it."""
     seen, memory = evaluation(experiment, data, state), dict(state.memory)
     measured: dict[str, jax.Array] = {}
     for place, probe in enumerate(experiment.training.probes):
         name, own = type(probe).__name__, memory.get(str(place))
         found, own = measured_by(probe, seen, own)
-        if hasattr(probe, "init"):
+        if remembers(probe):
             memory[str(place)] = own
         for twice in measured.keys() & found.keys():
             raise FieldError("training.probes", name, f"measures {twice!r} as another probe does: give another name")
@@ -284,21 +303,23 @@ def evaluate(experiment: Any, data: Data, state: State) -> tuple[dict[str, jax.A
     return measured, dataclasses.replace(state, memory=memory)
 
 
-def interval(experiment: Any, data: Data, state: State, steps: Any) -> tuple[State, dict[str, jax.Array]]:
+def interval(
+    experiment: "Experiment", data: Data, state: State, steps: jax.typing.ArrayLike
+) -> tuple[State, dict[str, jax.Array]]:
     """So many steps, and an evaluation after them."""
     state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, s), state)
     measured, state = evaluate(experiment, data, state)
     return state, measured
 
 
-def opening(experiment: Any) -> np.ndarray:
+def opening(experiment: "Experiment") -> np.ndarray:
     """The steps of the first evaluations, int32: 0 or, with `evaluate_early`, 0, 1, 2, 4, … and `evaluate_every`."""
     t = experiment.training
     powers = [1 << k for k in range(t.evaluate_every.bit_length()) if 1 << k < t.evaluate_every]
     return np.array([0, *powers, t.evaluate_every] if t.evaluate_early else [0], np.int32)
 
 
-def begin(experiment: Any, data: Data, given: Any = None) -> tuple[State, dict[str, jax.Array]]:
+def begin(experiment: "Experiment", data: Data, given: Given | None = None) -> tuple[State, dict[str, jax.Array]]:
     """A fresh run through its `opening`: its state at the end of it, and every probe (evaluations, …)."""
     first, state = evaluate(experiment, data, init(experiment, data, given))
     first = jax.tree.map(lambda m: m[None], first)
@@ -309,14 +330,15 @@ def begin(experiment: Any, data: Data, given: Any = None) -> tuple[State, dict[s
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
 
 
-def frozen(experiment: Any, data: Data, state: State) -> jax.Array:
+def frozen(experiment: "Experiment", data: Data, state: State) -> jax.Array:
     """Whether it is proved that no later step changes the network: one step changes no bit of it, and stays so."""
     following = step(experiment, data, state)
     unchanged = same_bits((state.params, state.kept), (following.params, following.kept))
-    return unchanged & experiment.optimizer.at_rest(state.opt_state, following.opt_state)
+    resting = cast(kinds.Resting, experiment.optimizer)  # or `stop_frozen` is refused
+    return unchanged & resting.at_rest(state.opt_state, following.opt_state)
 
 
-def train(experiment: Any) -> dict[str, np.ndarray]:
+def train(experiment: "Experiment") -> dict[str, np.ndarray]:
     """Trains one run to its budget, plainly, and returns its curves.
 
     Returns:
@@ -327,7 +349,7 @@ def train(experiment: Any) -> dict[str, np.ndarray]:
     return trained(experiment)[0]
 
 
-def trained(experiment: Any) -> tuple[dict[str, np.ndarray], State]:
+def trained(experiment: "Experiment") -> tuple[dict[str, np.ndarray], State]:
     """The curves of one run, trained plainly to its budget, and its state then; its parent is trained first."""
 
     @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options())
@@ -337,9 +359,9 @@ def trained(experiment: Any) -> tuple[dict[str, np.ndarray], State]:
         state, later = jax.lax.scan(lambda s, _: interval(experiment, data, s, every), state, length=evaluations)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later), state
 
-    given, first = {}, parent(experiment)
+    given, first = Given(), parent(experiment)
     if first is not None:
-        given = experiment.start.given(start_shapes(experiment), named(first, trained(first)[1]))
+        given = starts.given(experiment, start_shapes(experiment), named(first, trained(first)[1]))
 
     rows = Rows.of(experiment).exactly(experiment.task.rows()["train"])
     with numerics(experiment):

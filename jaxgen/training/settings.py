@@ -1,7 +1,5 @@
 """How long and how a run is trained and watched."""
 
-from typing import Any
-
 import flax.struct
 
 from jaxgen.components import leaf, part, static
@@ -47,7 +45,7 @@ class Training:
     stop_below: bool = static(False, doc="whether the stop rule waits for values at or below its threshold")
     stop_splits: tuple = static(("train", "test"), doc="splits that the stop rule watches")
     stop_frozen: bool = static(False, doc="whether runs that can never change again end")
-    probes: Any = part("probe", ("loss", "metrics", "weight_norm"), doc="what is measured")
+    probes: tuple = part("probe", ("loss", "metrics", "weight_norm"), doc="what is measured")
 
     def check(self):
         if self.steps % self.evaluate_every:
