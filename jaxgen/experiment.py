@@ -11,16 +11,18 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxgen import components, models
+from jaxgen import components, kinds, models
 from jaxgen.errors import FieldError
-from jaxgen.tasks.task import is_stream
+from jaxgen.kinds import Component, Plain
+from jaxgen.tasks.task import Task, is_stream
 from jaxgen.training import Training
 
 SCHEMA = 2
-SEEDS: dict[str, Any] = {"seed": int, "split_seed": int | None}
+SEEDS = {"seed": int, "split_seed": int | None}
 SEED = "[0, 2147483647]"
 MAX_ROWS = 16_777_216
 """Rows of a task at most, of all splits together: those of p = 4096."""
@@ -44,12 +46,12 @@ class Experiment:
       FieldError: a field has a value that is not allowed.
     """
 
-    task: Any
-    model: Any
-    loss: Any
-    optimizer: Any
-    training: Any = Training()
-    start: Any = None
+    task: Task
+    model: nn.Module
+    loss: kinds.Loss | kinds.ChangingLoss
+    optimizer: kinds.Optimizer
+    training: Training = Training()
+    start: kinds.Start | None = None
     seed: int = 0
     split_seed: int | None = None
 
@@ -94,7 +96,7 @@ class Experiment:
         """20 hex digits that identify the run: sha256 of the canonical JSON of all fields and the schema version."""
         return run_id_of(self.to_json())
 
-    def override(self, values: Mapping[str, Any]) -> "Experiment":
+    def override(self, values: Mapping[str, object]) -> "Experiment":
         """A copy with the fields at dotted paths replaced, e.g. `{"optimizer.weight_decay": 0.1, "seed": 3}`.
 
         Raises:
@@ -107,7 +109,7 @@ class Experiment:
         experiment.check_together()
         return experiment
 
-    def changed_part(self, head: str, changes: Mapping[str, Any]) -> Any:
+    def changed_part(self, head: str, changes: Mapping[str, object]) -> object:
         """The part called `head` with some of its fields replaced; a change of "" replaces the whole part, and first.
 
         Raises:
@@ -126,9 +128,9 @@ class Experiment:
         """Every field that can be set or swept, as dotted paths; whole parts (`loss`) are among them."""
         return [path for name in components.KINDS for path in components.paths(getattr(self, name), name)] + list(SEEDS)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, Plain]:
         """All values by dotted path, with each part's type: `{"task.type": "ModularAddition", "task.p": 31, …}`."""
-        flat: dict[str, Any] = {}
+        flat: dict[str, Plain] = {}
         for name in components.KINDS:
             for path, value in components.flat(getattr(self, name), name).items():
                 flat[path] = json.dumps(value) if isinstance(value, list) else value
@@ -138,12 +140,12 @@ class Experiment:
         """The dotted paths whose values are leaves: sweeping them compiles nothing new."""
         return set(SEEDS).union(*(components.leaf_paths(getattr(self, name), name) for name in components.KINDS))
 
-    def walk(self) -> Iterator[tuple[str, Any]]:
+    def walk(self) -> Iterator[tuple[str, Component]]:
         """Every component with its path, those within others too."""
         for name in components.KINDS:
             yield from components.walk(getattr(self, name), name)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Plain]:
         """Plain data for JSON or TOML."""
         parts = {name: _plain(getattr(self, name)) for name in components.KINDS}
         return {"schema": SCHEMA, **parts, "seed": self.seed, "split_seed": self.split_seed}
@@ -153,7 +155,7 @@ class Experiment:
         return _canonical(self.to_dict())
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Experiment":
+    def from_dict(cls, data: Mapping[str, object]) -> "Experiment":
         """The experiment that plain data (from `to_dict`, JSON or TOML) describes; fields left out take their defaults.
 
         Raises:
@@ -168,7 +170,7 @@ class Experiment:
         for name in data:
             if name not in [*known, "schema"]:
                 raise components.unknown(str(name), known)
-        arguments = dict(data)
+        arguments: dict[str, Any] = dict(data)
         arguments.pop("schema", None)
         for name in components.KINDS:
             if name in arguments:
@@ -201,29 +203,29 @@ class Experiment:
         return hashlib.sha256(self.structure_json().encode()).hexdigest()[:12]
 
 
-def checked_part(name: str, value: Any) -> Any:
+def checked_part(name: str, value: object) -> object:
     """A part of an experiment, or a seed, with every value in its canonical type.
 
     Raises:
       FieldError: a value is not allowed.
     """
     if name in SEEDS:
-        value = components.coerced(value, SEEDS[name], name, True)
-        components.check_allowed(value, SEED, name)
-        return value
+        seed = components.coerced(value, SEEDS[name], name, True)
+        components.check_allowed(seed, SEED, name)
+        return seed
     if name == "start" and value is None:
         return None
     if isinstance(value, str):  # the component of that name with its defaults
         value = components.from_dict({"type": value}, name)
-    value = components.checked(value, name)
-    if name == "training" and not isinstance(value, Training):
-        raise FieldError(name, type(value).__qualname__, "must be a jaxgen.Training")
+    part = components.checked(value, name)
+    if name == "training" and not isinstance(part, Training):
+        raise FieldError(name, type(part).__qualname__, "must be a jaxgen.Training")
     if name == "task":
-        _check_task(value)
-    return value
+        _check_task(part)
+    return part
 
 
-def part_json(name: str, part: Any) -> str:
+def part_json(name: str, part: object) -> str:
     """What `Experiment.to_json` says of one part or seed."""
     return _canonical(part if name in SEEDS else _plain(part))
 
@@ -233,15 +235,15 @@ def run_id_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _plain(part: Any) -> Any:
+def _plain(part: object) -> Plain:
     return None if part is None else components.to_dict(part, canonical=True)
 
 
-def _canonical(data: Any) -> str:
+def _canonical(data: object) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _check_task(task: Any) -> None:
+def _check_task(task: Task) -> None:
     """That a task's sizes are what the rest relies on."""
     splits = task.rows()
     if not isinstance(splits, Mapping) or not all(_is_size(n, 0) for n in splits.values()):
@@ -258,7 +260,7 @@ def _check_task(task: Any) -> None:
             raise FieldError(f"task.{name}", size, "must be a whole number of at least 1")
 
 
-def _is_size(value: Any, least: int) -> bool:
+def _is_size(value: object, least: int) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
@@ -285,7 +287,7 @@ def _unflatten(structures, children) -> Experiment:
     return assembled(parts | whole)  # leaves may be tracers: nothing to check
 
 
-def assembled(parts: Mapping[str, Any]) -> Experiment:
+def assembled(parts: Mapping[str, object]) -> Experiment:
     """An experiment of parts that need no check."""
     experiment = object.__new__(Experiment)
     for name, value in parts.items():

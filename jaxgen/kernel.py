@@ -11,19 +11,23 @@ import enum
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import flax.struct
 import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxgen import training
+from jaxgen.experiment import Experiment
+from jaxgen.kinds import Given
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.training import Rows, State, capacity
 
+T = TypeVar("T")
 MAX_INTERVALS = 128
 
 
@@ -78,7 +82,7 @@ class Result:
     """
 
     run_id: str
-    experiment: Any
+    experiment: Experiment
     status: str
     steps: int
     checksum: int
@@ -94,7 +98,7 @@ class Program:
       traces: how often the program was traced (once, whatever the number of devices).
     """
 
-    def __init__(self, experiment: Any, width: int):
+    def __init__(self, experiment: Experiment, width: int):
         self.template = training.numbers(experiment)
         self.signature, self.width = experiment.signature, width
         self.capacity, self.traces = capacity(experiment), 0
@@ -104,11 +108,11 @@ class Program:
         self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
         self.given = training.start_shapes(experiment)
         self._jitted = jax.jit(self._chunk, donate_argnums=4)
-        self._compiled: dict[Any, Any] = {}
+        self._compiled: dict[jax.Device, jax.stages.Compiled] = {}
         self._lowering = threading.Lock()
-        self._locks: dict[Any, threading.Lock] = collections.defaultdict(threading.Lock)
+        self._locks: dict[jax.Device, threading.Lock] = collections.defaultdict(threading.Lock)
 
-    def compiled(self, device: Any) -> Any:
+    def compiled(self, device: jax.Device) -> jax.stages.Compiled:
         """The executable for one device, compiled on first use."""
         with self._locks[device]:
             if device not in self._compiled:
@@ -121,7 +125,7 @@ class Program:
                     self._compiled[device] = lowered.compile(compiler_options=training.compiler_options())
         return self._compiled[device]
 
-    def rows_of(self, experiment: Any) -> Rows:
+    def rows_of(self, experiment: Experiment) -> Rows:
         """A run's rows, computed in a way that suits so many lanes."""
         rows = Rows.of(experiment)
         passes = None if rows.passes is None else dataclasses.replace(rows.passes, branch=self.width == 1)
@@ -135,7 +139,7 @@ class Program:
             lanes = jax.eval_shape(lambda r, w, g: self._begin(*self._unpack(r, w), g)[0], reals, wholes, given)
         return reals, wholes, given, np.zeros(2 + self.width, np.int32), lanes
 
-    def pack(self, numbers: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def pack(self, numbers: Experiment, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """A run's numbers and row counts as two vectors: what is real, and what is whole (int32)."""
         leaves = jax.tree.leaves((numbers, rows))
         real, whole = (
@@ -144,7 +148,7 @@ class Program:
         )
         return np.concatenate([np.zeros(0, self.template.training.dtype), *real]), np.concatenate(whole)
 
-    def _unpack(self, reals: jax.Array, wholes: jax.Array) -> tuple[Any, Rows]:
+    def _unpack(self, reals: jax.Array, wholes: jax.Array) -> tuple[Experiment, Rows]:
         """The inverse of `pack` for arrays with a leading lane axis."""
         leaves, at = [], {False: 0, True: 0}
         for shape, is_whole in zip(self._leaf_shapes, self._is_whole):
@@ -154,7 +158,7 @@ class Program:
             at[is_whole] += size
         return jax.tree.unflatten(self._tree, leaves)
 
-    def memory(self, device: Any) -> int:
+    def memory(self, device: jax.Device) -> int:
         """Bytes on the device while one block runs: arguments, results and temporaries, less what is shared."""
         stats = self.compiled(device).memory_analysis()
         if stats is None:
@@ -269,7 +273,7 @@ class Program:
         return {name: part.reshape(len(part), *shape) for (name, shape), part in parts}
 
 
-def after_evaluation(experiment: Any, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
+def after_evaluation(experiment: Experiment, measured: dict[str, jax.Array], lane: Lane, state: State) -> Lane:
     """The lane after an interval: diverged, stopped by its rule, finished, or still running."""
     t, step = experiment.training, state.step
     watched = [measured[f"{split}/{t.stop_metric}"] for split in t.stop_splits if t.stop_metric is not None]
@@ -286,7 +290,7 @@ def after_evaluation(experiment: Any, measured: dict[str, jax.Array], lane: Lane
     return Lane(state, status, since)
 
 
-def checksum(params: Any) -> jax.Array:
+def checksum(params: optax.Params) -> jax.Array:
     """A uint32 that changes when a bit of the parameters does: Σ bits of each tensor, folded as h ← 31 h + Σ."""
     total = jnp.uint32(0)
     for w in jax.tree.leaves(params):
@@ -299,7 +303,7 @@ class Assignment:
     """The run in a lane: how far it is, and the pieces of its curves so far."""
 
     run_id: str
-    experiment: Any
+    experiment: Experiment
     step: int
     pieces: list[dict[str, np.ndarray]]
 
@@ -310,15 +314,15 @@ class Block:
     With `keep`, results have what runs that start from them are given.
     """
 
-    def __init__(self, program: Program, device: Any, keep: bool = False):
+    def __init__(self, program: Program, device: jax.Device, keep: bool = False):
         self.program, self.device, self.keep = program, device, keep
         self.lanes: list[Assignment | None] = [None] * program.width
         self.useful_steps = self.computed_steps = 0
         self._reals, self._wholes, given, _, lanes = program.shapes()
         self._given = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), given)
         self._fresh = np.zeros(program.width, bool)
-        self._arguments: Any = None
-        self._output: Any = None
+        self._arguments: tuple | None = None
+        self._output: Any = None  # an `Output` on its way
         idle = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), lanes)
         self._carry = self._put(idle.replace(status=np.full(program.width, Status.IDLE, np.int32)))
 
@@ -338,7 +342,13 @@ class Block:
                 self.assign(index, *run)
 
     def assign(
-        self, index: int, run_id: str, experiment: Any, given: Any = None, step: int = 0, pieces: Any = ()
+        self,
+        index: int,
+        run_id: str,
+        experiment: Experiment,
+        given: Given | None = None,
+        step: int = 0,
+        pieces: Sequence[dict[str, np.ndarray]] = (),
     ) -> None:
         """Puts a run into a lane: a new one, or one that has curves already and whose state `restore` brings."""
         if experiment.signature != self.program.signature:
@@ -407,25 +417,25 @@ class Block:
         state = jax.device_get(jax.tree.map(lambda a: a[index], self._carry.state))
         return training.named(self.program.template, state)
 
-    def snapshot(self) -> tuple[Any, list[Assignment | None]]:
+    def snapshot(self) -> tuple[Lane, list[Assignment | None]]:
         """The lanes' device state as numpy arrays and their runs, between a harvest and the next launch."""
         return jax.device_get(self._carry), self.lanes
 
-    def restore(self, carry: Any) -> None:
+    def restore(self, carry: Lane) -> None:
         """Puts a snapshot's device state back; the runs are given back by `assign`."""
         self._carry = self._put(carry)
 
-    def _put(self, tree: Any) -> Any:
+    def _put(self, tree: T) -> T:
         with training.numerics(self.program.template):
             return jax.device_put(tree, self.device)
 
 
-def _result(lane: Assignment, status: Status, checksum: int, ended_with: Any) -> Result:
+def _result(lane: Assignment, status: Status, checksum: int, ended_with: dict[str, np.ndarray] | None) -> Result:
     curves = {name: np.concatenate([p[name] for p in lane.pieces]) for name in lane.pieces[0]}
     return Result(lane.run_id, lane.experiment, status.name.lower(), lane.step, checksum, curves, ended_with)
 
 
-def _difference(a: Any, b: Any) -> str:
+def _difference(a: Experiment, b: Experiment) -> str:
     mine, theirs = a.flat(), b.flat()
     leaves = a.leaf_paths()
     for path in sorted(mine.keys() | theirs.keys()):
