@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -12,11 +13,12 @@ import optax
 
 from jaxgen.components import leaf, static, unknown
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Component
 
 PREFIX = "optax."
 
 
-def component(kind: str, name: str, numbers: dict[str, Any]) -> Any:
+def component(kind: str, name: str, numbers: Mapping[str, float]) -> Any:
     """The component of an optax function, with some of its numbers given.
 
     Raises:
@@ -34,7 +36,7 @@ def component(kind: str, name: str, numbers: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def component_class(kind: str, name: str) -> Any:
+def component_class(kind: str, name: str) -> type:
     """The class of the components of one optax function: its `type` in files is "optax.<name>".
 
     Raises:
@@ -46,7 +48,7 @@ def component_class(kind: str, name: str) -> Any:
     function = functions[name]
     parameters = list(inspect.signature(function).parameters.values())[0 if kind == "optimizer" else 2 :]
     fields = {p.name: found for p in parameters if (found := _field(p)) is not None}
-    body: dict[str, Any] = {field: default for field, (_, default) in fields.items() if default is not None}
+    body: dict[str, object] = {field: default for field, (_, default) in fields.items() if default is not None}
     body["__annotations__"] = {field: hint for field, (hint, _) in fields.items()}
     listed = "".join(f"\n      {field}: as there." for field in fields)
     body["__doc__"] = f"`optax.{name}` with the numbers of its signature.\n\n    Attributes:{listed}\n    "
@@ -58,17 +60,17 @@ def component_class(kind: str, name: str) -> Any:
     return flax.struct.dataclass(type(name.split(".")[-1], (), body), kw_only=True)
 
 
-def _promoted(function: Callable, *arguments: jax.Array, **numbers: Any) -> jax.Array:
+def _promoted(function: Callable, *arguments: jax.Array, **numbers: float) -> jax.Array:
     """Calls it under optax's own rules of promotion between dtypes and ranks."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         return function(*arguments, **numbers)
 
 
-def _given(self: Any) -> dict[str, Any]:
+def _given(self: Component) -> dict[str, float]:
     return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
 
-def _field(parameter: inspect.Parameter) -> tuple[Any, Any] | None:
+def _field(parameter: inspect.Parameter) -> tuple[type | types.UnionType, object] | None:
     """Type and declaration of what a parameter becomes: nothing for functions, masks and dtypes, which keep defaults.
 
     Floats, and numbers that have no default or may be None, are leaves. Whole numbers, texts and truth values are

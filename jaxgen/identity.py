@@ -76,17 +76,17 @@ class _Reader:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._met: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no address is used twice
+        self._alive: list[object] = []  # so that no address is used twice
 
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def say(self, *words: Any) -> None:
+    def say(self, *words: object) -> None:
         for word in words:
             text = word if isinstance(word, bytes) else str(word).encode()
             self._hash.update(b"%d:" % len(text) + text)
 
-    def follow(self, thing: Any, way: str) -> None:
+    def follow(self, thing: object, way: str) -> None:
         """Hashes a value and whatever it reaches."""
         unseen.check_value(thing, way)
         if isinstance(thing, PLAIN) and type(thing) in PLAIN:
@@ -110,7 +110,7 @@ class _Reader:
     def _installed(self, module: str, name: str) -> None:
         self.say("installed", module, name, _version(module.split(".")[0]))
 
-    def _new(self, thing: Any, way: str) -> None:
+    def _new(self, thing: object, way: str) -> None:
         if isinstance(thing, type):
             self._class(thing, way)
         elif isinstance(thing, types.FunctionType):
@@ -135,9 +135,9 @@ class _Reader:
             self.follow(thing.__self__, way)
         elif isinstance(thing, (types.GenericAlias, types.UnionType)) or type(thing).__module__ == "typing":
             self.say("type", repr(thing))
-        elif source.is_installed(type(thing).__module__) and _get(thing, "__wrapped__") is not None:
+        elif source.is_installed(type(thing).__module__) and (inner := _get(thing, "__wrapped__")) is not None:
             self.say("wrapper", type(thing).__qualname__)
-            self.follow(thing.__wrapped__, way)
+            self.follow(inner, way)
             self.follow({k: v for k, v in _state(thing).items() if not k.startswith("_")}, way)
         else:
             self._instance(thing, way)
@@ -154,7 +154,7 @@ class _Reader:
             for index, item in enumerate(thing):
                 self.follow(item, f"{way}[{index}]")
 
-    def _array(self, thing: Any, way: str) -> None:
+    def _array(self, thing: np.ndarray | np.generic | jax.Array, way: str) -> None:
         if isinstance(thing, jax.Array) and jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key):
             self.say("key", thing.dtype)
             thing = jax.random.key_data(thing)
@@ -197,14 +197,15 @@ class _Reader:
             self.follow(_state(function), f"{way} (attributes)")
         self.follow(vars(function).get("__wrapped__"), way)
 
-    def _named(self, name: str, value: Any, node: ast.AST | None, way: str) -> None:
+    def _named(self, name: str, value: object, node: ast.AST | None, way: str) -> None:
         """A value that source calls by a name; of a module, only what is used of it."""
         self.say(name)
         if node is None or not isinstance(value, types.ModuleType):
             return self.follow(value, f"{way} → {name}")
         for chain in sorted(_chains(node, name)):
             self.say(*chain)
-            found, way_there = value, name
+            found: object = value
+            way_there = name
             for attribute in chain:
                 if not isinstance(found, types.ModuleType) or not hasattr(found, attribute):
                     break
@@ -240,7 +241,7 @@ class _Reader:
                 self.say(name)
                 self.follow(value, f"{way}.{name}")
 
-    def _instance(self, thing: Any, way: str) -> None:
+    def _instance(self, thing: object, way: str) -> None:
         self.say("instance")
         self.follow(type(thing), way)
         if type(thing).__module__.split(".")[0] in PRINTERS:
@@ -276,25 +277,25 @@ def _version(package: str) -> str:
     return ", ".join(sorted(f"{name} {importlib.metadata.version(name)}" for name in set(names)))
 
 
-def _public_name(thing: Any) -> tuple[str, str] | None:
+def _public_name(thing: object) -> tuple[str, str] | None:
     """The module and name of what an installed module calls so: that says all. None for anything else."""
     module, name = _get(thing, "__module__"), _name(thing)
     if isinstance(thing, types.BuiltinFunctionType) and isinstance(thing.__self__, types.ModuleType):
         module = thing.__self__.__name__
     if not isinstance(module, str) or not isinstance(name, str) or not source.is_installed(module):
         return None
-    found: Any = sys.modules.get(module)
+    found: object = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
     return (module, name) if found is thing else None
 
 
-def _name(thing: Any) -> Any:
+def _name(thing: object) -> object:
     name = _get(thing, "__qualname__")
     return name if isinstance(name, str) else _get(thing, "__name__")
 
 
-def _is_written(name: str, method: Any) -> bool:
+def _is_written(name: str, method: object) -> bool:
     """Whether a method in `WRITTEN` was made at run time, from a class's fields, also under wrappers."""
     inner = method.__func__ if isinstance(method, staticmethod | classmethod) else method
     if not isinstance(inner, types.FunctionType):
@@ -303,7 +304,7 @@ def _is_written(name: str, method: Any) -> bool:
     return wrapped or source.is_made(inspect.unwrap(inner))
 
 
-def _get(thing: Any, name: str) -> Any:
+def _get(thing: object, name: str) -> Any:
     """An attribute, None where a class's own way of looking it up fails."""
     try:
         return getattr(thing, name, None)
@@ -311,7 +312,7 @@ def _get(thing: Any, name: str) -> Any:
         return None
 
 
-def _state(thing: Any) -> dict[str, Any]:
+def _state(thing: object) -> dict[str, object]:
     """The attributes of an instance, but those that `functools.wraps` copies and those that follow from the others."""
     slots = {s: _get(thing, s) for c in type(thing).__mro__ for s in _slots(c)}
     state = {**(_get(thing, "__dict__") or {}), **slots}
@@ -324,17 +325,17 @@ def _slots(cls: type) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(s for s in slots if s not in ("__dict__", "__weakref__"))
 
 
-def _digest_of(thing: Any, way: str) -> str:
+def _digest_of(thing: object, way: str) -> str:
     reader = _Reader()
     reader.follow(thing, way)
     return reader.digest()
 
 
-def _short(thing: Any) -> str:
-    return _name(thing) if isinstance(_name(thing), str) else repr(thing)[:60]
+def _short(thing: object) -> str:
+    return name if isinstance(name := _name(thing), str) else repr(thing)[:60]
 
 
-def _globals_read(function: types.FunctionType, way: str) -> list[tuple[str, Any]]:
+def _globals_read(function: types.FunctionType, way: str) -> list[tuple[str, object]]:
     """The names that a function and those inside it read from its module, or from Python, with their values.
 
     Raises:
@@ -374,7 +375,7 @@ def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
     return chains
 
 
-def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[tuple[str, Any]]:
+def _imported(node: ast.AST, space: Mapping[str, Any], way: str) -> Iterator[tuple[str, object]]:
     """What a function imports when it is called: the user's modules, and what it calls by a name of others."""
     for part in ast.walk(node):
         wanted: list[tuple[str, list[ast.alias]]] = []

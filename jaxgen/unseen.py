@@ -7,7 +7,6 @@ import os
 import random
 import re
 import time
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ WHY_SHARED = "draws from a state that all the program shares, which no run can r
 WHY_UNSEEDED = "has no seed, so that no run can repeat it: give it one"
 
 
-def check_value(thing: Any, way: str) -> None:
+def check_value(thing: object, way: str) -> None:
     """FieldError for what reads files, the environment or the clock, and for the random state that all share."""
     if any(thing is one for one in READERS):
         raise FieldError(way, getattr(thing, "__name__", "os.environ"), WHY)

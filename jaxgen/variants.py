@@ -40,13 +40,13 @@ class Variants:
 
     def __init__(self, base: Experiment):
         self._base = base
-        self._structures: dict[Any, int] = {}
+        self._structures: dict[tuple | None, int] = {}
         self._own = {name: self._part(name, value) for name, value in vars(base).items()}
-        self._parts: dict[Any, _Part] = {}
-        self._kinds: dict[Any, Kind] = {}
+        self._parts: dict[tuple, _Part] = {}
+        self._kinds: dict[tuple, Kind] = {}
         self._heads: dict[tuple[str, ...], list[tuple[str, list[tuple[str, str]]]]] = {}
 
-    def identify(self, point: Mapping[str, Any]) -> tuple[str, Kind]:
+    def identify(self, point: Mapping[str, object]) -> tuple[str, Kind]:
         """The run_id and the kind of `base.override(point)`.
 
         Raises:
@@ -63,7 +63,7 @@ class Variants:
         texts = [parts[name].text if name != "schema" else f'"schema":{SCHEMA}' for name in _ORDER]
         return run_id_of(f"{{{','.join(texts)}}}"), self._kind(parts)
 
-    def _part(self, name: str, value: Any) -> _Part:
+    def _part(self, name: str, value: object) -> _Part:
         structure = None if name in SEEDS else components.structure(value)
         number = self._structures.setdefault(structure, len(self._structures))
         return _Part(value, f'"{name}":{part_json(name, value)}', number)
@@ -81,7 +81,7 @@ class Variants:
             found = self._kinds[key] = Kind(experiment, program, budget)
         return found
 
-    def _remember(self, key: Any, part: _Part) -> _Part:
+    def _remember(self, key: tuple, part: _Part) -> _Part:
         if len(self._parts) >= KEPT:
             self._parts.clear()
             self._kinds.clear()
@@ -96,7 +96,7 @@ class Variants:
         return self._heads.setdefault(paths, list(heads.items()))
 
 
-def _key(value: Any) -> tuple:
+def _key(value: object) -> tuple:
     """Tells values apart that fields tell apart: 1, 1.0 and True, or 0.0 and -0.0, are equal and yet others."""
     if isinstance(value, (float, int, str)):
         return type(value), value or repr(value)
@@ -106,7 +106,7 @@ def _key(value: Any) -> tuple:
 class _Same:
     """Any other value, by identity."""
 
-    def __init__(self, value: Any):
+    def __init__(self, value: object):
         self._value = value
 
     def __eq__(self, other: object) -> bool:

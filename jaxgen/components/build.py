@@ -3,15 +3,22 @@
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import flax.core
 import flax.linen as nn
 
 from jaxgen.components import names, values
-from jaxgen.components.declare import fields, hints, is_leaf, part_kind
+from jaxgen.components.declare import fields, hint, is_leaf, part_kind
 from jaxgen.components.names import unknown
 from jaxgen.errors import FieldError
+from jaxgen.kinds import Component, Plain
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Component)
 
 REQUIRED = {
     "task": ("rows", "examples", "correct", "outputs", "vocabulary"),
@@ -29,17 +36,17 @@ REQUIRED = {
 NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 
 
-def is_run(value: Any) -> bool:
+def is_run(value: object) -> "TypeGuard[Experiment]":
     """Whether it is a whole experiment, which a component may hold too."""
     return hasattr(type(value), "run_id")
 
 
-def is_component(value: Any) -> bool:
+def is_component(value: object) -> TypeGuard[Component]:
     """Whether it could be a component: an instance of a dataclass (flax modules are dataclasses)."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def parts(value: Any) -> dict[str, Any]:
+def parts(value: object) -> dict[str, Any]:
     """The components in a field by the rest of their path: "" for one alone, ".0" in a tuple, ".name" in a table."""
     if isinstance(value, Mapping):
         return {f".{name}": part for name, part in value.items()}
@@ -48,7 +55,7 @@ def parts(value: Any) -> dict[str, Any]:
     return {} if value is None else {"": value}
 
 
-def map_parts(function: Callable[[Any, str], Any], value: Any) -> Any:
+def map_parts(function: Callable[[Any, str], T], value: object) -> T | tuple[T, ...] | dict[str, T] | None:
     """`function(component, rest of its path)` of every component in a field, in the tuple or table they are in."""
     if isinstance(value, Mapping):
         return {name: function(part, f".{name}") for name, part in value.items()}
@@ -57,7 +64,7 @@ def map_parts(function: Callable[[Any, str], Any], value: Any) -> Any:
     return None if value is None else function(value, "")
 
 
-def checked(component: Any, where: str, kind: str | None = None) -> Any:
+def checked(component: object, where: str, kind: str | None = None) -> Any:
     """`component` with every field in its canonical type (1 becomes 1.0 in a float field).
 
     Args:
@@ -68,7 +75,7 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
     Raises:
       FieldError: a value has the wrong type, is not finite, or is outside what its field allows.
     """
-    cls: Any = type(component)
+    cls = type(component)
     kind = kind or where
     if kind == names.RUN:
         if not is_run(component):
@@ -92,7 +99,7 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
             line = f"{field.name}: {getattr(field.type, '__name__', field.type)} = jaxgen"
             why = f"is not marked: write `{line}.static(…)` for what decides the program, `{line}.leaf(…)` for a number"
             raise FieldError(name, value, f"{why} that differs from run to run of one program")
-        value = values.coerced(value, hints(cls).get(field.name, Any), name, is_leaf(cls, field))
+        value = values.coerced(value, hint(cls, field.name), name, is_leaf(cls, field))
         values.check_allowed(value, field.metadata.get("allowed", ""), name)
         found[field.name] = value
     component = rebuild(component, found)
@@ -108,7 +115,7 @@ def checked(component: Any, where: str, kind: str | None = None) -> Any:
     return component
 
 
-def _checked_parts(value: Any, where: str, kind: str, field: dataclasses.Field) -> Any:
+def _checked_parts(value: object, where: str, kind: str, field: dataclasses.Field) -> object:
     if value is None and field.default is not None:
         raise FieldError(where, None, f"must be a component of the kind {kind}")
     if isinstance(value, Mapping):
@@ -120,19 +127,19 @@ def _checked_parts(value: Any, where: str, kind: str, field: dataclasses.Field) 
     return flax.core.FrozenDict(made) if isinstance(value, Mapping) else made
 
 
-def _named(value: Any, where: str, kind: str) -> Any:
+def _named(value: object, where: str, kind: str) -> object:
     """A text as the component of that name with its defaults."""
     return from_dict({"type": value}, where, kind) if isinstance(value, str) and kind != names.RUN else value
 
 
-def rebuild(component: Any, changes: Mapping[str, Any]) -> Any:
+def rebuild(component: C, changes: Mapping[str, Any]) -> C:
     """A copy of `component` with some fields replaced."""
     if isinstance(component, nn.Module):
         return component.clone(**changes)
     return dataclasses.replace(component, **changes)
 
 
-def changed(component: Any, changes: Mapping[str, Any], where: str, known: Callable[[], list[str]]) -> Any:
+def changed(component: Any, changes: Mapping[str, object], where: str, known: Callable[[], list[str]]) -> Component:
     """A copy of `component` with the fields at dotted paths below it replaced; nothing is checked.
 
     Args:
@@ -158,7 +165,7 @@ def changed(component: Any, changes: Mapping[str, Any], where: str, known: Calla
     return rebuild(component, found)
 
 
-def _changed_parts(value: Any, changes: Mapping[str, Any], where: str, kind: str, known: Callable) -> Any:
+def _changed_parts(value: object, changes: Mapping[str, object], where: str, kind: str, known: Callable) -> object:
     if value is None:
         tail, new = next(iter(changes.items()))
         raise FieldError(f"{where}.{tail}", new, f"there is nothing to set it in: {where} is None")
@@ -173,21 +180,21 @@ def _changed_parts(value: Any, changes: Mapping[str, Any], where: str, kind: str
     return found if isinstance(value, Mapping) else tuple(found.values())
 
 
-def by_head(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def by_head(changes: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """Changes by the first name of their path, and the rest of it."""
-    heads: dict[str, dict[str, Any]] = {}
+    heads: dict[str, dict[str, object]] = {}
     for path, value in changes.items():
         head, _, tail = path.partition(".")
         heads.setdefault(head, {})[tail] = value
     return heads
 
 
-def to_dict(component: Any, canonical: bool = False) -> dict[str, Any]:
+def to_dict(component: object, canonical: bool = False) -> dict[str, Plain]:
     """The component as plain data: type and fields; `canonical` leaves out `added` ones at their default."""
     if is_run(component):
         return component.to_dict()
     cls = type(component)
-    data: dict[str, Any] = {"type": names.type_name(cls)}
+    data: dict[str, Plain] = {"type": names.type_name(cls)}
     for field in fields(cls):
         value = getattr(component, field.name)
         if canonical and field.metadata.get("added") and value == field.default:
@@ -215,7 +222,7 @@ def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
         raise FieldError(where, data, 'must be a table with a "type"')
     if where.count(".") > values.DEEPEST:
         raise FieldError(where, data, f"components are nested at most {values.DEEPEST} deep")
-    cls: Any = names.find_class(data["type"], where, kind or where)
+    cls = names.find_class(data["type"], where, kind or where)
     known, arguments = {f.name: f for f in fields(cls)}, {}
     for name, value in data.items():
         if name == "type":
@@ -226,14 +233,14 @@ def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
         if (inner := part_kind(known[name])) is not None:
             arguments[name] = _parts_from(value, path, inner)
         else:
-            arguments[name] = values.coerced(value, hints(cls).get(name, Any), path, is_leaf(cls, known[name]))
+            arguments[name] = values.coerced(value, hint(cls, name), path, is_leaf(cls, known[name]))
     for name, field in known.items():
         if name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
             raise FieldError(f"{where}.{name}", None, "is missing")
     return cls(**arguments)
 
 
-def _parts_from(data: Any, where: str, kind: str) -> Any:
+def _parts_from(data: object, where: str, kind: str) -> object:
     if isinstance(data, Mapping) and ("type" in data or kind == names.RUN):
         return from_dict(data, where, kind)
     read = lambda d, rest: _named(d, where + rest, kind) if isinstance(d, str) else from_dict(d, where + rest, kind)  # noqa: E731

@@ -10,7 +10,7 @@ import flax.linen as nn
 import flax.struct
 
 
-def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "", added: bool = False) -> Any:
+def leaf(default: object, allowed: str = "(-inf, inf)", doc: str = "", added: bool = False) -> Any:
     """A number that can be swept without a new compilation.
 
     Args:
@@ -23,7 +23,7 @@ def leaf(default: Any, allowed: str = "(-inf, inf)", doc: str = "", added: bool 
     return flax.struct.field(default=default, metadata=metadata)
 
 
-def static(default: Any, allowed: str | tuple = "", doc: str = "", added: bool = False) -> Any:
+def static(default: object, allowed: str | tuple = "", doc: str = "", added: bool = False) -> Any:
     """A part of the structure: each value is a compiled program of its own.
 
     Args:
@@ -36,7 +36,7 @@ def static(default: Any, allowed: str | tuple = "", doc: str = "", added: bool =
     return flax.struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
-def part(kind: str, default: Any = dataclasses.MISSING, doc: str = "", added: bool = False) -> Any:
+def part(kind: str, default: object = dataclasses.MISSING, doc: str = "", added: bool = False) -> Any:
     """A component within a component, a tuple of them, or a table of them by name; None where that is the default.
 
     Its own fields have longer paths, "task.task.p", "optimizer.groups.readout.learning_rate", and are leaves or
@@ -52,13 +52,13 @@ def part(kind: str, default: Any = dataclasses.MISSING, doc: str = "", added: bo
     return flax.struct.field(default=default, metadata=metadata)
 
 
-def fields(cls: Any) -> tuple[dataclasses.Field, ...]:
+def fields(cls: type) -> tuple[dataclasses.Field, ...]:
     """The fields that make up a component (flax's own `parent` and `name` are not among them)."""
     return _fields(cls)
 
 
 @functools.cache
-def _fields(cls: Any) -> tuple[dataclasses.Field, ...]:
+def _fields(cls: type) -> tuple[dataclasses.Field, ...]:
     hidden = ("parent", "name") if issubclass(cls, nn.Module) else ()
     return tuple(f for f in dataclasses.fields(cls) if f.init and f.name not in hidden)
 
@@ -75,11 +75,16 @@ def is_leaf(cls: type, field: dataclasses.Field) -> bool:
 
 def may_be_none(cls: type, field: dataclasses.Field) -> bool:
     """Whether a field's declared type admits None."""
-    return type(None) in options(hints(cls).get(field.name, Any))
+    return type(None) in options(hint(cls, field.name))
+
+
+def hint(cls: type, name: str) -> object:
+    """The declared type of a field."""
+    return hints(cls).get(name, object)
 
 
 @functools.cache
-def hints(cls: type) -> dict[str, Any]:
+def hints(cls: type) -> dict[str, object]:
     """The declared types of the fields."""
     try:
         return typing.get_type_hints(cls)
@@ -87,7 +92,7 @@ def hints(cls: type) -> dict[str, Any]:
         return {f.name: type(f.default) for f in fields(cls) if f.default not in (dataclasses.MISSING, None)}
 
 
-def options(hint: Any) -> tuple:
+def options(hint: object) -> tuple:
     """The types that a declared type admits."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if union else (hint,)

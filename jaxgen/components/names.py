@@ -6,12 +6,15 @@ import difflib
 import importlib
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 
 from jaxgen import identity
 from jaxgen.errors import SHOWN, FieldError
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 KINDS = {
     "task": "jaxgen.tasks",
@@ -48,7 +51,7 @@ def unknown(name: str, known: list[str]) -> FieldError:
     return error
 
 
-def type_name(cls: Any) -> str:
+def type_name(cls: type) -> str:
     """The name a class has in files and hashes.
 
     Ours are called by their name. Anyone else's carry a fingerprint of what they are made of (`jaxgen.identity`), so
@@ -75,7 +78,7 @@ def look_again(classes: Iterable[type]) -> list[type]:
     return changed
 
 
-def run_class() -> Any:
+def run_class() -> "type[Experiment]":
     """The class of experiments, which are made of components."""
     return importlib.import_module("jaxgen.experiment").Experiment
 
