@@ -28,7 +28,7 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps import command, launch, proposal, refine
-from sweeps.scales import scale
+from sweeps.axes.scales import scale
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")

@@ -27,7 +27,8 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, compare, grammar, labels
+from sweeps import command, compare, labels
+from sweeps.axes import grammar
 from sweeps.files import write_csv, write_text
 from sweeps.report import style
 from sweeps.report.caption import caption

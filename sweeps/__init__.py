@@ -1,6 +1,7 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
 from sweeps import boundary, compare, fits, labels, refine, statistics
+from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
 from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Evidence, judge
 from sweeps.diagram import Diagram
@@ -11,7 +12,6 @@ from sweeps.options import Options
 from sweeps.phases import Definition, Phase
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.results import Results
-from sweeps.spec import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
 from sweeps.values import ValueMap
 
 __all__ = [

@@ -14,10 +14,10 @@ import pandas as pd
 
 from jaxgen import Experiment, FieldError
 from sweeps import phases
+from sweeps.axes.sweep import Sweep, product
 from sweeps.checks import check_type
 from sweeps.effects import CONFIDENCE, Bounds, Effect, Verdict
 from sweeps.results import Results
-from sweeps.spec import Sweep, product
 
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
 

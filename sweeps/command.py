@@ -21,14 +21,15 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
-from sweeps import grammar, launch, spec, store
+from sweeps import launch, store
+from sweeps.axes import grammar
+from sweeps.axes.sweep import Sweep, product, replaced, seeds
 from sweeps.gather import SEEDS
 from sweeps.plan import Plan, Prediction
 from sweeps.profile import out_of_memory
 from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.results import Results
-from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
@@ -123,10 +124,10 @@ def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None
             example = f"sweeps.sweep({path!r}, [{'(…), (…)' if field else '…, …'}])"
             raise FieldError(path, None, f"{what}: --set gives numbers and words; use {example} in a file for --sweep")
     if count is not None:
-        axes.append(spec.seeds(count))
-    spec.product(*axes)  # refuses an axis that is given twice
+        axes.append(seeds(count))
+    product(*axes)  # refuses an axis that is given twice
     for axis in axes:
-        sweep = spec.replaced(sweep, axis)
+        sweep = replaced(sweep, axis)
     return sweep
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from sweeps import checkpoint, engine, stages, store, weights
+from sweeps.axes.sweep import Sweep
 from sweeps.options import Options
 from sweeps.phases import check_definition
 from sweeps.plan import Plan, Prediction, make_plan, predict
 from sweeps.profile import set_up_jax
 from sweeps.progress import Progress
 from sweeps.results import Results
-from sweeps.spec import Sweep
 from sweeps.workdir import check_same, locked, write_specification, written_widths
 
 NAMED = 5  # files in one line

@@ -11,9 +11,9 @@ from jaxgen import Experiment, FieldError, components, training
 from jaxgen.components import look_again
 from jaxgen.variants import Variants
 from sweeps import widths
+from sweeps.axes.sweep import Sweep, used
 from sweeps.profile import Measured, device_bytes, measured, step_flops
 from sweeps.rehearsal import rehearse
-from sweeps.spec import Sweep, used
 
 MAX_COMPILES = 100
 MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory

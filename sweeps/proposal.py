@@ -19,8 +19,8 @@ from scipy.stats import qmc
 
 from jaxgen import FieldError
 from sweeps import boundary
+from sweeps.axes.scales import scale
 from sweeps.boundary import Boundary, Range
-from sweeps.scales import scale
 
 CANDIDATES = 11  # log₂ of how many points are looked at
 SEARCHED = 14  # log₂ of how many are looked at for the largest gap

@@ -15,6 +15,7 @@ import numpy as np
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
 from sweeps import gather
+from sweeps.axes.sweep import Sweep
 from sweeps.boundary import Range
 from sweeps.files import write_text
 from sweeps.labels import Labelling, find
@@ -22,7 +23,6 @@ from sweeps.launch import run
 from sweeps.options import Options
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.results import Results
-from sweeps.spec import Sweep
 from sweeps.workdir import check_place, check_same, read_specification
 
 SCHEMA = 1

@@ -8,8 +8,8 @@ from jaxgen import Experiment
 from jaxgen.kernel import Program
 from jaxgen.starts import parent
 from sweeps import weights
+from sweeps.axes.sweep import Sweep
 from sweeps.plan import Plan, make_plan
-from sweeps.spec import Sweep
 from sweeps.store import StoreError
 
 FOLDER = "parents"

@@ -27,8 +27,8 @@ import jaxgen
 from jaxgen import Experiment, FieldError, training
 from jaxgen.components import type_name
 from sweeps import phases
+from sweeps.axes.sweep import Sweep, used
 from sweeps.files import clear_temporaries, write_text
-from sweeps.spec import Sweep, used
 
 SCHEMA = 2
 LISTED = 1000  # values of an axis that are written out

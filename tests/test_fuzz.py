@@ -21,7 +21,8 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command, grammar, launch, plan, proposal, refine
+from sweeps import command, launch, plan, proposal, refine
+from sweeps.axes import grammar
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),

@@ -7,11 +7,11 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
+from sweeps.axes.sweep import Sweep
 from sweeps.checks import check_list, check_type
 from sweeps.claims import Claim
 from sweeps.labels import Labelling, find
 from sweeps.phases import check_definition
-from sweeps.spec import Sweep
 
 
 @dataclasses.dataclass(frozen=True)

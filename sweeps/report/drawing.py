@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
-from sweeps import scales
+from sweeps.axes import scales
 from sweeps.files import write_atomically
 from sweeps.report import style
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
-from sweeps import scales
+from sweeps.axes import scales
 from sweeps.files import write_text
 from sweeps.report import drawing, style
 from sweeps.report.caption import values_caption, write_caption

@@ -29,7 +29,7 @@ from bokeh.palettes import interp_palette
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
-from sweeps import scales
+from sweeps.axes import scales
 from sweeps.files import write_atomically
 from sweeps.labels import FOUR_PHASES
 from sweeps.report import page_data, style

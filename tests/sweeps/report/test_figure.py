@@ -14,7 +14,7 @@ import pytest
 from matplotlib.colors import LogNorm
 
 from jaxgen import FieldError
-from sweeps import scales
+from sweeps.axes import scales
 from sweeps.labels import FOUR_PHASES, LABELLINGS
 from sweeps.report import caption, drawing, figure, style
 from sweeps.results import Results

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import sweeps
-from sweeps import claims, phases, scales
+from sweeps import claims, phases
+from sweeps.axes import scales
 from sweeps.labels import Label, Labelling
 from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page

@@ -8,14 +8,14 @@ import re
 from typing import Any
 
 from jaxgen import FieldError
-from sweeps import spec
+from sweeps.axes import sweep
 
 _CALL = re.compile(r"(linspace|logspace|range)\s*\(([^()]*)\)")
 _WORD = re.compile(r"[A-Za-z_][\w.^+#-]*")
 _LITERALS = {"true": True, "false": False, "none": None}
 
 
-def assignment(text: str, flag: str = "set", example: str = "task.train_fraction=linspace(0.3,0.7,9)") -> spec.Sweep:
+def assignment(text: str, flag: str = "set", example: str = "task.train_fraction=linspace(0.3,0.7,9)") -> sweep.Sweep:
     """The axis that `path=values`, given to a flag, describes.
 
     Args:
@@ -32,7 +32,7 @@ def assignment(text: str, flag: str = "set", example: str = "task.train_fraction
     path, equals, right = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", path.strip()):
         raise FieldError(flag, text, f"must look like {example}")
-    return spec.sweep(path.strip(), values(right, path.strip()))
+    return sweep.sweep(path.strip(), values(right, path.strip()))
 
 
 def values(text: str, path: str = "set") -> list[Any]:
@@ -55,13 +55,13 @@ def _called(name: str, arguments: list, path: str) -> list:
     if name != "range":
         if len(arguments) != 3 or not isinstance(arguments[2], int):
             raise FieldError(path, arguments, f"{name} takes (start, stop, count)")
-        return getattr(spec, name)(*arguments)
+        return getattr(sweep, name)(*arguments)
     if not 1 <= len(arguments) <= 3 or not all(isinstance(a, int) for a in arguments) or 0 in arguments[2:]:
         raise FieldError(path, arguments, "range takes one to three whole numbers, the third not 0")
     start, stop, step = (0, *arguments, 1) if len(arguments) == 1 else (*arguments, 1)[:3]
     count = (stop - start + step - (1 if step > 0 else -1)) // step  # len() holds 63 bits
-    if count > spec.MAX_VALUES:
-        raise FieldError(path, count, f"an axis has at most {spec.MAX_VALUES:,} values")
+    if count > sweep.MAX_VALUES:
+        raise FieldError(path, count, f"an axis has at most {sweep.MAX_VALUES:,} values")
     return list(range(start, stop, step))
 
 

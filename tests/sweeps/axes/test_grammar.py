@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import FieldError
-from sweeps import grammar
+from sweeps.axes import grammar
 
 
 @pytest.mark.parametrize(

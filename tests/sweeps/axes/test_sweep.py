@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import spec
+from sweeps.axes.sweep import replaced
 
 values = st.lists(st.integers(-5, 5), min_size=1, max_size=5, unique=True)
 
@@ -82,20 +82,20 @@ def test_bad_axes_are_refused(make, said):
 
 def test_replaced_exchanges_an_axis_or_adds_one():
     whole = sweeps.product(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4]))
-    assert spec.replaced(whole, sweeps.fixed("a", 9)).axes == {"a": [9], "b": [3, 4]}
-    assert spec.replaced(whole, sweeps.fixed("c", 9)).axes == {"a": [1, 2], "b": [3, 4], "c": [9]}
+    assert replaced(whole, sweeps.fixed("a", 9)).axes == {"a": [9], "b": [3, 4]}
+    assert replaced(whole, sweeps.fixed("c", 9)).axes == {"a": [1, 2], "b": [3, 4], "c": [9]}
     tied = sweeps.product(sweeps.zip(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4])))
     with pytest.raises(FieldError, match="tied to b"):
-        spec.replaced(tied, sweeps.fixed("a", 9))
+        replaced(tied, sweeps.fixed("a", 9))
 
 
 def test_replaced_changes_every_link_of_a_chain():
     first = sweeps.product(sweeps.sweep("a", [1, 2]), sweeps.seeds(2))
     links = sweeps.chain(first, sweeps.chain(sweeps.sweep("b", [3]), sweeps.sweep("a", [4])))
-    more = list(spec.replaced(links, sweeps.seeds(3)))
+    more = list(replaced(links, sweeps.seeds(3)))
     assert len(more) == 2 * 3 + 3 + 3
     assert {p["seed"] for p in more if "b" in p} == {0, 1, 2}
-    assert [p["a"] for p in spec.replaced(links, sweeps.fixed("a", 9))] == [9, 9, 9, 9]
+    assert [p["a"] for p in replaced(links, sweeps.fixed("a", 9))] == [9, 9, 9, 9]
 
 
 def test_components_can_be_swept():
