@@ -41,7 +41,7 @@ from benchmarks.cases import CASES
 
 from jaxgen import FieldError
 from sweeps import command
-from sweeps.files import write_text
+from sweeps.storage.files import write_text
 
 CORES = peers.CORES
 EAGER = ("torch-1", f"torch-{CORES}")  # the better of which is "torch"

@@ -29,11 +29,11 @@ import sweeps
 from jaxgen import FieldError
 from sweeps import command, compare, labels
 from sweeps.axes import grammar
-from sweeps.files import write_csv, write_text
 from sweeps.report import style
 from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
+from sweeps.storage.files import write_csv, write_text
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
 X = flags.DEFINE_string("x", None, "Field on the x axis; the sweep's first axis when left out.")

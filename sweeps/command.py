@@ -21,7 +21,7 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
-from sweeps import launch, store
+from sweeps import launch
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
 from sweeps.gather import SEEDS
@@ -30,7 +30,8 @@ from sweeps.profile import out_of_memory
 from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.results import Results
-from sweeps.store import StoreError
+from sweeps.storage import store
+from sweeps.storage.store import StoreError
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it

@@ -21,13 +21,14 @@ import jax
 from jaxgen import Experiment
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import capacity
-from sweeps import checkpoint, stages, store, weights, widths
-from sweeps.files import set_aside
+from sweeps import stages, widths
 from sweeps.options import Options
 from sweeps.plan import Group, Plan
 from sweeps.profile import out_of_memory, tuned
 from sweeps.progress import Progress
-from sweeps.workdir import (
+from sweeps.storage import checkpoint, store, weights
+from sweeps.storage.files import set_aside
+from sweeps.storage.workdir import (
     environment,
     finish_launch,
     write_widths,

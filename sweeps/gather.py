@@ -13,13 +13,14 @@ import pandas as pd
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from jaxgen.probes import Every
-from sweeps import checkpoint, phases
+from sweeps import phases
 from sweeps.axes.scales import scale, value_name
 from sweeps.boundary import Range
 from sweeps.diagram import Contour, Diagram, cell_means, follows
 from sweeps.labels import Labelling, Observed
 from sweeps.phases import Definition
 from sweeps.results import Results
+from sweeps.storage import checkpoint
 from sweeps.values import ValueMap
 
 SEEDS = ("seed", "split_seed")

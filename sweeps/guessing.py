@@ -9,7 +9,8 @@ import numpy as np
 from scipy import special
 
 from jaxgen import FieldError, components
-from sweeps import phases, store
+from sweeps import phases
+from sweeps.storage import store
 
 MOST = 200
 """Tasks that are asked for their rows; where runs have more, so many that are spread over them."""

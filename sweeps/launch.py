@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen import Experiment, FieldError
-from sweeps import checkpoint, engine, stages, store, weights
+from sweeps import engine, stages
 from sweeps.axes.sweep import Sweep
 from sweeps.options import Options
 from sweeps.phases import check_definition
@@ -14,7 +14,8 @@ from sweeps.plan import Plan, Prediction, make_plan, predict
 from sweeps.profile import set_up_jax
 from sweeps.progress import Progress
 from sweeps.results import Results
-from sweeps.workdir import check_same, locked, write_specification, written_widths
+from sweeps.storage import checkpoint, store, weights
+from sweeps.storage.workdir import check_same, locked, write_specification, written_widths
 
 NAMED = 5  # files in one line
 
@@ -46,7 +47,7 @@ def run(
 
     Raises:
       FieldError: something in the input is not allowed; nothing was written or compiled.
-      sweeps.store.StoreError: results cannot be written.
+      sweeps.storage.store.StoreError: results cannot be written.
     """
     begun = time.monotonic()
     path, settings, plan = _planned(base, sweep, workdir, name, definition, options)

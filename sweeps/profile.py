@@ -20,7 +20,7 @@ import jaxgen
 from jaxgen import training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import computed
-from sweeps.files import write_text
+from sweeps.storage.files import write_text
 
 CHUNK_SECONDS = 0.1
 WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit

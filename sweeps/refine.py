@@ -17,13 +17,13 @@ from jaxgen.components import unknown
 from sweeps import gather
 from sweeps.axes.sweep import Sweep
 from sweeps.boundary import Range
-from sweeps.files import write_text
 from sweeps.labels import Labelling, find
 from sweeps.launch import run
 from sweeps.options import Options
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.results import Results
-from sweeps.workdir import check_place, check_same, read_specification
+from sweeps.storage.files import write_text
+from sweeps.storage.workdir import check_place, check_same, read_specification
 
 SCHEMA = 1
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, Result
 from jaxgen.starts import parent
-from sweeps import stages, store, weights
+from sweeps import stages
 from sweeps.profile import set_up_jax
-from sweeps.workdir import environment, read_specification
+from sweeps.storage import store, weights
+from sweeps.storage.workdir import environment, read_specification
 
 
 def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:

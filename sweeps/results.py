@@ -12,10 +12,11 @@ import xarray as xr
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import phases, store
+from sweeps import phases
 from sweeps.boundary import Range
 from sweeps.labels import Labelling, find
-from sweeps.workdir import read_specification
+from sweeps.storage import store
+from sweeps.storage.workdir import read_specification
 
 HIDDEN = ("experiment", "provenance", "checksum")
 
@@ -57,7 +58,7 @@ class Results:
         return self.table(names).to_pandas()
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """The stored columns (see `sweeps.store`), a row per run, in the order of run_ids."""
+        """The stored columns (see `sweeps.storage.store`), a row per run, in the order of run_ids."""
         return store.read(self.workdir, columns, self.run_ids).sort_by("run_id")
 
     def curves(self, *names: str) -> dict[str, np.ndarray]:

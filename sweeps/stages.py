@@ -7,10 +7,10 @@ from typing import Any
 from jaxgen import Experiment
 from jaxgen.kernel import Program
 from jaxgen.starts import parent
-from sweeps import weights
 from sweeps.axes.sweep import Sweep
 from sweeps.plan import Plan, make_plan
-from sweeps.store import StoreError
+from sweeps.storage import weights
+from sweeps.storage.store import StoreError
 
 FOLDER = "parents"
 PARTS = [field.name for field in dataclasses.fields(Experiment)]

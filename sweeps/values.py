@@ -9,10 +9,10 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps.files import write_csv
 from sweeps.moments import JACKKNIFED, GroupStatistics, group_statistics
 from sweeps.phases import Definition
 from sweeps.results import Results
+from sweeps.storage.files import write_csv
 
 DEFINED = ("label", "train_time", "test_time", "test_after", "delay")
 """Columns of a diagram's runs that follow from its definition."""

@@ -18,7 +18,13 @@ PARTS = [
         "jaxgen/optimizers/parts.py",
         "jaxgen/starts.py",
     ),
-    *("sweeps/store.py", "sweeps/checkpoint.py", "sweeps/replay.py", "sweeps/plan.py", "sweeps/phases.py"),
+    *(
+        "sweeps/storage/store.py",
+        "sweeps/storage/checkpoint.py",
+        "sweeps/replay.py",
+        "sweeps/plan.py",
+        "sweeps/phases.py",
+    ),
     *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
 ]
 

@@ -46,9 +46,9 @@ from scipy.special import expit
 from jaxgen.components import unknown
 from sweeps import boundary, command
 from sweeps.band import RESOLUTION
-from sweeps.files import write_text
 from sweeps.fits import critical_value, power_law
 from sweeps.statistics import grouped_restricted_interval, kaplan_meier
+from sweeps.storage.files import write_text
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 FINE = np.linspace(0, 1, 401)

@@ -41,9 +41,9 @@ import sweeps
 from jaxgen import FieldError
 from sweeps import band, boundary, command, proposal, refine
 from sweeps.boundary import Boundary, Range
-from sweeps.files import write_text
 from sweeps.report.drawing import save
 from sweeps.report.style import log_ticks
+from sweeps.storage.files import write_text
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 BASE = jg.Experiment(

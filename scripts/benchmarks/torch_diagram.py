@@ -13,7 +13,7 @@ from benchmarks.torch_peers import Training
 from jaxgen import training
 from jaxgen.kernel import Result
 from sweeps.recipes import RECIPES
-from sweeps.store import Writer
+from sweeps.storage.store import Writer
 
 
 def train(scale: str, share: str, shares: str, workdir: str) -> None:

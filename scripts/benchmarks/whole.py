@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import store
 from sweeps.recipes import RECIPES
 from sweeps.results import Results
+from sweeps.storage import store
 
 CORES = len(os.sched_getaffinity(0))
 SMALL = """

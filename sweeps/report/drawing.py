@@ -17,8 +17,8 @@ from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps.axes import scales
-from sweeps.files import write_atomically
 from sweeps.report import style
+from sweeps.storage.files import write_atomically
 
 STYLE = "sweeps.report.paper"
 ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}

@@ -30,9 +30,9 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from sweeps.axes import scales
-from sweeps.files import write_atomically
 from sweeps.labels import FOUR_PHASES
 from sweeps.report import page_data, style
+from sweeps.storage.files import write_atomically
 
 TEMPLATE = """{% block postamble %}{{ again }}
 <meta name="viewport" content="width=device-width, initial-scale=1">

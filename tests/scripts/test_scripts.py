@@ -15,7 +15,7 @@ from compiling import as_people_have_it
 from programs import Program, refused
 
 import sweeps
-from sweeps import store
+from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "--recipe=quickstart"

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from jaxgen import FieldError
 from sweeps import gather, phases
 from sweeps.diagram import Contour
-from sweeps.files import write_csv
 from sweeps.phases import Phase
 from sweeps.report import drawing, style
 from sweeps.report.caption import caption
 from sweeps.results import Results, dataset
 from sweeps.statistics import wilson
+from sweeps.storage.files import write_csv
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}

@@ -13,8 +13,9 @@ import pytest
 
 import sweeps
 from jaxgen import FieldError, kernel
-from sweeps import checkpoint, engine, launch, profile, store, workdir
+from sweeps import engine, launch, profile
 from sweeps.replay import replay
+from sweeps.storage import checkpoint, store, workdir
 
 GRID = sweeps.product(
     sweeps.sweep("task.train_fraction", [0.3, 0.8]),
@@ -302,7 +303,7 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import jaxgen as jg, sweeps
-from sweeps import checkpoint
+from sweeps.storage import checkpoint
 workdir, base, say = sys.argv[1:]
 save = checkpoint.save
 if say:

@@ -10,8 +10,8 @@ import pytest
 import jaxgen as jg
 import sweeps
 from sweeps import replay as replaying
-from sweeps import store
 from sweeps.replay import replay
+from sweeps.storage import store
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=5, train_fraction=0.6),

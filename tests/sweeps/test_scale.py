@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sweeps.recipes.quickstart import BASE
-from sweeps.store import Writer
+from sweeps.storage.store import Writer
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 CELLS, SHARDS = 50, 10  # cells along each axis

@@ -7,9 +7,10 @@ import jaxgen as jg
 import sweeps
 from examples import example
 from jaxgen import kernel
-from sweeps import engine, launch, stages, weights
+from sweeps import engine, launch, stages
 from sweeps.replay import replay
-from sweeps.store import StoreError
+from sweeps.storage import weights
+from sweeps.storage.store import StoreError
 
 RATES = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.5, 0.9]), sweeps.seeds(2))
 FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}

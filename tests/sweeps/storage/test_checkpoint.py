@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import kernel
-from sweeps import checkpoint, engine, store
+from sweeps import engine
+from sweeps.storage import checkpoint, store
 
 SEEDS = sweeps.product(sweeps.fixed("training.steps", 40), sweeps.seeds(3))
 FAST = {"width": 2, "intervals": 2, "devices": 1}

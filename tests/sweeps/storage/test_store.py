@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxgen.kernel import Result
-from sweeps import files, store
+from sweeps.storage import files, store
 
 
 def result(experiment, seed, evaluations=5):

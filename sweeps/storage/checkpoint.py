@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from jaxgen.kernel import Block, Program, Status
-from sweeps.files import set_aside, write_atomically
+from sweeps.storage.files import set_aside, write_atomically
 
 MAGIC = b"jaxgen block 1\n"
 

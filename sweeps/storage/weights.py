@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.files import digest, intact, set_aside, write_atomically
+from sweeps.storage.files import digest, intact, set_aside, write_atomically
 
 
 def save(workdir: Path, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,8 +1,8 @@
 """A sweep's directory: one process at a time writes to it, and it knows which sweep it holds.
 
 sweep.json   name, base experiment, axes, definitions, widths, the user's own files, launches with versions and devices
-runs/        the result set (`sweeps.store`)
-inflight/    lanes in mid-training (`sweeps.checkpoint`)
+runs/        the result set (`sweeps.storage.store`)
+inflight/    lanes in mid-training (`sweeps.storage.checkpoint`)
 damaged/     shards and lanes that could not be read
 """
 
@@ -28,7 +28,7 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import type_name
 from sweeps import phases
 from sweeps.axes.sweep import Sweep, used
-from sweeps.files import clear_temporaries, write_text
+from sweeps.storage.files import clear_temporaries, write_text
 
 SCHEMA = 2
 LISTED = 1000  # values of an axis that are written out

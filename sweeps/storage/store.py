@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
-from sweeps.files import digest, intact, set_aside, write_atomically
+from sweeps.storage.files import digest, intact, set_aside, write_atomically
 
 MERGE = 64  # shards of one level that become one of the next
 DICTIONARY = ("status", "provenance")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import Experiment, FieldError, components
-from sweeps import engine, refine, workdir
+from sweeps import engine, refine
 from sweeps.report import caption
+from sweeps.storage import workdir
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 
