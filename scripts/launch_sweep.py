@@ -27,8 +27,9 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import command, launch, proposal, refine
+from sweeps import command, proposal, refine
 from sweeps.axes.scales import scale
+from sweeps.execution import launch
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")

@@ -12,7 +12,7 @@ import sys
 from absl import flags
 
 from sweeps import command
-from sweeps.replay import replay
+from sweeps.execution.replay import replay
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
 RUN_ID = flags.DEFINE_string("run_id", None, "The run.", required=True)

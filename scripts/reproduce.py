@@ -25,7 +25,8 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import claims, command, launch
+from sweeps import claims, command
+from sweeps.execution import launch
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text

@@ -6,9 +6,9 @@ from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Evidence, judge
 from sweeps.diagram import Diagram
 from sweeps.effects import Effect, Verdict, share_of_seeds
+from sweeps.execution.launch import run
+from sweeps.execution.options import Options
 from sweeps.labels import Label, Labelling, Observed, register
-from sweeps.launch import run
-from sweeps.options import Options
 from sweeps.phases import Definition, Phase
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.results import Results

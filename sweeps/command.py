@@ -21,13 +21,13 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
-from sweeps import launch
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
+from sweeps.execution import launch
+from sweeps.execution.plan import Plan, Prediction
+from sweeps.execution.profile import out_of_memory
+from sweeps.execution.progress import clock
 from sweeps.gather import SEEDS
-from sweeps.plan import Plan, Prediction
-from sweeps.profile import out_of_memory
-from sweeps.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.results import Results
 from sweeps.storage import store

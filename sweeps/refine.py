@@ -17,9 +17,9 @@ from jaxgen.components import unknown
 from sweeps import gather
 from sweeps.axes.sweep import Sweep
 from sweeps.boundary import Range
+from sweeps.execution.launch import run
+from sweeps.execution.options import Options
 from sweeps.labels import Labelling, find
-from sweeps.launch import run
-from sweeps.options import Options
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.results import Results
 from sweeps.storage.files import write_text

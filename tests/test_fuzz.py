@@ -21,8 +21,9 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command, launch, plan, proposal, refine
+from sweeps import command, proposal, refine
 from sweeps.axes import grammar
+from sweeps.execution import launch, plan
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),

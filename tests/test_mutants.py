@@ -21,8 +21,8 @@ PARTS = [
     *(
         "sweeps/storage/store.py",
         "sweeps/storage/checkpoint.py",
-        "sweeps/replay.py",
-        "sweeps/plan.py",
+        "sweeps/execution/replay.py",
+        "sweeps/execution/plan.py",
         "sweeps/phases.py",
     ),
     *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),

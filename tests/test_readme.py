@@ -9,7 +9,7 @@ import pytest
 import jaxgen
 import sweeps
 from examples import FOLDER, example
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -45,7 +45,7 @@ sweeps.run(BASE, sweeps.product(sweeps.fixed("training.steps", 400), sweeps.swee
 )
 PLANNING = """
 import resource, sys, time, sweeps
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 from sweeps.recipes.quickstart import BASE
 count = max(1, int(sys.argv[1]) // 100)
 sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, count)), sweeps.seeds(100))

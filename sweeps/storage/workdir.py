@@ -218,7 +218,7 @@ def finish_launch(workdir: Path, facts: dict[str, Any]) -> None:
 
 
 def written_widths(workdir: Path) -> dict[str, dict[str, Any]]:
-    """The lanes of each program that `sweep.json` says (see `sweeps.widths`).
+    """The lanes of each program that `sweep.json` says (see `sweeps.execution.widths`).
 
     Raises:
       FieldError: they are not what was written.

@@ -12,7 +12,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import components, identity
 from sweeps import command
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 
 HEAD = """
     import collections

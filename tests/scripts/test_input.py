@@ -11,7 +11,8 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, launch, plan, refine
+from sweeps import command, refine
+from sweeps.execution import launch, plan
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
@@ -81,7 +82,7 @@ def test_refinement_refuses_the_same_in_a_dry_run(launch_sweep, dry, arguments, 
 
 @pytest.mark.parametrize("workdir", ["/", ".", "~", "project", "above"])
 def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, capfd):
-    project = Path(plan.__file__).parents[1]
+    project = Path(plan.__file__).parents[2]
     places = {"~": Path.home(), "project": project, "above": project.parent}
     flag = f"--workdir={places.get(workdir, workdir)}"
     assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)

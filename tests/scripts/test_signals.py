@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps import command, engine
+from sweeps import command
+from sweeps.execution import engine
 from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import sweeps
 from jaxgen import FieldError
 from sweeps import boundary, proposal, refine
 from sweeps.boundary import Range
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 from sweeps.proposal import Plane, propose
 
 ROOT = Path(__file__).parents[2]

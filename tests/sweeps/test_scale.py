@@ -74,7 +74,7 @@ def test_a_large_result_set_is_looked_at_in_seconds(tmp_path, what, runs, evalua
 PLAN = """
 import time
 import sweeps
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 from sweeps.recipes.quickstart import BASE
 plane = [sweeps.sweep("task.train_fraction", sweeps.linspace(0.25, 0.85, 100))]
 plane += [sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, 100)), sweeps.seeds(100)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import kernel
-from sweeps import engine
+from sweeps.execution import engine
 from sweeps.storage import checkpoint, store
 
 SEEDS = sweeps.product(sweeps.fixed("training.steps", 40), sweeps.seeds(3))

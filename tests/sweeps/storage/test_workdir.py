@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import Experiment, FieldError, components
-from sweeps import engine, refine
+from sweeps import refine
+from sweeps.execution import engine
 from sweeps.report import caption
 from sweeps.storage import workdir
 

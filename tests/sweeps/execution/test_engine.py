@@ -13,8 +13,8 @@ import pytest
 
 import sweeps
 from jaxgen import FieldError, kernel
-from sweeps import engine, launch, profile
-from sweeps.replay import replay
+from sweeps.execution import engine, launch, profile
+from sweeps.execution.replay import replay
 from sweeps.storage import checkpoint, store, workdir
 
 GRID = sweeps.product(
@@ -248,7 +248,7 @@ def test_files_of_others_among_the_shards_are_named_and_left_alone(toy, tmp_path
     assert len(results.runs) == 16
     assert store.shards(tmp_path) == shards
     assert store.strangers(tmp_path) == [tmp_path / "runs" / name for name in ("folder", "notes.txt", "x.parquet")]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
     globs = re.findall(r"runs/([^'` ]*parquet)", readme)
     assert len(globs) == 3
     assert all(sorted((tmp_path / "runs").glob(pattern)) == shards for pattern in globs)

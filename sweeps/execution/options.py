@@ -6,8 +6,8 @@ import math
 import jax
 
 from jaxgen import FieldError
-from sweeps.plan import MAX_COMPILES
-from sweeps.profile import set_up_jax
+from sweeps.execution.plan import MAX_COMPILES
+from sweeps.execution.profile import set_up_jax
 
 MAX_WIDTH = 65_536
 LONGEST = 1e9  # hours, or seconds
@@ -18,7 +18,7 @@ class Options:
     """How a sweep is run; none of it changes a result, except that `width` is part of the program that trains it.
 
     Attributes:
-      width: lanes per block, at most `MAX_WIDTH`; what the directory holds, or the rule of `sweeps.widths`, when None.
+      width: lanes per block, at most `MAX_WIDTH`; what the directory holds, or the rule of `widths`, when None.
       tune: measure the fastest width of each program first, and write it down.
       intervals: evaluation intervals per chunk; when None, so many that a chunk takes about a tenth of a second.
       devices: how many local devices to use, at most as many as there are; all when None.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen import Experiment, FieldError
-from sweeps import engine, stages
 from sweeps.axes.sweep import Sweep
-from sweeps.options import Options
+from sweeps.execution import engine, stages
+from sweeps.execution.options import Options
+from sweeps.execution.plan import Plan, Prediction, make_plan, predict
+from sweeps.execution.profile import set_up_jax
+from sweeps.execution.progress import Progress
 from sweeps.phases import check_definition
-from sweeps.plan import Plan, Prediction, make_plan, predict
-from sweeps.profile import set_up_jax
-from sweeps.progress import Progress
 from sweeps.results import Results
 from sweeps.storage import checkpoint, store, weights
 from sweeps.storage.workdir import check_same, locked, write_specification, written_widths

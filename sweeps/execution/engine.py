@@ -21,11 +21,11 @@ import jax
 from jaxgen import Experiment
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import capacity
-from sweeps import stages, widths
-from sweeps.options import Options
-from sweeps.plan import Group, Plan
-from sweeps.profile import out_of_memory, tuned
-from sweeps.progress import Progress
+from sweeps.execution import stages, widths
+from sweeps.execution.options import Options
+from sweeps.execution.plan import Group, Plan
+from sweeps.execution.profile import out_of_memory, tuned
+from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, store, weights
 from sweeps.storage.files import set_aside
 from sweeps.storage.workdir import (

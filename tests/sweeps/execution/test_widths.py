@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from jaxgen.kernel import MAX_INTERVALS
-from sweeps import widths
-from sweeps.profile import step_flops
+from sweeps.execution import widths
+from sweeps.execution.profile import step_flops
 from sweeps.recipes.quickstart import BASE
 
 GPU = types.SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")

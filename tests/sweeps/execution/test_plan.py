@@ -7,8 +7,8 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import profile, widths
-from sweeps.plan import make_plan, predict
+from sweeps.execution import profile, widths
+from sweeps.execution.plan import make_plan, predict
 
 
 def test_runs_are_grouped_by_structure_and_capacity(toy):
@@ -168,7 +168,7 @@ def test_cost_is_foretold_at_the_width_that_will_train(toy, monkeypatch):
         asked.append((len(devices), width))
         return profile.Measured(width, 2.0, 0.0, 100 * width)
 
-    monkeypatch.setattr("sweeps.plan.measured", measure)
+    monkeypatch.setattr("sweeps.execution.plan.measured", measure)
     plan, device = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9])), jax.devices()[0]
     by_rule = predict(plan, {})
     assert by_rule.widths == [widths.rule(g.template, device) for g in plan.groups] == [8, 8]
@@ -186,8 +186,8 @@ def test_what_might_not_fit_is_foretold_without_being_tried(toy, monkeypatch):
     def measure(*_):
         raise AssertionError("would fill the memory")
 
-    monkeypatch.setattr("sweeps.profile._measure_width", measure)
-    monkeypatch.setattr("sweeps.plan.device_bytes", lambda _: 2**24)
+    monkeypatch.setattr("sweeps.execution.profile._measure_width", measure)
+    monkeypatch.setattr("sweeps.execution.plan.device_bytes", lambda _: 2**24)
     plan = make_plan(toy.override({"model.width": 10**4}), sweeps.seeds(1))
     foretold = predict(plan, {})
     assert foretold.bytes > 2 * 4 * 3 * 10**4 * 21

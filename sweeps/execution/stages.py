@@ -8,7 +8,7 @@ from jaxgen import Experiment
 from jaxgen.kernel import Program
 from jaxgen.starts import parent
 from sweeps.axes.sweep import Sweep
-from sweeps.plan import Plan, make_plan
+from sweeps.execution.plan import Plan, make_plan
 from sweeps.storage import weights
 from sweeps.storage.store import StoreError
 

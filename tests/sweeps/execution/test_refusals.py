@@ -15,8 +15,8 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.errors import shown
-from sweeps.plan import make_plan
-from sweeps.replay import replay
+from sweeps.execution.plan import make_plan
+from sweeps.execution.replay import replay
 
 
 def task(**methods):

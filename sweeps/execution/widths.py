@@ -16,7 +16,7 @@ import jax
 from jaxgen import training
 from jaxgen.kernel import MAX_INTERVALS
 from jaxgen.training import capacity
-from sweeps.profile import step_flops
+from sweeps.execution.profile import step_flops
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
 LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block

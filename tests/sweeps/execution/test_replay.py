@@ -9,8 +9,8 @@ import pytest
 
 import jaxgen as jg
 import sweeps
-from sweeps import replay as replaying
-from sweeps.replay import replay
+from sweeps.execution import replay as replaying
+from sweeps.execution.replay import replay
 from sweeps.storage import store
 
 BASE = jg.Experiment(

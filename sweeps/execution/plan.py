@@ -10,10 +10,10 @@ import numpy as np
 from jaxgen import Experiment, FieldError, components, training
 from jaxgen.components import look_again
 from jaxgen.variants import Variants
-from sweeps import widths
 from sweeps.axes.sweep import Sweep, used
-from sweeps.profile import Measured, device_bytes, measured, step_flops
-from sweeps.rehearsal import rehearse
+from sweeps.execution import widths
+from sweeps.execution.profile import Measured, device_bytes, measured, step_flops
+from sweeps.execution.rehearsal import rehearse
 
 MAX_COMPILES = 100
 MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
@@ -240,7 +240,7 @@ def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devic
 
     Args:
       plan: less what is stored.
-      held: widths that are written down (`sweeps.widths`).
+      held: widths that are written down (`sweeps.execution.widths`).
       width: lanes of every block, if asked for.
       devices: how many train; all when None.
     """

@@ -7,8 +7,8 @@ import jaxgen as jg
 import sweeps
 from examples import example
 from jaxgen import kernel
-from sweeps import engine, launch, stages
-from sweeps.replay import replay
+from sweeps.execution import engine, launch, stages
+from sweeps.execution.replay import replay
 from sweeps.storage import weights
 from sweeps.storage.store import StoreError
 

@@ -18,7 +18,7 @@ from jaxgen.paths import by_name, in_group
 from jaxgen.signatures import takes
 from jaxgen.starts import Solve, parent
 from jaxgen.tasks import Regression, is_stream
-from sweeps.profile import device_bytes
+from sweeps.execution.profile import device_bytes
 
 OURS = Path(training.__file__).parent
 NONLINEAR = 1e-2  # share of the outputs that rounding does not explain

@@ -11,8 +11,8 @@ import pyarrow as pa
 from jaxgen import Experiment, FieldError
 from jaxgen.kernel import Block, Program, Result
 from jaxgen.starts import parent
-from sweeps import stages
-from sweeps.profile import set_up_jax
+from sweeps.execution import stages
+from sweeps.execution.profile import set_up_jax
 from sweeps.storage import store, weights
 from sweeps.storage.workdir import environment, read_specification
 
