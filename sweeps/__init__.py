@@ -1,8 +1,8 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import boundary, compare, fits, labels, refine, statistics
+from sweeps import compare, labels, refine, statistics
+from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
-from sweeps.boundary import Boundary, Range
 from sweeps.claims import Claim, Evidence, judge
 from sweeps.diagram import Diagram
 from sweeps.effects import Effect, Verdict, share_of_seeds
@@ -12,6 +12,8 @@ from sweeps.labels import Label, Labelling, Observed, register
 from sweeps.phases import Definition, Phase
 from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.results import Results
+from sweeps.statistics import boundary, fits
+from sweeps.statistics.boundary import Boundary
 from sweeps.values import ValueMap
 
 __all__ = [

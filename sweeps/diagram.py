@@ -12,11 +12,11 @@ import xarray as xr
 
 from sweeps import phases, statistics
 from sweeps.axes.scales import scale
-from sweeps.boundary import Boundary, fit
 from sweeps.guessing import Guess, guess
 from sweeps.labels import FOUR_PHASES, Labelling
 from sweeps.phases import Definition, Phase
 from sweeps.results import Results, dataset
+from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
 from sweeps.values import ValueMap
 

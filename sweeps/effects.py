@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from jaxgen import FieldError
 from sweeps.checks import check_type
-from sweeps.jackknife import LEAST_UNITS
+from sweeps.statistics.jackknife import LEAST_UNITS
 
 CONFIDENCE = 0.95
 UNITS = "seeds", "splits"

@@ -14,8 +14,7 @@ from jaxgen import FieldError
 from jaxgen.components import unknown
 from jaxgen.probes import Every
 from sweeps import phases
-from sweeps.axes.scales import scale, value_name
-from sweeps.boundary import Range
+from sweeps.axes.scales import Range, scale, value_name
 from sweeps.diagram import Contour, Diagram, cell_means, follows
 from sweeps.labels import Labelling, Observed
 from sweeps.phases import Definition

@@ -18,9 +18,9 @@ from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
 from jaxgen import FieldError
-from sweeps import boundary
-from sweeps.axes.scales import scale
-from sweeps.boundary import Boundary, Range
+from sweeps.axes.scales import Range, scale
+from sweeps.statistics import boundary
+from sweeps.statistics.boundary import Boundary
 
 CANDIDATES = 11  # log₂ of how many points are looked at
 SEARCHED = 14  # log₂ of how many are looked at for the largest gap

@@ -15,8 +15,8 @@ import numpy as np
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
 from sweeps import gather
+from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep
-from sweeps.boundary import Range
 from sweeps.execution.launch import run
 from sweeps.execution.options import Options
 from sweeps.labels import Labelling, find

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps import phases
-from sweeps.boundary import Range
+from sweeps.axes.scales import Range
 from sweeps.labels import Labelling, find
 from sweeps.storage import store
 from sweeps.storage.workdir import read_specification

@@ -9,9 +9,9 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps.moments import JACKKNIFED, GroupStatistics, group_statistics
 from sweeps.phases import Definition
 from sweeps.results import Results
+from sweeps.statistics.moments import JACKKNIFED, GroupStatistics, group_statistics
 from sweeps.storage.files import write_csv
 
 DEFINED = ("label", "train_time", "test_time", "test_after", "delay")

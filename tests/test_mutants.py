@@ -25,7 +25,7 @@ PARTS = [
         "sweeps/execution/plan.py",
         "sweeps/phases.py",
     ),
-    *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
+    *("sweeps/labels.py", "sweeps/statistics/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
 ]
 
 

@@ -39,10 +39,12 @@ from scipy.special import expit
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import band, boundary, command, proposal, refine
-from sweeps.boundary import Boundary, Range
+from sweeps import command, proposal, refine
+from sweeps.axes.scales import Range
 from sweeps.report.drawing import save
 from sweeps.report.style import log_ticks
+from sweeps.statistics import band, boundary
+from sweeps.statistics.boundary import Boundary
 from sweeps.storage.files import write_text
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"

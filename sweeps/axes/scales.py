@@ -1,8 +1,13 @@
 """How the values of an axis are laid out: the kind of scale, where they stand, and the borders of their cells."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+
+from jaxgen import FieldError
+
+LARGEST = float(np.finfo(float).max)
 
 
 def scale(values: list) -> str:
@@ -51,3 +56,43 @@ def edges(values: list, kind: str) -> np.ndarray:
 def value_name(value: Any) -> str:
     """A value on an axis of texts."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """All numbers from `low` to `high`: one side of a plane.
+
+    Attributes:
+      low, high: its ends.
+      log: whether it runs in the logarithm.
+
+    Raises:
+      FieldError: an end is not finite, `low` is not below `high`, or not above 0 where `log`.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self):
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not abs(value) <= LARGEST:
+                raise FieldError(name, value, "must be a finite number")
+            object.__setattr__(self, name, float(value))
+        if self.log and self.low <= 0:
+            raise FieldError("low", self.low, "must be above 0 on a logarithmic axis")
+        if not self.low < self.high:
+            raise FieldError("high", self.high, f"must be above the lower end, {self.low:g}")
+
+    def to_unit(self, values: Any) -> np.ndarray:
+        """Values as shares of the way from `low` to `high`, as the axis runs."""
+        forth = np.log if self.log else np.asarray
+        return (forth(np.asarray(values, float)) - forth(self.low)) / (forth(self.high) - forth(self.low))
+
+    def from_unit(self, shares: Any) -> np.ndarray:
+        """The inverse of `to_unit`."""
+        if self.log:
+            return self.low * (self.high / self.low) ** np.asarray(shares)
+        return self.low + np.asarray(shares) * (self.high - self.low)

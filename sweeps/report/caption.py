@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sweeps.guessing import SAID, Guess
-from sweeps.jackknife import LEAST_UNITS
 from sweeps.report import style
+from sweeps.statistics.jackknife import LEAST_UNITS
 from sweeps.storage.files import write_text
 
 LISTED = 4  # values of a field

@@ -13,10 +13,11 @@ from scipy.stats import qmc
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import boundary, proposal, refine
-from sweeps.boundary import Range
+from sweeps import proposal, refine
+from sweeps.axes.scales import Range
 from sweeps.execution.plan import make_plan
 from sweeps.proposal import Plane, propose
+from sweeps.statistics import boundary
 
 ROOT = Path(__file__).parents[2]
 SQUARE = Plane(Range(0, 1), Range(0, 1))

@@ -4,7 +4,7 @@ from scipy import optimize, stats
 from scipy.special import expit
 
 from jaxgen import FieldError
-from sweeps import band, boundary, surface
+from sweeps.statistics import band, boundary, surface
 
 STEPS = np.linspace(0, 1, 301)
 PLANE = np.meshgrid(STEPS, STEPS)

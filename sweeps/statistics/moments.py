@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from sweeps.statistics import indices
+from sweeps.statistics.checks import indices
 
 JACKKNIFED = 16
 """Runs from which on a group has a susceptibility and a Binder cumulant: of fewer they say more of n than of m."""

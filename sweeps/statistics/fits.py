@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse, special
 
 from jaxgen import FieldError
-from sweeps import jackknife
-from sweeps.statistics import check_all
+from sweeps.statistics import jackknife
+from sweeps.statistics.checks import check_all
 
 RIDGE = 1e-3  # keeps the slope finite where some x separates failure from success
 SURE = 6  # seeds of which none on one side is rare enough to rule it out: 2 · 2⁻⁶ < 5 %
@@ -45,7 +45,7 @@ def critical_value(
     """The x at which half of the runs succeed, by logistic regression, with a jackknife's interval.
 
     Minimises Σ [log(1 + exp η) - success · η] + ρ b² / 2 over η = a + b u, with u = (x - mean) / standard deviation
-    and ρ = 0.001; the value is where η = 0. The interval is that of `sweeps.jackknife` over whole seeds, so that runs
+    and ρ = 0.001; the value is where η = 0. The interval is that of `jackknife` over whole seeds, so that runs
     of one seed at several x count as dependent, of arctan(u / 2), in which a value that is infinite without some seed
     has a place; more than 200 seeds are left out in 200 groups. To s² is added h²/12n, the variance of a mean of n
     seeds' values that x so far apart tell to an interval, h around the value.
@@ -118,7 +118,7 @@ class PowerLaw:
 def power_law(x: np.ndarray, y: np.ndarray, seeds: np.ndarray | None = None, confidence: float = 0.95) -> PowerLaw:
     """The power of x that y follows, by least squares of ln y on ln x, with a jackknife's interval.
 
-    The interval is that of `sweeps.jackknife` over seeds; with all x for each, that of the mean of their slopes by
+    The interval is that of `jackknife` over seeds; with all x for each, that of the mean of their slopes by
     Student's t. Infinite below three seeds. Times that were not reached (inf) have no place in this fit: left out,
     they bend it. Fit medians per x (`kaplan_meier`), or only x at which all runs reached it.
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from jaxgen import FieldError
-from sweeps import fits
-from sweeps.fits import collapse_score, compare_collapses, critical_value, power_law
+from sweeps.statistics import fits
+from sweeps.statistics.fits import collapse_score, compare_collapses, critical_value, power_law
 
 GRID = np.linspace(0.1, 0.9, 17)
 

@@ -1,6 +1,6 @@
 """Where the probability of an event crosses one half over two axes: a smooth fit to runs, with its uncertainty.
 
-The fit is that of `sweeps.surface`.
+The fit is that of `sweeps.statistics.surface`.
 
 Uncertainty, of each point by itself and of the area, is put together of
   - a bootstrap: a replicate draws as many whole seeds as there are, with replacement, and fits again. It also draws the
@@ -8,7 +8,7 @@ Uncertainty, of each point by itself and of the area, is put together of
     are no runs, such as between the cells of a coarse grid. Below twelve seeds single runs are drawn. With few units
     quantiles are taken further out, with n units at Φ(-√(n/(n-1)) t) for the quantile t of Student's distribution
     with n - 1 degrees of freedom (Hesterberg 2015, expanded percentiles, doi 10.1080/00031305.2015.1089789);
-  - a jackknife over up to 64 seeds (`sweeps.jackknife`), as runs of one seed share what they start from all over the
+  - a jackknife over up to 64 seeds (`jackknife`), as runs of one seed share what they start from all over the
     plane: the fit without each gives an interval of the area, and how far the line as a whole may be displaced. Below
     three seeds nothing is known. Where runs were drawn, the two are added in squares, else the wider counts;
   - the bias of a smooth fit, which neither sees: half-widths around the line are taken BIAS times as wide, those of
@@ -28,15 +28,15 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from jaxgen import FieldError
-from sweeps import band, jackknife, surface
-from sweeps.band import STEPS
+from sweeps.axes.scales import Range
+from sweeps.statistics import band, jackknife, surface
+from sweeps.statistics.band import STEPS
 
 LEAST_SEEDS = 12  # that are drawn
 MOST_SEEDS = 64  # that are left out one by one
 BIAS, WHOLE = 1.2, 1.5  # by which half-widths of points and of whole lines are multiplied: see the module
 BINS = 64  # along each axis, into which runs are gathered where there are more than BINS² points
 SCALES = ("linear", "log")
-LARGEST = float(np.finfo(float).max)
 
 
 class Estimate(NamedTuple):
@@ -45,46 +45,6 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """All numbers from `low` to `high`: one side of a plane.
-
-    Attributes:
-      low, high: its ends.
-      log: whether it runs in the logarithm.
-
-    Raises:
-      FieldError: an end is not finite, `low` is not below `high`, or not above 0 where `log`.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self):
-        for name in ("low", "high"):
-            value = getattr(self, name)
-            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-            if not number or not abs(value) <= LARGEST:
-                raise FieldError(name, value, "must be a finite number")
-            object.__setattr__(self, name, float(value))
-        if self.log and self.low <= 0:
-            raise FieldError("low", self.low, "must be above 0 on a logarithmic axis")
-        if not self.low < self.high:
-            raise FieldError("high", self.high, f"must be above the lower end, {self.low:g}")
-
-    def to_unit(self, values: Any) -> np.ndarray:
-        """Values as shares of the way from `low` to `high`, as the axis runs."""
-        forth = np.log if self.log else np.asarray
-        return (forth(np.asarray(values, float)) - forth(self.low)) / (forth(self.high) - forth(self.low))
-
-    def from_unit(self, shares: Any) -> np.ndarray:
-        """The inverse of `to_unit`."""
-        if self.log:
-            return self.low * (self.high / self.low) ** np.asarray(shares)
-        return self.low + np.asarray(shares) * (self.high - self.low)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from jaxgen import FieldError
-from sweeps.moments import group_statistics
+from sweeps.statistics.moments import group_statistics
 
 
 def test_moments_of_groups():

@@ -9,7 +9,7 @@ import contourpy
 import numpy as np
 from scipy import ndimage, stats
 
-from sweeps import jackknife
+from sweeps.statistics import jackknife
 
 RESOLUTION = 101  # points along each axis of what is drawn
 STEPS = np.linspace(0, 1, RESOLUTION)

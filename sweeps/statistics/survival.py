@@ -1,38 +1,16 @@
-"""How sure one can be of rates, times and means that were measured on a few seeds."""
+"""How sure one can be of times that were measured on a few seeds, and that not all of them reached."""
 
 import dataclasses
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
-from jaxgen import FieldError
-from sweeps.jackknife import LEAST_UNITS
+from sweeps.statistics.checks import censored, check_all, indices, quantile
+from sweeps.statistics.jackknife import LEAST_UNITS
 
 HALF = 0.5 + 1e-9  # a product of fractions that should be 1/2 may be a rounding error above it
-
-
-def wilson(successes: Any, trials: Any, confidence: float = 0.95) -> tuple[Any, Any]:
-    """Wilson's score interval of a rate, low and high, for numbers or arrays; NaN where there are no trials.
-
-    (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = successes / n (Wilson 1927).
-
-    >>> [round(v, 4) for v in wilson(8, 10)]
-    [0.4902, 0.9433]
-
-    Raises:
-      FieldError: `successes` is below 0 or above `trials`, or `confidence` is not in (0, 1).
-    """
-    k, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
-    check_all("successes", k, ~((k >= 0) & (k <= n)), "must be in [0, trials]")
-    z = _quantile(confidence)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = k / n
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    low = np.where((k == 0) & (n > 0), 0, centre - half)
-    return _plain(low), _plain(np.where((k == n) & (n > 0), 1, centre + half))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +81,8 @@ def kaplan_meier(ended: np.ndarray, reached: np.ndarray, confidence: float = 0.9
     Raises:
       FieldError: shapes differ, a step is not finite, or `confidence` is not in (0, 1).
     """
-    ended, reached = _times(ended, reached)
-    _quantile(confidence)
+    ended, reached = censored(ended, reached)
+    quantile(confidence)
     if not len(ended):
         none = np.zeros(0)
         return Survival(none, none, none, none, none.astype(int), none.astype(int), np.nan, (np.nan, np.nan))
@@ -147,9 +125,9 @@ def grouped_median(
     Raises:
       FieldError: as `kaplan_meier`, or a group is not in [0, count).
     """
-    z = _quantile(confidence)
+    z = quantile(confidence)
     found = np.full((3, count), np.nan)
-    ended, reached = _times(ended, reached)
+    ended, reached = censored(ended, reached)
     groups = indices(groups, count, ended)
     if len(groups):
         groups, times, at_risk, events, first = _steps(groups, ended, reached)
@@ -178,7 +156,7 @@ def grouped_restricted_mean(
     """
     check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
     found = np.full(count, np.nan)
-    ended, reached = _times(ended, reached)
+    ended, reached = censored(ended, reached)
     groups = indices(groups, count, ended)
     if len(groups):
         groups, times, at_risk, events, first = _steps(groups, ended, reached)
@@ -212,8 +190,8 @@ def grouped_restricted_interval(
       FieldError: as `grouped_restricted_mean`, or `confidence` is not in (0, 1).
     """
     check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
-    _quantile(confidence)
-    ended, reached = _times(ended, reached)
+    quantile(confidence)
+    ended, reached = censored(ended, reached)
     groups = indices(groups, count, ended)
     least = np.minimum(ended, until)
     most = np.where(reached, least, until)
@@ -252,110 +230,6 @@ def _largest_deviation(groups: np.ndarray, n: np.ndarray, least: np.ndarray, mos
         largest = np.maximum.reduceat(np.maximum(none, some), start)
         found[groups[start]] = np.sqrt(np.maximum(largest, 0) / np.maximum(n[groups[start]] - 1, 1))
     return found
-
-
-class LogRank(NamedTuple):
-    """`p`, two-sided, and `statistic`, standard normal if the arms do not differ; above 0 where the first is sooner."""
-
-    p: float
-    statistic: float
-
-
-def logrank(ended_a: np.ndarray, reached_a: np.ndarray, ended_b: np.ndarray, reached_b: np.ndarray) -> LogRank:
-    """Whether two arms reach something at different rates: Mantel's log-rank test (1966), on unpaired runs.
-
-    p = 1 where no step can tell the arms apart (neither reaches it, or all of both do at one evaluation); NaN where an
-    arm has no runs.
-
-    Args:
-      ended_a, reached_a, ended_b, reached_b: (runs,) of each arm, as for `kaplan_meier`.
-
-    Raises:
-      FieldError: as `kaplan_meier`.
-    """
-    arms = [_times(ended_a, reached_a), _times(ended_b, reached_b)]
-    if not all(len(ended) for ended, _ in arms):
-        return LogRank(np.nan, np.nan)
-    steps, events = np.unique(np.concatenate([ended[reached] for ended, reached in arms]), return_counts=True)
-    a, b = (len(ended) - np.searchsorted(np.sort(ended), steps) for ended, _ in arms)  # at risk
-    if not ((a > 0) & (b > 0) & (events < a + b)).any():
-        return LogRank(1.0, 0.0)  # of which scipy makes 0/0, or by rounding p = 0
-    found = stats.logrank(*(stats.CensoredData.right_censored(ended, ~reached) for ended, reached in arms))
-    return LogRank(float(found.pvalue), float(found.statistic))
-
-
-def mcnemar(only_a: Any, only_b: Any) -> Any:
-    """Whether two arms succeed on different shares of the same seeds: McNemar's exact test, for numbers or arrays.
-
-    Args:
-      only_a, only_b: pairs in which just the first, just the second arm succeeded.
-
-    Returns:
-      Two-sided p of `only_a` successes in `only_a + only_b` fair trials; 1 where there are none.
-
-    >>> round(mcnemar(21, 28), 2)
-    0.39
-
-    Raises:
-      FieldError: a count is below 0.
-    """
-    a, b = np.broadcast_arrays(np.asarray(only_a, float), np.asarray(only_b, float))
-    check_all("only_a", a, ~(a >= 0), "must be 0 or above")
-    check_all("only_b", b, ~(b >= 0), "must be 0 or above")
-    return _plain(np.minimum(1, 2 * stats.binom.cdf(np.minimum(a, b), a + b, 0.5)))
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """p adjusted for how many there are, of any shape: the i-th smallest of m times m - i + 1, never below one before.
-
-    Rejecting where it is ≤ α keeps the chance of any false rejection ≤ α (Holm 1979). NaN stays and is not counted.
-
-    >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
-    [0.03, 0.06, 0.06, nan]
-
-    Raises:
-      FieldError: a value is not in [0, 1].
-    """
-    p = np.asarray(p_values, float)
-    check_all("p_values", p, (p < 0) | (p > 1), "must be in [0, 1]")
-    adjusted, known = np.full(p.shape, np.nan), ~np.isnan(p)
-    order = np.argsort(p[known], kind="stable")
-    raised = np.minimum(1, np.maximum.accumulate(p[known][order] * np.arange(len(order), 0, -1)))
-    adjusted[known] = raised[np.argsort(order)]
-    return adjusted
-
-
-def check_all(name: str, value: Any, wrong: Any, allowed: str) -> None:
-    """Raises a FieldError that names the first value, of an array or a number, that is wrong."""
-    if np.any(wrong):
-        raise FieldError(name, np.asarray(value)[np.asarray(wrong)].flat[0].item(), allowed)
-
-
-def _plain(values: np.ndarray) -> Any:
-    return values.item() if values.ndim == 0 else values
-
-
-def _quantile(confidence: float) -> float:
-    """How many standard errors an interval reaches to each side."""
-    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
-    return float(special.ndtri((1 + confidence) / 2))
-
-
-def _times(ended: Any, reached: Any) -> tuple[np.ndarray, np.ndarray]:
-    ended, reached = np.asarray(ended, float), np.asarray(reached, bool)
-    if ended.ndim != 1 or ended.shape != reached.shape:
-        raise FieldError("reached", reached.shape, f"must have one value per run, as ended: {ended.shape}")
-    check_all("ended", ended, ~np.isfinite(ended), "must be finite: where it was not reached, the last step looked at")
-    return ended, reached
-
-
-def indices(groups: Any, count: int, of_runs: np.ndarray) -> np.ndarray:
-    """The group of each run as an index; FieldError where there is not one in [0, count) for each."""
-    groups = np.asarray(groups, int)
-    if groups.ndim != 1 or groups.shape != of_runs.shape:
-        raise FieldError("groups", groups.shape, f"must have one index per run: {of_runs.shape}")
-    check_all("groups", groups, (groups < 0) | (groups >= count), f"must be in [0, {count})")
-    return groups
 
 
 def _bounds_the_median(runs: Any, confidence: float) -> Any:
