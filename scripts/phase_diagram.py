@@ -27,8 +27,9 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, compare, labels
+from sweeps import command
 from sweeps.axes import grammar
+from sweeps.diagrams import compare, labels
 from sweeps.report import style
 from sweeps.report.caption import caption
 from sweeps.report.page import write_page

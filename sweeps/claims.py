@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import Experiment, FieldError
-from sweeps import phases
 from sweeps.axes.sweep import Sweep, product
 from sweeps.checks import check_type
+from sweeps.diagrams import phases
+from sweeps.diagrams.results import Results
 from sweeps.effects import CONFIDENCE, Bounds, Effect, Verdict
-from sweeps.results import Results
 
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
 

@@ -23,13 +23,13 @@ from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
+from sweeps.diagrams.gather import SEEDS
+from sweeps.diagrams.results import Results
 from sweeps.execution import launch
 from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
-from sweeps.gather import SEEDS
 from sweeps.recipes import RECIPES, Recipe
-from sweeps.results import Results
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
 

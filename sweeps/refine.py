@@ -14,14 +14,14 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
-from sweeps import gather
 from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep
+from sweeps.diagrams import gather
+from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.results import Results
 from sweeps.execution.launch import run
 from sweeps.execution.options import Options
-from sweeps.labels import Labelling, find
 from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
-from sweeps.results import Results
 from sweeps.storage.files import write_text
 from sweeps.storage.workdir import check_place, check_same, read_specification
 

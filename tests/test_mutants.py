@@ -23,9 +23,9 @@ PARTS = [
         "sweeps/storage/checkpoint.py",
         "sweeps/execution/replay.py",
         "sweeps/execution/plan.py",
-        "sweeps/phases.py",
+        "sweeps/diagrams/phases.py",
     ),
-    *("sweeps/labels.py", "sweeps/statistics/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
+    *("sweeps/diagrams/labels.py", "sweeps/statistics/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
 ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.diagrams.results import Results
 from sweeps.recipes import RECIPES
-from sweeps.results import Results
 from sweeps.storage import store
 
 CORES = len(os.sched_getaffinity(0))

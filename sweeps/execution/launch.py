@@ -7,13 +7,13 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
+from sweeps.diagrams.phases import check_definition
+from sweeps.diagrams.results import Results
 from sweeps.execution import engine, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, Prediction, make_plan, predict
 from sweeps.execution.profile import set_up_jax
 from sweeps.execution.progress import Progress
-from sweeps.phases import check_definition
-from sweeps.results import Results
 from sweeps.storage import checkpoint, store, weights
 from sweeps.storage.workdir import check_same, locked, write_specification, written_widths
 

@@ -10,8 +10,8 @@ from jaxgen.components import unknown
 from sweeps.axes.sweep import Sweep
 from sweeps.checks import check_list, check_type
 from sweeps.claims import Claim
-from sweeps.labels import Labelling, find
-from sweeps.phases import check_definition
+from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.phases import check_definition
 
 
 @dataclasses.dataclass(frozen=True)

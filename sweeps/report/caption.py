@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.guessing import SAID, Guess
+from sweeps.diagrams.guessing import SAID, Guess
 from sweeps.report import style
 from sweeps.statistics.jackknife import LEAST_UNITS
 from sweeps.storage.files import write_text

@@ -30,7 +30,7 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from sweeps.axes import scales
-from sweeps.labels import FOUR_PHASES
+from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import page_data, style
 from sweeps.storage.files import write_atomically
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import phases
 from sweeps.axes import scales
 from sweeps.axes.scales import value_name
-from sweeps.labels import FOUR_PHASES
+from sweeps.diagrams import phases
+from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import style
 from sweeps.report.caption import replay_command
 

@@ -26,8 +26,8 @@ import numpy as np
 import jaxgen
 from jaxgen import Experiment, FieldError, training
 from jaxgen.components import type_name
-from sweeps import phases
 from sweeps.axes.sweep import Sweep, used
+from sweeps.diagrams import phases
 from sweeps.storage.files import clear_temporaries, write_text
 
 SCHEMA = 2

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 import sweeps
-from sweeps import claims, phases
+from sweeps import claims
 from sweeps.axes import scales
-from sweeps.labels import Label, Labelling
+from sweeps.diagrams import phases
+from sweeps.diagrams.labels import Label, Labelling
 from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
 

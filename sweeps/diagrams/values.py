@@ -9,8 +9,8 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps.phases import Definition
-from sweeps.results import Results
+from sweeps.diagrams.phases import Definition
+from sweeps.diagrams.results import Results
 from sweeps.statistics.moments import JACKKNIFED, GroupStatistics, group_statistics
 from sweeps.storage.files import write_csv
 

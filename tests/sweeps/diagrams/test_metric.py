@@ -8,8 +8,9 @@ import pytest
 
 import sweeps
 from jaxgen import Experiment, FieldError
-from sweeps import claims, gather, labels, refine
-from sweeps.phases import Definition
+from sweeps import claims, refine
+from sweeps.diagrams import gather, labels
+from sweeps.diagrams.phases import Definition
 from sweeps.report.caption import caption
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from jaxgen import FieldError
-from sweeps import labels
-from sweeps.gather import observe
-from sweeps.labels import LABELLINGS, Label, Labelling, find, register
-from sweeps.phases import Definition
+from sweeps.diagrams import labels
+from sweeps.diagrams.gather import observe
+from sweeps.diagrams.labels import LABELLINGS, Label, Labelling, find, register
+from sweeps.diagrams.phases import Definition
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import FieldError
-from sweeps import phases as module
-from sweeps.phases import Definition, Phase, check_definition, definition, parse_metric, phases, times
+from sweeps.diagrams import phases as module
+from sweeps.diagrams.phases import Definition, Phase, check_definition, definition, parse_metric, phases, times
 
 D = Definition(threshold=0.9, budget=1000, gap=200)
 NEVER = np.inf

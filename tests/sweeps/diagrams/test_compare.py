@@ -7,8 +7,8 @@ from programs import Program
 from scipy import stats
 
 from jaxgen import FieldError
-from sweeps import compare
-from sweeps.gather import spread, union
+from sweeps.diagrams import compare
+from sweeps.diagrams.gather import spread, union
 
 X, Y, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0], MASK: ["all", "matrices"]}

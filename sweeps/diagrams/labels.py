@@ -9,9 +9,9 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import phases
 from sweeps.checks import check_list, check_type
-from sweeps.phases import Definition, Phase
+from sweeps.diagrams import phases
+from sweeps.diagrams.phases import Definition, Phase
 
 ACCURACIES = ("train/accuracy", "test/accuracy")
 

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sweeps import phases, statistics
+from sweeps import statistics
 from sweeps.axes.scales import scale
-from sweeps.guessing import Guess, guess
-from sweeps.labels import FOUR_PHASES, Labelling
-from sweeps.phases import Definition, Phase
-from sweeps.results import Results, dataset
+from sweeps.diagrams import phases
+from sweeps.diagrams.guessing import Guess, guess
+from sweeps.diagrams.labels import FOUR_PHASES, Labelling
+from sweeps.diagrams.phases import Definition, Phase
+from sweeps.diagrams.results import Results, dataset
+from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
-from sweeps.values import ValueMap
 
 TIMES = "train_time", "test_time"
 
@@ -181,7 +182,7 @@ class Diagram:
 
     @functools.cached_property
     def guess(self) -> Guess | None:
-        """What a run that only guesses would do; see `sweeps.guessing.guess`."""
+        """What a run that only guesses would do; see `guessing.guess`."""
         return guess(self)
 
     @functools.cached_property

@@ -9,12 +9,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from jaxgen import FieldError
-from sweeps import gather, phases
-from sweeps.diagram import Contour
-from sweeps.phases import Phase
+from sweeps.diagrams import gather, phases
+from sweeps.diagrams.diagram import Contour
+from sweeps.diagrams.phases import Phase
+from sweeps.diagrams.results import Results, dataset
 from sweeps.report import drawing, style
 from sweeps.report.caption import caption
-from sweeps.results import Results, dataset
 from sweeps.statistics import wilson
 from sweeps.storage.files import write_csv
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from jaxgen import FieldError, tasks
-from sweeps import guessing
-from sweeps.guessing import chance, guess
+from sweeps.diagrams import guessing
+from sweeps.diagrams.guessing import chance, guess
 from sweeps.report.caption import caption
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"

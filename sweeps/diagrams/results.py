@@ -12,9 +12,9 @@ import xarray as xr
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import phases
 from sweeps.axes.scales import Range
-from sweeps.labels import Labelling, find
+from sweeps.diagrams import phases
+from sweeps.diagrams.labels import Labelling, find
 from sweeps.storage import store
 from sweeps.storage.workdir import read_specification
 
@@ -88,8 +88,8 @@ class Results:
         The fifth is made one interval between evaluations where it is less.
 
         Args:
-          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`.
-          metric: a metric with its direction and threshold, e.g. "loss <= 0.01"; see `sweeps.phases.parse_metric`.
+          threshold, budget, gap, sustained: as in `sweeps.Definition`.
+          metric: a metric with its direction and threshold, e.g. "loss <= 0.01"; see `phases.parse_metric`.
 
         Raises:
           FieldError: a value is not allowed, or both a threshold and a metric are given.
@@ -133,8 +133,8 @@ class Results:
         Args:
           x, y: dotted paths of the axes.
           metric: what has to reach which threshold, e.g. "loss <= 0.01" or "ood/accuracy >= 0.9"; see
-            `sweeps.phases.Definition` for the curves that are meant.
-          threshold, budget, gap, sustained: as in `sweeps.phases.Definition`; the sweep's own where left out, but a
+            `sweeps.Definition` for the curves that are meant.
+          threshold, budget, gap, sustained: as in `sweeps.Definition`; the sweep's own where left out, but a
             budget within what the runs were trained for.
           labels: what runs are called: a name in `sweeps.labels.LABELLINGS`, or a `Labelling`.
           where: values that other fields are held at.
@@ -181,13 +181,13 @@ class Results:
         Raises:
           FieldError: a name is unknown, or other fields differ between runs.
         """
-        from sweeps import gather
+        from sweeps.diagrams import gather
 
         return gather.make_value_map(self, x, y, name, where or {}, pool, size)
 
     def facets(self, by: str, x: str, y: str, *, where: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         """A phase diagram for each value of the field `by`, as a dict by "field = value"; see `phase_diagram`."""
-        from sweeps import gather
+        from sweeps.diagrams import gather
 
         return gather.make_facets(self, by, x, y, where or {}, **options)
 

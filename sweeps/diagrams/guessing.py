@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from jaxgen import FieldError, components
-from sweeps import phases
+from sweeps.diagrams import phases
 from sweeps.storage import store
 
 MOST = 200

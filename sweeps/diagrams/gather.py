@@ -13,14 +13,14 @@ import pandas as pd
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from jaxgen.probes import Every
-from sweeps import phases
 from sweeps.axes.scales import Range, scale, value_name
-from sweeps.diagram import Contour, Diagram, cell_means, follows
-from sweeps.labels import Labelling, Observed
-from sweeps.phases import Definition
-from sweeps.results import Results
+from sweeps.diagrams import phases
+from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
+from sweeps.diagrams.labels import Labelling, Observed
+from sweeps.diagrams.phases import Definition
+from sweeps.diagrams.results import Results
+from sweeps.diagrams.values import ValueMap
 from sweeps.storage import checkpoint
-from sweeps.values import ValueMap
 
 SEEDS = ("seed", "split_seed")
 LEVELS = (0.1, 0.5)
