@@ -27,9 +27,10 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps import command, proposal, refine
+from sweeps import command
 from sweeps.axes.scales import scale
 from sweeps.execution import launch
+from sweeps.studies import proposal, refine
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")

@@ -25,12 +25,13 @@ from absl import flags
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import claims, command
+from sweeps import command
 from sweeps.execution import launch
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
 from sweeps.storage.workdir import environment
+from sweeps.studies import claims
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")

@@ -1,21 +1,22 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import refine, statistics
+from sweeps import statistics
 from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
-from sweeps.claims import Claim, Evidence, judge
 from sweeps.diagrams import compare, labels
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Label, Labelling, Observed, register
 from sweeps.diagrams.phases import Definition, Phase
 from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
-from sweeps.effects import Effect, Verdict, share_of_seeds
 from sweeps.execution.launch import run
 from sweeps.execution.options import Options
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
 from sweeps.statistics import boundary, fits
 from sweeps.statistics.boundary import Boundary
+from sweeps.studies import refine
+from sweeps.studies.claims import Claim, Evidence, judge
+from sweeps.studies.effects import Effect, Verdict, share_of_seeds
+from sweeps.studies.recipe import Drawing, Recipe, Scale
 
 __all__ = [
     "Boundary",

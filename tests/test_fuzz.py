@@ -21,9 +21,10 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command, proposal, refine
+from sweeps import command
 from sweeps.axes import grammar
 from sweeps.execution import launch, plan
+from sweeps.studies import proposal, refine
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),

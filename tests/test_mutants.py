@@ -25,7 +25,12 @@ PARTS = [
         "sweeps/execution/plan.py",
         "sweeps/diagrams/phases.py",
     ),
-    *("sweeps/diagrams/labels.py", "sweeps/statistics/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
+    *(
+        "sweeps/diagrams/labels.py",
+        "sweeps/statistics/boundary.py",
+        "sweeps/studies/claims.py",
+        "sweeps/report/page.js",
+    ),
 ]
 
 

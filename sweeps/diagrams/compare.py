@@ -8,7 +8,7 @@ from scipy import stats
 
 from jaxgen import FieldError
 from sweeps import statistics
-from sweeps.effects import Effect, unit_means
+from sweeps.studies.effects import Effect, unit_means
 
 FLIPS = 9999
 """Sign flips that are drawn where all are more, from 14 differences on."""

@@ -1,7 +1,7 @@
 """Ready sweeps, a file each."""
 
 from sweeps.recipes import edge_of_stability, quickstart
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
+from sweeps.studies.recipe import Drawing, Recipe, Scale
 
 RECIPES = {recipe.name: recipe for recipe in (quickstart.RECIPE, edge_of_stability.RECIPE)}
 

@@ -11,7 +11,7 @@ strong to fit the train set.
 
 import jaxgen as jg
 from sweeps.axes.sweep import linspace, logspace, product, seeds, sweep
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
+from sweeps.studies.recipe import Drawing, Recipe, Scale
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=31, train_fraction=0.5),

@@ -11,8 +11,9 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, refine
+from sweeps import command
 from sweeps.execution import launch, plan
+from sweeps.studies import refine
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"

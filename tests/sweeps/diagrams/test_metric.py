@@ -8,10 +8,10 @@ import pytest
 
 import sweeps
 from jaxgen import Experiment, FieldError
-from sweeps import claims, refine
 from sweeps.diagrams import gather, labels
 from sweeps.diagrams.phases import Definition
 from sweeps.report.caption import caption
+from sweeps.studies import claims, refine
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 0.1, 1.0]}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import Experiment, FieldError, components
-from sweeps import refine
 from sweeps.execution import engine
 from sweeps.report import caption
 from sweeps.storage import workdir
+from sweeps.studies import refine
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 

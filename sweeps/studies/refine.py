@@ -1,4 +1,4 @@
-"""Rounds of runs that close in on the boundary of an event over two axes; `sweeps.proposal` says where they are.
+"""Rounds of runs that close in on the boundary of an event over two axes; `proposal` says where they are.
 
 Rounds do not end before the largest disc without runs is within the goal, either.
 """
@@ -21,9 +21,9 @@ from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.results import Results
 from sweeps.execution.launch import run
 from sweeps.execution.options import Options
-from sweeps.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.storage.files import write_text
 from sweeps.storage.workdir import check_place, check_same, read_specification
+from sweeps.studies.proposal import Plane, Point, Side, check_count, propose, unseen
 
 SCHEMA = 1
 

@@ -9,9 +9,9 @@ from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
 from sweeps.axes.sweep import Sweep
 from sweeps.checks import check_list, check_type
-from sweeps.claims import Claim
 from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.phases import check_definition
+from sweeps.studies.claims import Claim
 
 
 @dataclasses.dataclass(frozen=True)

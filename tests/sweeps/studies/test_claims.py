@@ -7,10 +7,10 @@ from scipy import stats
 
 import sweeps
 from jaxgen import Experiment, FieldError, Training, losses, models, optimizers, tasks
-from sweeps import claims, effects
-from sweeps.claims import Claim, Evidence
-from sweeps.effects import Effect, Verdict
 from sweeps.recipes import edge_of_stability
+from sweeps.studies import claims, effects
+from sweeps.studies.claims import Claim, Evidence
+from sweeps.studies.effects import Effect, Verdict
 
 DECAY, FRACTION = "optimizer.weight_decay", "task.train_fraction"
 PARTS = tasks.ModularAddition(p=7), models.QuadraticMLP(width=4), losses.CrossEntropy(), optimizers.AdamW()

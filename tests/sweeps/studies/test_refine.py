@@ -13,13 +13,13 @@ from scipy.stats import qmc
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import proposal, refine
 from sweeps.axes.scales import Range
 from sweeps.execution.plan import make_plan
-from sweeps.proposal import Plane, propose
 from sweeps.statistics import boundary
+from sweeps.studies import proposal, refine
+from sweeps.studies.proposal import Plane, propose
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SQUARE = Plane(Range(0, 1), Range(0, 1))
 RATES = {"optimizer.learning_rate": Range(1e-4, 1e-1, log=True), "optimizer.weight_decay": [0.1, 0.3, 1.0, 3.0]}
 FAST = {

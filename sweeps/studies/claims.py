@@ -17,7 +17,7 @@ from sweeps.axes.sweep import Sweep, product
 from sweeps.checks import check_type
 from sweeps.diagrams import phases
 from sweeps.diagrams.results import Results
-from sweeps.effects import CONFIDENCE, Bounds, Effect, Verdict
+from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
 
