@@ -40,7 +40,7 @@ from benchmarks import peers, trace, whole
 from benchmarks.cases import CASES
 
 from jaxgen import FieldError
-from sweeps import command
+from sweeps.cli import command
 from sweeps.storage.files import write_text
 
 CORES = peers.CORES

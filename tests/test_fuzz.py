@@ -21,8 +21,8 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command
 from sweeps.axes import grammar
+from sweeps.cli import command
 from sweeps.execution import launch, plan
 from sweeps.studies import proposal, refine
 

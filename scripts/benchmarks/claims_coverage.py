@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from sweeps import command
+from sweeps.cli import command
 from sweeps.studies import claims
 from sweeps.studies.claims import Arm, Claim, Judgement
 from sweeps.studies.effects import Effect, Verdict, share_of_seeds

@@ -44,7 +44,7 @@ from scipy import ndimage, stats
 from scipy.special import expit
 
 from jaxgen.components import unknown
-from sweeps import command
+from sweeps.cli import command
 from sweeps.statistics import boundary, grouped_restricted_interval, kaplan_meier
 from sweeps.statistics.band import RESOLUTION
 from sweeps.statistics.fits import critical_value, power_law

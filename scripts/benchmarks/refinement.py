@@ -39,8 +39,8 @@ from scipy.special import expit
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import command
 from sweeps.axes.scales import Range
+from sweeps.cli import command
 from sweeps.report.drawing import save
 from sweeps.report.style import log_ticks
 from sweeps.statistics import band, boundary

@@ -152,7 +152,7 @@ class Results:
           FieldError: a path or curve is unknown, fields other than x, y and the seeds differ between runs, the budget
             is beyond the training of some, or the gap above the budget or below one interval between evaluations.
         """
-        from sweeps import gather  # diagrams are made of results
+        from sweeps.diagrams import gather  # diagrams are made of results
 
         definition, labelling = self.definition(threshold, budget, gap, sustained, metric), find(labels)
         lines = contour, levels or gather.LEVELS

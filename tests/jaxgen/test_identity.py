@@ -11,7 +11,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import components, identity
-from sweeps import command
+from sweeps.cli import command
 from sweeps.execution.plan import make_plan
 
 HEAD = """

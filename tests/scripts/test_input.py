@@ -11,7 +11,7 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command
+from sweeps.cli import command
 from sweeps.execution import launch, plan
 from sweeps.studies import refine
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps import command
+from sweeps.cli import command
 from sweeps.execution import engine
 from sweeps.storage import store
 

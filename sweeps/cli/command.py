@@ -1,4 +1,4 @@
-"""What the programs in `scripts/` share: clear errors, and finding the recipe that was asked for."""
+"""What the programs share: clear errors, and finding the recipe that was asked for."""
 
 import dataclasses
 import importlib.machinery
@@ -36,6 +36,14 @@ from sweeps.storage.store import StoreError
 EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it
 INTERRUPTED = 130  # by Ctrl-C
+
+
+def start(program: ModuleType) -> None:
+    """Runs a program of this room as if its file were the one that was started: `--help` tells its text and flags."""
+    sys.modules["__main__"].__doc__ = program.__doc__
+    flags_of = flags.FLAGS.flags_by_module_dict()
+    flags_of[sys.argv[0]] = flags_of.pop(program.__name__)
+    main(program.main)
 
 
 def main(program: Callable[[], None]) -> None:
@@ -99,7 +107,7 @@ def users_frames(error: Any) -> list[traceback.FrameSummary]:
 
 
 def _is_users(file: Path) -> bool:
-    ours = Path(jaxgen.__file__).parent, Path(__file__).parent, Path(__file__).parents[1] / "scripts"
+    ours = Path(jaxgen.__file__).parent, Path(__file__).parents[1], Path(__file__).parents[2] / "scripts"
     if not file.is_file() or in_installed_folder(str(file)):
         return False
     return not any(file.resolve().is_relative_to(place.resolve()) for place in ours)
