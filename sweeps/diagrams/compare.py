@@ -8,7 +8,7 @@ from scipy import stats
 
 from jaxgen import FieldError
 from sweeps import statistics
-from sweeps.studies.effects import Effect, unit_means
+from sweeps.statistics.units import mean_interval, unit_means, unit_text
 
 FLIPS = 9999
 """Sign flips that are drawn where all are more, from 14 differences on."""
@@ -63,18 +63,19 @@ def overall(one: Any, other: Any) -> pd.DataFrame:
     rows = []
     for name, column in ((f"P({one.labelling.event_name})", "event"), ("steps", "time")):
         known = pairs[column].dropna()
-        effect = Effect(name, known.groupby(["seed", "split_seed"]).mean(), above=None)
-        means = list(unit_means(effect.values.to_numpy(), effect.values.index).values())
+        values = known.groupby(["seed", "split_seed"]).mean()
+        means = list(unit_means(values.to_numpy(), values.index).values())
+        low, high = mean_interval(values, values)
         single = len(means) == 1 and len(known) > 0
         rows.append(
             {
                 "of": name,
-                "unit": effect.unit,
+                "unit": unit_text(values.to_numpy(), values.index),
                 "pairs": len(known),
                 "left_out": len(pairs) - len(known),
-                "difference": effect.values.mean(),
-                "low": effect.interval[0],
-                "high": effect.interval[1],
+                "difference": values.mean(),
+                "low": low,
+                "high": high,
                 "p": sign_flip(means)[0] if single else np.nan,
                 "least_p": max(2 * 0.5 ** len(means[0]), 2 / (FLIPS + 1)) if single else np.nan,
             }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from sweeps.statistics.checks import check_all, plain, quantile
 
@@ -27,3 +28,11 @@ def wilson(successes: Any, trials: Any, confidence: float = 0.95) -> tuple[Any, 
         half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     low = np.where((k == 0) & (n > 0), 0, centre - half)
     return plain(low), plain(np.where((k == n) & (n > 0), 1, centre + half))
+
+
+def share_interval(least: int, most: int, count: int, confidence: float) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval (1934) of a share of which the successes are in [least, most]."""
+    alpha = (1 - confidence) / 2
+    low = stats.beta.ppf(alpha, least, count - least + 1) if least else 0.0
+    high = stats.beta.ppf(1 - alpha, most + 1, count - most) if most < count else 1.0
+    return float(low), float(high)

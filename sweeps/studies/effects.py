@@ -8,16 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
 
 from jaxgen import FieldError
 from sweeps.checks import check_type
-from sweeps.statistics.jackknife import LEAST_UNITS
+from sweeps.statistics.rates import share_interval
+from sweeps.statistics.units import UNITS, least_mean, mean_interval, unit_means, unit_text
 
 CONFIDENCE = 0.95
-UNITS = "seeds", "splits"
-STAKES = np.array([0.5, 0.75, 0.9, 1.0])
-"""Shares of the capital that bets on a bounded mean put at risk: near all of it, as a few seeds ask for."""
 
 
 class Verdict(enum.StrEnum):
@@ -101,8 +98,7 @@ class Effect:
     @functools.cached_property
     def unit(self) -> str:
         """What was taken as independent, and how many there are: "8 seeds", "10 splits", "5 seeds × 5 splits"."""
-        means = unit_means(self.values.to_numpy(), self.values.index)
-        return " × ".join(f"{len(values)} {name}" for name, values in means.items())
+        return unit_text(self.values.to_numpy(), self.values.index)
 
     @property
     def method(self) -> str:
@@ -147,11 +143,10 @@ class Effect:
         alike has none); `scripts/benchmarks/claims_coverage.py` measures it.
         """
         if self.within is None:
-            low, high = (ends.to_numpy() for ends in (-self.values, self.upper))
-            return -_upper_end(low, self.values.index, confidence), _upper_end(high, self.upper.index, confidence)
+            return mean_interval(self.values, self.upper, confidence)
         low, high = self.within
         if self.share:
-            return _share_ends(int(self.values.sum()), int(self.upper.sum()), len(self.values), confidence)
+            return share_interval(int(self.values.sum()), int(self.upper.sum()), len(self.values), confidence)
         from_low, from_high = (self.values - low) / (high - low), (high - self.upper) / (high - low)
         least, rest = (least_mean(part.to_numpy(), (1 - confidence) / 2) for part in (from_low, from_high))
         return low + (high - low) * least, high - (high - low) * rest
@@ -180,74 +175,6 @@ def _limits(within: Any) -> tuple[float, float]:
     if not -np.inf < low < high < np.inf:
         raise FieldError("effect.within", within, "must be two finite numbers, the lower first")
     return low, high
-
-
-def unit_means(values: np.ndarray, index: pd.Index) -> dict[str, np.ndarray]:
-    """The means by seed, by split, or by both, whichever are independent: those that vary.
-
-    Where each split has one seed (or the other way round), its runs are no more than a seed's (a split's).
-    """
-    if index.nlevels == 1:
-        return {UNITS[0]: values}
-    levels = [pd.factorize(index.get_level_values(level))[0] for level in (0, 1)]
-    seeds, splits = (level.max(initial=-1) + 1 for level in levels)
-    if splits <= 1 or splits == len(values) > 1 < seeds:
-        chosen = [0]
-    elif seeds == 1 or seeds == len(values):
-        chosen = [1]
-    else:
-        chosen = [0, 1]
-    return {UNITS[i]: np.bincount(levels[i], values) / np.bincount(levels[i]) for i in chosen}
-
-
-def _upper_end(values: np.ndarray, index: pd.Index, confidence: float) -> float:
-    """The upper end of the t interval of a mean of upper bounds."""
-    if (values == np.inf).any():
-        return np.inf
-    finite = values[np.isfinite(values)]
-    if len(finite):
-        values = np.maximum(values, finite.min())
-    means = unit_means(values, index).values()
-    count = min(map(len, means))
-    few = 2 * 0.5**count > 1 - confidence
-    if count < LEAST_UNITS or (few and (values == values[0]).all()):
-        return np.inf
-    if not len(finite):
-        return -np.inf
-    error = sum(mean.var(ddof=1) / len(mean) for mean in means) ** 0.5
-    return float(values.mean() + stats.t.ppf((1 + confidence) / 2, count - 1) * error)
-
-
-def _share_ends(least: int, most: int, count: int, confidence: float) -> tuple[float, float]:
-    """Clopper and Pearson's exact interval (1934) of a share of which the successes are in [least, most]."""
-    alpha = (1 - confidence) / 2
-    low = stats.beta.ppf(alpha, least, count - least + 1) if least else 0.0
-    high = stats.beta.ppf(1 - alpha, most + 1, count - most) if most < count else 1.0
-    return float(low), float(high)
-
-
-def least_mean(values: np.ndarray, alpha: float) -> float:
-    """What the mean of numbers in [0, 1] is below with a probability of at most α, whatever their distribution.
-
-    The least m with K(m) = ¼ Σ_θ Πᵢ (1 - θ + θ xᵢ/m) ≤ 1/α, θ one of `STAKES`: the capital of four gamblers who start
-    with ¼ and put the share θ of theirs on "xᵢ > m". At the true mean E K = 1, as the xᵢ are independent, so that K
-    exceeds 1/α with a probability of at most α (Markov), and K falls with m. This is a confidence bound by betting
-    (Waudby-Smith and Ramdas 2024, arXiv 2010.09686) with stakes that are fixed beforehand; so the order of the values
-    does not matter, and at three to eight values it is tighter than with stakes learned on the way.
-
-    Args:
-      values: (n,) in [0, 1], or lower bounds of such.
-      alpha: in (0, 1).
-
-    >>> round(least_mean(np.ones(8), 0.025), 2)
-    0.59
-    """
-
-    def gain(m: float) -> float:
-        return float(np.prod(1 - STAKES + STAKES * values[:, None] / m, axis=0).mean() - 1 / alpha)
-
-    least = 1e-9
-    return optimize.brentq(gain, least, 1) if gain(least) > 0 else 0.0
 
 
 def share_of_seeds(name: str, happened: pd.Series, above: float | None = 0.5, note: str = "") -> Effect:

@@ -22,6 +22,7 @@ from sweeps.statistics import (
     rates,
     survival,
     tests,
+    units,
     wilson,
 )
 
@@ -45,7 +46,7 @@ def as_arrays(runs):
 
 
 def test_doctests():
-    assert [doctest.testmod(part) for part in (rates, survival, tests)] == [(0, 1), (0, 2), (0, 2)]
+    assert [doctest.testmod(part) for part in (rates, survival, tests, units)] == [(0, 1), (0, 2), (0, 2), (0, 1)]
 
 
 def test_wilson_against_published_values():

@@ -8,6 +8,7 @@ from scipy import stats
 import sweeps
 from jaxgen import Experiment, FieldError, Training, losses, models, optimizers, tasks
 from sweeps.recipes import edge_of_stability
+from sweeps.statistics import units
 from sweeps.studies import claims, effects
 from sweeps.studies.claims import Claim, Evidence
 from sweeps.studies.effects import Effect, Verdict
@@ -327,10 +328,10 @@ def test_a_bounded_mean_seldom_passes_what_is_not_so(draw):
 
 
 def test_a_bounded_mean_is_as_high_as_its_proof_allows():
-    found = effects.least_mean(np.ones(8), 0.025)
+    found = units.least_mean(np.ones(8), 0.025)
     assert 0.9 * 0.025 ** (1 / 8) < found < 0.025 ** (1 / 8)  # that of eight successes of eight
-    assert np.mean([(1 - stake + stake / found) ** 8 for stake in effects.STAKES]) == pytest.approx(40)
-    assert effects.least_mean(np.zeros(8), 0.025) == 0
+    assert np.mean([(1 - stake + stake / found) ** 8 for stake in units.STAKES]) == pytest.approx(40)
+    assert units.least_mean(np.zeros(8), 0.025) == 0
     values = np.array([0.2, 0.9, 0.7, 0.7])
     low, high = effect(*values, within=(0, 1)).interval
     np.testing.assert_allclose(effect(*(1 - values), within=(0, 1)).interval, [1 - high, 1 - low])
