@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps.checks import check_list, check_type
+from jaxgen.errors import check_list, check_type
 from sweeps.diagrams import phases
 from sweeps.diagrams.phases import Definition, Phase
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import Experiment, FieldError
+from jaxgen.errors import check_type
 from sweeps.axes.sweep import Sweep, product
-from sweeps.checks import check_type
 from sweeps.diagrams import phases
 from sweeps.diagrams.results import Results
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from sweeps.checks import check_type
+from jaxgen.errors import check_type
 from sweeps.statistics.rates import share_interval
 from sweeps.statistics.units import UNITS, least_mean, mean_interval, unit_means, unit_text
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
+from jaxgen.errors import check_list, check_type
 from sweeps.axes.sweep import Sweep
-from sweeps.checks import check_list, check_type
 from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.phases import check_definition
 from sweeps.studies.claims import Claim
