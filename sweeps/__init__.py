@@ -1,6 +1,6 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import statistics
+from sweeps import report, statistics
 from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
 from sweeps.diagrams import compare, labels
@@ -9,14 +9,14 @@ from sweeps.diagrams.labels import Label, Labelling, Observed, register
 from sweeps.diagrams.phases import Definition, Phase
 from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
-from sweeps.execution.launch import run
 from sweeps.execution.options import Options
-from sweeps.statistics import boundary, fits
+from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import refine
 from sweeps.studies.claims import Claim, Evidence, judge
 from sweeps.studies.effects import Effect, Verdict, share_of_seeds
 from sweeps.studies.recipe import Drawing, Recipe, Scale
+from sweeps.studies.run import run
 
 __all__ = [
     "Boundary",
@@ -47,9 +47,11 @@ __all__ = [
     "labels",
     "linspace",
     "logspace",
+    "moments",
     "product",
     "refine",
     "register",
+    "report",
     "run",
     "seeds",
     "share_of_seeds",

@@ -25,13 +25,14 @@ from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
 from sweeps.diagrams.gather import SEEDS
 from sweeps.diagrams.results import Results
-from sweeps.execution import launch
+from sweeps.execution.launch import left_alone
 from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
 from sweeps.recipes import RECIPES, Recipe
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
+from sweeps.studies.run import run
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it
@@ -170,7 +171,7 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: An
       **options: see `sweeps.Options`.
     """
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
-    results = launch.run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
+    results = run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
     return results, exit_if_stopped(results)
 
 
@@ -205,7 +206,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     for file in store.damaged(Path(workdir)):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(Path(workdir)):
-        print(launch.left_alone(strangers))
+        print(left_alone(strangers))
     runs, steps, programs = prediction.first
     if runs:
         print(f"first: {runs} runs of {programs} programs that others start from, {steps:,} lane-steps at most")

@@ -26,8 +26,8 @@ from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import scale
 from sweeps.cli import command
-from sweeps.execution import launch
 from sweeps.studies import proposal, refine
+from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
@@ -66,9 +66,7 @@ def main() -> None:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(
-            *launch.foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value
-        )
+        return command.show_plan(*foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
 
@@ -109,7 +107,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
-        return command.show_plan(*launch.foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
+        return command.show_plan(*foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
     results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
     stored = command.exit_if_stopped(results)

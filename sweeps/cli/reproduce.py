@@ -24,12 +24,12 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from sweeps.cli import command
-from sweeps.execution import launch
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
 from sweeps.storage.workdir import environment
 from sweeps.studies import claims
+from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
@@ -52,7 +52,7 @@ def main() -> None:
     options: dict[str, Any] = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*launch.foresee(recipe.base, points, workdir, **named, **options), workdir)
+        return command.show_plan(*foresee(recipe.base, points, workdir, **named, **options), workdir)
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
     judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,14 @@ import xarray as xr
 
 from sweeps import statistics
 from sweeps.axes.scales import scale
-from sweeps.diagrams import phases
+from sweeps.diagrams import compare, phases
 from sweeps.diagrams.guessing import Guess, guess
 from sweeps.diagrams.labels import FOUR_PHASES, Labelling
 from sweeps.diagrams.phases import Definition, Phase
-from sweeps.diagrams.results import Results, dataset
 from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
+from sweeps.storage.runs import Runs, dataset
 
 TIMES = "train_time", "test_time"
 
@@ -80,13 +80,15 @@ class Diagram:
     runs: pd.DataFrame
     curves: dict[str, np.ndarray]
     counts: np.ndarray
-    source: Results
+    source: Runs
     held: dict[str, Any]
     pooled: tuple[str, ...] = ()
     contour: Contour | None = None
     bins: int | None = None
     pending: np.ndarray | None = None
     running: np.ndarray | None = None
+    plot: ClassVar[Callable[..., None]]  # both are bound by `sweeps.report`: a diagram knows no pictures
+    page: ClassVar[Callable[..., None]]
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:
@@ -317,8 +319,6 @@ class Diagram:
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""
-        from sweeps import compare  # compares diagrams
-
         return compare.compare(self, other)
 
     def cell_table(self) -> pd.DataFrame:
@@ -379,18 +379,6 @@ class Diagram:
     def to_csv(self, path: str | Path) -> None:
         """Writes `cell_table`; a median that was not reached is written as `inf`."""
         write_csv(self.cell_table(), path)
-
-    def plot(self, path: str | Path, columns: int = 2) -> None:
-        """Writes the figure over one or two columns as PNG, SVG or PDF, by the path's ending; its caption as `.txt`."""
-        from sweeps.report.figure import draw  # matplotlib is slow to import
-
-        draw(self, path, columns)
-
-    def page(self, path: str | Path) -> None:
-        """Writes the interactive page: one HTML file that needs no network."""
-        from sweeps.report.page import write_page  # bokeh is slow to import
-
-        write_page(self, path)
 
 
 def cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -18,9 +18,9 @@ from sweeps.diagrams import phases
 from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
 from sweeps.diagrams.phases import Definition
-from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage import checkpoint
+from sweeps.storage.runs import Runs
 
 SEEDS = ("seed", "split_seed")
 LEVELS = (0.1, 0.5)
@@ -29,7 +29,7 @@ MAX_BINS = 100
 
 
 def make_diagram(
-    results: Results,
+    results: Runs,
     x: str,
     y: str,
     definition: Definition,
@@ -44,7 +44,7 @@ def make_diagram(
     """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram` and `within_training`."""
     runs = results.runs
     _check_sustained(runs, definition)
-    results = Results(results.workdir, set(runs["run_id"]))  # the same runs below, should others be added meanwhile
+    results = results.only(set(runs["run_id"]))  # the same runs below, should others be added meanwhile
     x, y, runs, keep = place(results, runs, x, y, where, pool)
     definition = within_training(definition, runs, beyond)
     _check_gap(runs, definition)
@@ -199,7 +199,7 @@ def union(axes: list[list]) -> list:
     return sorted(set(map(value_name, values)), key=order)
 
 
-def read_curves(results: Results, definition: Definition, labelling: Labelling, *others: str) -> dict[str, np.ndarray]:
+def read_curves(results: Runs, definition: Definition, labelling: Labelling, *others: str) -> dict[str, np.ndarray]:
     """The curves of the definition's metric, those that the labelling reads, and others; see `Results.curves`.
 
     Raises:
@@ -231,7 +231,7 @@ def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Defin
 
 
 def place(
-    results: Results, runs: pd.DataFrame, x: str, y: str, where: dict[str, Any], pool: Sequence[str]
+    results: Runs, runs: pd.DataFrame, x: str, y: str, where: dict[str, Any], pool: Sequence[str]
 ) -> tuple[str, str, pd.DataFrame, np.ndarray]:
     """The full paths of the axes, the runs that are held at `where`, and which of all runs these are.
 
@@ -267,7 +267,7 @@ def place(
 
 
 def make_value_map(
-    results: Results, x: str, y: str, name: str, where: dict[str, Any], pool: Sequence[str], size: float
+    results: Runs, x: str, y: str, name: str, where: dict[str, Any], pool: Sequence[str], size: float
 ) -> ValueMap:
     """Cells over two fields with a number of their runs; see `Results.value_map`. Reads no curves."""
     x, y, runs, _ = place(results, results.runs, x, y, where, pool)
@@ -275,19 +275,19 @@ def make_value_map(
     return ValueMap.of(x, y, x_values, y_values, runs.assign(cell=rows * len(x_values) + columns), name, results, size)
 
 
-def make_facets(results: Results, by: str, x: str, y: str, where: dict[str, Any], **options: Any) -> dict[str, Diagram]:
-    """A diagram for each value of the field `by`, by its text."""
-    runs = results.runs
+def facet_values(runs: pd.DataFrame, by: str, taken: Sequence[str]) -> dict[str, Any]:
+    """The values of a field that each have a diagram of their own, by their text; `taken` are fields that cannot be it.
+
+    Raises:
+      FieldError: there is no such field, or it is taken.
+    """
     if by not in runs:
         raise unknown(by, [c for c in map(str, runs.columns) if "/" not in c])
-    if by in (x, y, *where):
+    if by in taken:
         raise FieldError("by", by, "must be another field than the axes and what is held")
     values, _ = _places(runs[by])
     values = [None if v == "None" else v for v in values]
-    return {
-        f"{by.rpartition('.')[2]} = {value_name(v)}": results.phase_diagram(x, y, where={**where, by: v}, **options)
-        for v in values
-    }
+    return {f"{by.rpartition('.')[2]} = {value_name(v)}": v for v in values}
 
 
 def _held(column: pd.Series, value: Any) -> np.ndarray:
@@ -314,7 +314,7 @@ def _places(column: pd.Series) -> tuple[list, np.ndarray]:
     return names, places
 
 
-def _binned(path: str, column: pd.Series, bins: int, results: Results) -> tuple[list, np.ndarray]:
+def _binned(path: str, column: pd.Series, bins: int, results: Runs) -> tuple[list, np.ndarray]:
     """The middles of so many equal parts of an axis, as it runs, and in which of them each run is.
 
     A refined sweep says itself from where to where its axes go; else it is from the least to the greatest value.

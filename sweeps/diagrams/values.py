@@ -1,18 +1,18 @@
 """A number of the runs over two axes: its statistics over the seeds of each cell."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.diagrams.phases import Definition
-from sweeps.diagrams.results import Results
-from sweeps.statistics.moments import JACKKNIFED, GroupStatistics, group_statistics
+from sweeps.statistics.moments import GroupStatistics, group_statistics
 from sweeps.storage.files import write_csv
+from sweeps.storage.runs import Runs
 
 DEFINED = ("label", "train_time", "test_time", "test_after", "delay")
 """Columns of a diagram's runs that follow from its definition."""
@@ -41,10 +41,11 @@ class ValueMap:
     name: str
     statistics: GroupStatistics
     seeds: np.ndarray
-    source: Results
+    source: Runs
     diverged: np.ndarray
     undecided: np.ndarray | None = None
     definition: Definition | None = None
+    plot: ClassVar[Callable[..., None]]  # bound by `sweeps.report`: a map knows no pictures
 
     @classmethod
     def of(
@@ -55,7 +56,7 @@ class ValueMap:
         y_values: list,
         runs: pd.DataFrame,
         name: str,
-        source: Results,
+        source: Runs,
         size: float,
         undecided: np.ndarray | None = None,
         definition: Definition | None = None,
@@ -100,22 +101,3 @@ class ValueMap:
     def to_csv(self, path: str | Path) -> None:
         """Writes `cell_table`."""
         write_csv(self.cell_table(), path)
-
-    def plot(self, path: str | Path, statistic: str = "mean") -> None:
-        """Writes a map 3.4 inches wide of one of the statistics as PNG, SVG or PDF, by the path's ending.
-
-        Its caption is written beside it as .txt.
-
-        Raises:
-          FieldError: there is no such statistic, no cell has runs enough for it, or the path has another ending.
-        """
-        known = [f.name for f in dataclasses.fields(self.statistics)]
-        if statistic not in known:
-            raise unknown(statistic, known)
-        most = int(self.statistics.count.max(initial=0))
-        if statistic.startswith(("susceptibility", "binder")) and most < JACKKNIFED:
-            why = f"needs cells with {JACKKNIFED} values or more: here they have {most} at most"
-            raise FieldError("statistic", statistic, why)
-        from sweeps.report.figure import draw_values  # matplotlib is slow to import
-
-        draw_values(self, statistic, path)

@@ -1,4 +1,4 @@
-"""A sweep from the call to its results: what is refused, planned, foretold, and trained in which order."""
+"""A sweep from the call to its stored runs: what is refused, planned, foretold, and trained in which order."""
 
 import time
 from collections.abc import Sequence
@@ -7,8 +7,6 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
-from sweeps.diagrams.phases import check_definition
-from sweeps.diagrams.results import Results
 from sweeps.execution import engine, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, Prediction, make_plan, predict
@@ -20,7 +18,7 @@ from sweeps.storage.workdir import check_same, locked, write_specification, writ
 NAMED = 5  # files in one line
 
 
-def run(
+def launch(
     base: Experiment,
     sweep: Sweep,
     workdir: str | Path,
@@ -30,29 +28,18 @@ def run(
     description: str = "",
     changed: Sequence[str] = (),
     **options: Any,
-) -> Results:
-    """Trains every run of a sweep that is not stored in `workdir` yet, and returns the sweep's results.
+) -> tuple[set[str], int | None]:
+    """Trains every run of a sweep that is not stored yet; arguments and errors are those of `sweeps.run`.
 
-    Stopped at any moment, by Ctrl-C, `kill` or a crash, the same call goes on where it was.
+    What is in a definition is not looked at.
 
-    Args:
-      base: the experiment that the sweep's points override.
-      sweep: the points.
-      workdir: directory of the results; made if it does not exist.
-      name: what the sweep is called; a workdir holds one sweep.
-      definition: default metric, below, threshold, budget, gap for its diagrams (`sweeps.Definition`).
-      description: one line that is kept with the sweep.
-      changed: fields that are not as the description says: captions tell their values after it.
-      **options: see `Options`.
-
-    Raises:
-      FieldError: something in the input is not allowed; nothing was written or compiled.
-      sweeps.storage.store.StoreError: results cannot be written.
+    Returns:
+      The run_ids of the sweep, and the signal that stopped it, if one did.
     """
     begun = time.monotonic()
-    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
+    path, settings, plan = _planned(base, sweep, workdir, name, options)
     said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
-    return Results(path, plan.run_ids, _train(path, settings, plan, said, begun))
+    return plan.run_ids, _train(path, settings, plan, said, begun)
 
 
 def _train(
@@ -105,14 +92,13 @@ def foresee(
     workdir: str | Path,
     *,
     name: str = "sweep",
-    definition: dict[str, Any] | None = None,
     **options: Any,
 ) -> tuple[Plan, Prediction]:
-    """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
+    """The plan of a sweep and what it will cost; arguments and errors are those of `launch`.
 
     Trains nothing of it and leaves nothing in the workdir.
     """
-    path, settings, plan = _planned(base, sweep, workdir, name, definition, options)
+    path, settings, plan = _planned(base, sweep, workdir, name, options)
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
     plan.drop(store.stored_ids(path))
@@ -127,7 +113,7 @@ def foresee(
 
 
 def _planned(
-    base: Experiment, sweep: Sweep, workdir: Any, name: str, definition: Any, options: dict[str, Any]
+    base: Experiment, sweep: Sweep, workdir: Any, name: str, options: dict[str, Any]
 ) -> tuple[Path, Options, Plan]:
     """All that is checked before anything is written, and the plan."""
     path, settings = Path(workdir), Options(**options)
@@ -137,7 +123,6 @@ def _planned(
         raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, …")
     if not isinstance(name, str) or not name.isprintable() or not name:
         raise FieldError("name", name, "must be printable text")
-    check_definition(definition or {})
     set_up_jax()
     check_same(path, name, base, sweep)
     return path, settings, stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)

@@ -27,7 +27,6 @@ import jaxgen
 from jaxgen import Experiment, FieldError, training
 from jaxgen.components import type_name
 from sweeps.axes.sweep import Sweep, used
-from sweeps.diagrams import phases
 from sweeps.storage.files import clear_temporaries, write_text
 
 SCHEMA = 2
@@ -80,8 +79,13 @@ def read_specification(workdir: Path) -> dict[str, Any] | None:
         raise FieldError("workdir", str(workdir), f"has schema {schema}, this version reads {SCHEMA}: {rest}")
     damage = _damage(found) if schema == SCHEMA else "schema"
     if damage:
-        raise _unusable(path, f"is damaged ({damage})")
+        raise damaged(workdir, damage)
     return found
+
+
+def damaged(workdir: Path, part: str) -> FieldError:
+    """The error that a part of `sweep.json` is not what was written."""
+    return _unusable(workdir / "sweep.json", f"is damaged ({part})")
 
 
 def _unusable(path: Path, why: str) -> FieldError:
@@ -95,10 +99,6 @@ def _damage(held: dict[str, Any]) -> str:
     for key, kind in kinds.items():
         if not isinstance(held.get(key), kind):
             return key
-    try:
-        phases.check_definition(held["definition"])
-    except FieldError:
-        return "definition"
     axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
     runs, launches = held.get("runs", 0), held["launches"]
     sound = {

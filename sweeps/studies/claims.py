@@ -16,7 +16,7 @@ from jaxgen import Experiment, FieldError
 from jaxgen.errors import check_type
 from sweeps.axes.sweep import Sweep, product
 from sweeps.diagrams import phases
-from sweeps.diagrams.results import Results
+from sweeps.storage.runs import Runs
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
@@ -162,11 +162,11 @@ class Evidence:
       base: the experiment that the claims' arms override.
     """
 
-    def __init__(self, results: Results, base: Experiment):
+    def __init__(self, results: Runs, base: Experiment):
         table = results.table(["run_id", "seed", "split_seed", "status"])
         self.base = base
         self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
-        self._results = Results(results.workdir, set(self._places))  # the same runs, should others be added meanwhile
+        self._results = results.only(set(self._places))  # the same runs, should others be added meanwhile
         self._curves: dict[str, np.ndarray] = {}
         self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen", "exact"))
         seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))

@@ -19,11 +19,11 @@ from sweeps.axes.sweep import Sweep
 from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.results import Results
-from sweeps.execution.launch import run
 from sweeps.execution.options import Options
 from sweeps.storage.files import write_text
 from sweeps.storage.workdir import check_place, check_same, read_specification
 from sweeps.studies.proposal import Plane, Point, Side, check_count, propose, unseen
+from sweeps.studies.run import run
 
 SCHEMA = 1
 

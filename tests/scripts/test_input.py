@@ -12,8 +12,9 @@ from programs import Program, refused
 import sweeps
 from jaxgen import FieldError
 from sweeps.cli import command
-from sweeps.execution import launch, plan
+from sweeps.execution import plan
 from sweeps.studies import refine
+from sweeps.studies.run import foresee
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
@@ -105,7 +106,7 @@ def test_what_set_changes_of_a_recipe_is_kept_for_captions(launch_sweep, argumen
         given.update(options)
         raise FieldError("nothing", None, "is trained")
 
-    monkeypatch.setattr(launch, "run", run)
+    monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(refine, "run", run)
     assert launch_sweep(*RECIPE, *arguments, f"--workdir={tmp_path / 'none'}") == 2
     assert given["changed"] == changed
@@ -159,7 +160,7 @@ def test_places_that_are_read_only_are_refused(launch_sweep, folder, monkeypatch
 
 
 @pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
-@pytest.mark.parametrize("begin", [launch.run, launch.foresee])
+@pytest.mark.parametrize("begin", [sweeps.run, foresee])
 def test_names_and_definitions_are_checked_before_a_dry_run_too(begin, wrong, toy, tmp_path):
     with pytest.raises(FieldError, match=next(iter(wrong))[:3] + "|gap"):
         begin(toy, sweeps.seeds(1), tmp_path / "none", **wrong)

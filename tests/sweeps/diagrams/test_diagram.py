@@ -12,11 +12,12 @@ from jaxgen import FieldError
 from sweeps.diagrams import gather, phases
 from sweeps.diagrams.diagram import Contour
 from sweeps.diagrams.phases import Phase
-from sweeps.diagrams.results import Results, dataset
+from sweeps.diagrams.results import Results
 from sweeps.report import drawing, style
 from sweeps.report.caption import caption
 from sweeps.statistics import wilson
 from sweeps.storage.files import write_csv
+from sweeps.storage.runs import dataset
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0]}

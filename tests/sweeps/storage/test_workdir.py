@@ -135,7 +135,7 @@ DAMAGE = {
              {"seed": {"first": {}, "last": 1}}],
     "sources": [None, 5, True, "x", {}, [None], [3], ["x", []]],
     "runs": [None, "4", -1, 10**30, []],
-    "definition": [None, [], {"threshold": "x"}, {"threshold": 2}, {"colour": 1}, {"budget": 10**400}],
+    "definition": [None, []],
     "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
 }  # fmt: skip
 
