@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sweeps import recipes
 from sweeps.diagrams.results import Results
-from sweeps.recipes import RECIPES
 from sweeps.storage import store
 
 CORES = len(os.sched_getaffinity(0))
@@ -97,7 +97,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
     Ours is the whole command, first with nothing compiled, then again in another workdir. `same` is the share of cells
     with the same most frequent phase.
     """
-    recipe = RECIPES["quickstart"].at(scale)
+    recipe = recipes.load("quickstart").at(scale)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "XDG_CACHE_HOME": folder}
         launch = Path(__file__).parents[1] / "launch_sweep.py"

@@ -21,6 +21,7 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
+from sweeps import recipes
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
 from sweeps.diagrams.gather import SEEDS
@@ -29,9 +30,9 @@ from sweeps.execution.launch import left_alone
 from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
-from sweeps.recipes import RECIPES, Recipe
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
+from sweeps.studies.recipe import Recipe
 from sweeps.studies.run import run
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
@@ -147,12 +148,10 @@ def find_recipe(name: str | None, file: str | None) -> Recipe:
     Raises:
       FieldError: neither or both are given, or there is none.
     """
-    if (name is None) == (file is None):
-        raise FieldError("recipe", name, f"give --recipe=NAME ({', '.join(RECIPES)}) or --sweep=FILE")
-    if file is None:
-        if name not in RECIPES:
-            raise FieldError("recipe", name, f"must be one of {', '.join(RECIPES)}")
-        return RECIPES[name]
+    if name is not None and file is None:
+        return recipes.load(name)
+    if name is not None or file is None:
+        raise FieldError("recipe", name, f"give --recipe=NAME ({', '.join(recipes.names())}) or --sweep=FILE")
     recipe = getattr(load_file(file), "recipe", None)
     if not isinstance(recipe, Recipe):
         raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…)")

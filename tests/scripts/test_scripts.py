@@ -262,7 +262,7 @@ def test_a_users_file(program, tmp_path, capfd):
         ("launch_sweep", [RECIPE, "--devices=0"], "devices"),
         ("phase_diagram", [], "holds no sweep"),
         ("replay", ["--run_id=x"], "holds no sweep"),
-        ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of quickstart, edge_of_stability"),
+        ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of edge_of_stability, quickstart"),
         ("reproduce", ["--recipe=edge_of_stability", "--scale=medium"], "quick, smoke, paper"),
         ("reproduce", ["--sweep=examples/own_task.py"], "neither drawings nor claims"),
     ],
