@@ -2,7 +2,7 @@
 
 from sweeps import report, statistics
 from sweeps.axes.scales import Range
-from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
+from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, tie
 from sweeps.diagrams import compare, labels
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Label, Labelling, Observed, register
@@ -57,5 +57,5 @@ __all__ = [
     "share_of_seeds",
     "statistics",
     "sweep",
-    "zip",
+    "tie",
 ]

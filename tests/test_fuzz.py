@@ -330,7 +330,7 @@ makers = st.sampled_from(
         sweeps.sweep,
         sweeps.fixed,
         sweeps.product,
-        sweeps.zip,
+        sweeps.tie,
         sweeps.chain,
         sweeps.linspace,
         sweeps.logspace,

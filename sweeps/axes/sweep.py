@@ -20,7 +20,7 @@ VALUES = "values are single numbers, texts or components"
 
 
 class Sweep(Sequence):
-    """A lazy sequence of points; made by `sweep`, `fixed`, `seeds`, `product`, `zip` and `chain`.
+    """A lazy sequence of points; made by `sweep`, `fixed`, `seeds`, `product`, `tie` and `chain`.
 
     Attributes:
       axes: the values that each path takes, in order of appearance.
@@ -132,7 +132,7 @@ def product(*parts: Sweep) -> Sweep:
 
     def point(index: int) -> dict[str, Any]:
         found: list[dict] = []
-        for part, size in reversed(list(itertools.zip_longest(parts, sizes))):
+        for part, size in reversed(list(zip(parts, sizes))):
             index, i = divmod(index, size)
             found.append(part[i])
         return {k: v for p in reversed(found) for k, v in p.items()}
@@ -140,7 +140,7 @@ def product(*parts: Sweep) -> Sweep:
     return Sweep(math.prod(sizes), point, axes, [f for p in parts for f in p.factors])
 
 
-def zip(*parts: Sweep) -> Sweep:
+def tie(*parts: Sweep) -> Sweep:
     """The parts side by side: point i joins the i-th points of all.
 
     Raises:
@@ -149,7 +149,7 @@ def zip(*parts: Sweep) -> Sweep:
     axes = _disjoint(parts)
     lengths = sorted({len(p) for p in parts})
     if len(lengths) > 1:
-        raise FieldError("zip", lengths, f"parts must have one length ({', '.join(axes)})")
+        raise FieldError("tie", lengths, f"parts must have one length ({', '.join(axes)})")
     return Sweep(lengths[0] if lengths else 0, lambda i: {k: v for p in parts for k, v in p[i].items()}, axes)
 
 
@@ -186,7 +186,7 @@ def replaced(whole: Sweep, axis: Sweep) -> Sweep:
     In a chain each link is changed so.
 
     Raises:
-      FieldError: a path of `axis` is tied to others in `whole` (by `zip`, or a `chain` in a product).
+      FieldError: a path of `axis` is tied to others in `whole` (by `tie`, or a `chain` in a product).
     """
     _check_parts((whole, axis))
     if whole.links:

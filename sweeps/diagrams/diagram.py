@@ -110,7 +110,7 @@ class Diagram:
 
     @property
     def followers(self) -> dict[str, str]:
-        """Fields that differ along one axis only, as by `sweeps.zip`, and that axis."""
+        """Fields that differ along one axis only, as by `sweeps.tie`, and that axis."""
         paths = (p for p in self.runs if "." in p and "/" not in p and p not in (self.x, self.y, *self.pooled))
         found = ((p, follows(self.runs, p, (self.x, self.y))) for p in paths if self.runs[p].nunique(dropna=False) > 1)
         return {path: axis for path, axis in found if axis}

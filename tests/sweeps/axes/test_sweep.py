@@ -29,12 +29,12 @@ def test_chain_is_concatenation(a, b):
 
 @given(values)
 def test_zip_is_side_by_side(a):
-    points = sweeps.zip(sweeps.sweep("x", a), sweeps.sweep("y", [v * 2 for v in a]))
+    points = sweeps.tie(sweeps.sweep("x", a), sweeps.sweep("y", [v * 2 for v in a]))
     assert [(p["x"], p["y"]) for p in points] == [(v, 2 * v) for v in a]
 
 
 def test_products_of_zips_and_chains():
-    tied = sweeps.zip(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4]))
+    tied = sweeps.tie(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4]))
     either = sweeps.chain(sweeps.fixed("c", 5), sweeps.product(sweeps.fixed("c", 6), sweeps.sweep("d", [7, 8])))
     points = list(sweeps.product(tied, either))
     assert len(points) == 6
@@ -71,7 +71,7 @@ def test_spacings_hit_their_ends_and_have_short_decimals():
         (lambda: sweeps.sweep("a", []), "at least one value"),
         (lambda: sweeps.sweep("a", [1, 2, 1.0]), "twice"),
         (lambda: sweeps.product(sweeps.fixed("a", 1), sweeps.fixed("a", 2)), "axis already"),
-        (lambda: sweeps.zip(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [1])), "one length"),
+        (lambda: sweeps.tie(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [1])), "one length"),
         (lambda: sweeps.linspace(0, 1, 0), "linspace count = 0"),
     ],
 )
@@ -84,7 +84,7 @@ def test_replaced_exchanges_an_axis_or_adds_one():
     whole = sweeps.product(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4]))
     assert replaced(whole, sweeps.fixed("a", 9)).axes == {"a": [9], "b": [3, 4]}
     assert replaced(whole, sweeps.fixed("c", 9)).axes == {"a": [1, 2], "b": [3, 4], "c": [9]}
-    tied = sweeps.product(sweeps.zip(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4])))
+    tied = sweeps.product(sweeps.tie(sweeps.sweep("a", [1, 2]), sweeps.sweep("b", [3, 4])))
     with pytest.raises(FieldError, match="tied to b"):
         replaced(tied, sweeps.fixed("a", 9))
 
