@@ -20,7 +20,8 @@ SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweep
 
 
 def test_a_directory_is_held_by_one_process(tmp_path):
-    code = f"from pathlib import Path; from sweeps import workdir; workdir.locked(Path({str(tmp_path)!r})).__enter__()"
+    held = f"locked(Path({str(tmp_path)!r})).__enter__()"
+    code = f"from pathlib import Path; from sweeps.storage.workdir import locked; {held}"
     with workdir.locked(tmp_path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "is in use by process" in other.stderr
