@@ -10,7 +10,7 @@ from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.results import Results, check_held
 from sweeps.execution import launch
 from sweeps.execution.plan import Plan, Prediction
-from sweeps.storage.workdir import read_specification
+from sweeps.storage.workdir import check_place, read_specification
 
 
 def run(
@@ -65,6 +65,7 @@ def foresee(
 
 
 def _check_definitions(workdir: str | Path, definition: Any) -> None:
-    """FieldError where the definition that is given, or that the workdir holds, is none."""
+    """FieldError where the definition that is given, or that the workdir holds, is none, or the workdir cannot be."""
     check_definition(definition or {})
+    check_place(Path(workdir))
     check_held(Path(workdir), read_specification(Path(workdir)) or {})

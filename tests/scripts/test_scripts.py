@@ -238,7 +238,7 @@ def test_a_users_file(program, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("launch_sweep", ["--recipe=quikstart"], "must be one of quickstart"),
+        ("launch_sweep", ["--recipe=quikstart"], "must be one of edge_of_stability, quickstart"),
         ("launch_sweep", [], "give --recipe=NAME"),
         ("launch_sweep", [RECIPE, "--scale=huge"], "quick, smoke, paper"),
         ("launch_sweep", [RECIPE, "--seeds=0"], "seeds = 0"),
