@@ -48,7 +48,7 @@ base = first.override({"task": task, "training": jg.Training(steps=3000), "start
 axes = sweeps.product(
     sweeps.sweep("task.by", ["el2n", None]),
     sweeps.sweep("task.share", [0.4, 0.6, 0.8, 1.0]),
-    sweeps.zip(sweeps.sweep("task.task.share", NOISE), sweeps.sweep("start.parent.task.share", NOISE)),
+    sweeps.tie(sweeps.sweep("task.task.share", NOISE), sweeps.sweep("start.parent.task.share", NOISE)),
     sweeps.seeds(3),
 )
 recipe = sweeps.Recipe(base, axes, definition={"threshold": 0.9})

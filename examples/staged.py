@@ -25,7 +25,7 @@ base = parent.override(
 )
 axes = sweeps.product(
     sweeps.sweep("start.transforms.0.rate", [0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95]),
-    sweeps.zip(
+    sweeps.tie(
         sweeps.sweep("task.train_fraction", FRACTIONS), sweeps.sweep("start.parent.task.train_fraction", FRACTIONS)
     ),
     sweeps.seeds(3),

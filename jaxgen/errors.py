@@ -15,6 +15,20 @@ class FieldError(ValueError):
         return FieldError(f"{prefix}.{self.field}", self.value, self.allowed)
 
 
+def check_type(field: str, value: object, kind: type | tuple[type, ...], allowed: str) -> None:
+    """FieldError where `value` is none of its kind."""
+    if not isinstance(value, kind):
+        raise FieldError(field, value, f"must be {allowed}")
+
+
+def check_list(field: str, values: object, kind: type, allowed: str) -> None:
+    """FieldError where `values` is no list of one kind."""
+    if not isinstance(values, (list, tuple)):
+        raise FieldError(field, values, f"must be a list of {allowed}")
+    for value in values:
+        check_type(field, value, kind, f"a list of {allowed}")
+
+
 def shown(value: object) -> str:
     """A value on one line of a message; the middle of a long one is left out."""
     try:

@@ -40,8 +40,8 @@ from benchmarks import peers, trace, whole
 from benchmarks.cases import CASES
 
 from jaxgen import FieldError
-from sweeps import command
-from sweeps.files import write_text
+from sweeps.cli import command
+from sweeps.storage.files import write_text
 
 CORES = peers.CORES
 EAGER = ("torch-1", f"torch-{CORES}")  # the better of which is "torch"

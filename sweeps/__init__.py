@@ -1,18 +1,22 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
-from sweeps import boundary, compare, fits, labels, refine, statistics
-from sweeps.boundary import Boundary, Range
-from sweeps.claims import Claim, Evidence, judge
-from sweeps.diagram import Diagram
-from sweeps.effects import Effect, Verdict, share_of_seeds
-from sweeps.labels import Label, Labelling, Observed, register
-from sweeps.launch import run
-from sweeps.options import Options
-from sweeps.phases import Definition, Phase
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
-from sweeps.results import Results
-from sweeps.spec import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, zip
-from sweeps.values import ValueMap
+from sweeps import report, statistics
+from sweeps.axes.scales import Range
+from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, tie
+from sweeps.diagrams import compare, labels
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.labels import Label, Labelling, Observed, register
+from sweeps.diagrams.phases import Definition, Phase
+from sweeps.diagrams.results import Results
+from sweeps.diagrams.values import ValueMap
+from sweeps.execution.options import Options
+from sweeps.statistics import boundary, fits, moments
+from sweeps.statistics.boundary import Boundary
+from sweeps.studies import refine
+from sweeps.studies.claims import Claim, Evidence, judge
+from sweeps.studies.effects import Effect, Verdict, share_of_seeds
+from sweeps.studies.recipe import Drawing, Recipe, Scale
+from sweeps.studies.run import run
 
 __all__ = [
     "Boundary",
@@ -43,13 +47,15 @@ __all__ = [
     "labels",
     "linspace",
     "logspace",
+    "moments",
     "product",
     "refine",
     "register",
+    "report",
     "run",
     "seeds",
     "share_of_seeds",
     "statistics",
     "sweep",
-    "zip",
+    "tie",
 ]

@@ -25,7 +25,7 @@ import pytest
 
 import jaxgen as jg
 from jaxgen import training
-from sweeps import engine
+from sweeps.execution import engine
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

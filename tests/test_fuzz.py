@@ -21,7 +21,10 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
-from sweeps import command, grammar, launch, plan, proposal, refine
+from sweeps.axes import grammar
+from sweeps.cli import command
+from sweeps.execution import launch, plan
+from sweeps.studies import proposal, refine
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=7, train_fraction=0.6),
@@ -179,13 +182,13 @@ def planned_only(monkeypatch, launch_sweep):
     """Programs check and plan, but trace and train nothing."""
 
     def run_recipe(recipe, points, workdir, **options):
-        launch._planned(recipe.base, points, workdir, recipe.name, recipe.definition, options)
+        launch._planned(recipe.base, points, workdir, recipe.name, options)
         return None, 0
 
     def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
         plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
         points = refine.as_sweep(sides, rounds or [proposal.propose([], [], [], [], plane, 1)])
-        launch._planned(base, points, workdir, name, definition, options)
+        launch._planned(base, points, workdir, name, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
@@ -327,7 +330,7 @@ makers = st.sampled_from(
         sweeps.sweep,
         sweeps.fixed,
         sweeps.product,
-        sweeps.zip,
+        sweeps.tie,
         sweeps.chain,
         sweeps.linspace,
         sweeps.logspace,

@@ -18,8 +18,19 @@ PARTS = [
         "jaxgen/optimizers/parts.py",
         "jaxgen/starts.py",
     ),
-    *("sweeps/store.py", "sweeps/checkpoint.py", "sweeps/replay.py", "sweeps/plan.py", "sweeps/phases.py"),
-    *("sweeps/labels.py", "sweeps/boundary.py", "sweeps/claims.py", "sweeps/report/page.js"),
+    *(
+        "sweeps/storage/store.py",
+        "sweeps/storage/checkpoint.py",
+        "sweeps/execution/replay.py",
+        "sweeps/execution/plan.py",
+        "sweeps/diagrams/phases.py",
+    ),
+    *(
+        "sweeps/diagrams/labels.py",
+        "sweeps/statistics/boundary.py",
+        "sweeps/studies/claims.py",
+        "sweeps/report/page.js",
+    ),
 ]
 
 

@@ -28,9 +28,10 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from sweeps import claims, command
-from sweeps.claims import Arm, Claim, Judgement
-from sweeps.effects import Effect, Verdict, share_of_seeds
+from sweeps.cli import command
+from sweeps.studies import claims
+from sweeps.studies.claims import Arm, Claim, Judgement
+from sweeps.studies.effects import Effect, Verdict, share_of_seeds
 
 SEEDS = 3, 6, 8
 BAR = 0.04

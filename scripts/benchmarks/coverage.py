@@ -44,11 +44,11 @@ from scipy import ndimage, stats
 from scipy.special import expit
 
 from jaxgen.components import unknown
-from sweeps import boundary, command
-from sweeps.band import RESOLUTION
-from sweeps.files import write_text
-from sweeps.fits import critical_value, power_law
-from sweeps.statistics import grouped_restricted_interval, kaplan_meier
+from sweeps.cli import command
+from sweeps.statistics import boundary, grouped_restricted_interval, kaplan_meier
+from sweeps.statistics.band import RESOLUTION
+from sweeps.statistics.fits import critical_value, power_law
+from sweeps.storage.files import write_text
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 FINE = np.linspace(0, 1, 401)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks import jax_peers
-from sweeps import profile, widths
+from sweeps.execution import profile, widths
 
 CORES = len(os.sched_getaffinity(0))
 TOLERANCE = 5e-3  # relative, of the first losses: they part slowly, by rounding

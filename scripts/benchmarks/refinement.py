@@ -16,7 +16,7 @@ Ways to spend the runs:
   raw      dense grid, several seeds per cell; the line where the cells' rates, interpolated, are ½
   dense    the same runs, with the fit of sweeps.boundary
   sobol    a Sobol sequence, one run at each point, with the fit
-  refined  rounds of sweeps.proposal.propose, with the fit
+  refined  rounds of sweeps.studies.proposal.propose, with the fit
 
 Ratios are mean errors of refined over those of dense and sobol with four times the runs. 95 % intervals are Student's t
 over repeats.
@@ -39,11 +39,14 @@ from scipy.special import expit
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps import band, boundary, command, proposal, refine
-from sweeps.boundary import Boundary, Range
-from sweeps.files import write_text
+from sweeps.axes.scales import Range
+from sweeps.cli import command
 from sweeps.report.drawing import save
 from sweeps.report.style import log_ticks
+from sweeps.statistics import band, boundary
+from sweeps.statistics.boundary import Boundary
+from sweeps.storage.files import write_text
+from sweeps.studies import proposal, refine
 
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 BASE = jg.Experiment(

@@ -12,14 +12,14 @@ from benchmarks.jax_peers import weights
 from benchmarks.torch_peers import Training
 from jaxgen import training
 from jaxgen.kernel import Result
-from sweeps.recipes import RECIPES
-from sweeps.store import Writer
+from sweeps import recipes
+from sweeps.storage.store import Writer
 
 
 def train(scale: str, share: str, shares: str, workdir: str) -> None:
     """Trains every `shares`-th run of the quickstart from `share` on, stores the curves, and prints the seconds."""
     torch.set_num_threads(1)
-    recipe, spent = RECIPES["quickstart"].at(scale), 0.0
+    recipe, spent = recipes.load("quickstart").at(scale), 0.0
 
     @jax.jit
     def start(values, rows):

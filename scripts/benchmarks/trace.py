@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxgen.kernel import Block, Program
-from sweeps.profile import set_up_jax
+from sweeps.execution.profile import set_up_jax
 
 INTERVALS = 8
 MOST = 25

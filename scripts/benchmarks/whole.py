@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import store
-from sweeps.recipes import RECIPES
-from sweeps.results import Results
+from sweeps import recipes
+from sweeps.diagrams.results import Results
+from sweeps.storage import store
 
 CORES = len(os.sched_getaffinity(0))
 SMALL = """
@@ -45,7 +45,7 @@ sweeps.run(BASE, sweeps.product(sweeps.fixed("training.steps", 400), sweeps.swee
 )
 PLANNING = """
 import resource, sys, time, sweeps
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 from sweeps.recipes.quickstart import BASE
 count = max(1, int(sys.argv[1]) // 100)
 sweep = sweeps.product(sweeps.sweep("optimizer.weight_decay", sweeps.logspace(-2, 1, count)), sweeps.seeds(100))
@@ -97,7 +97,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
     Ours is the whole command, first with nothing compiled, then again in another workdir. `same` is the share of cells
     with the same most frequent phase.
     """
-    recipe = RECIPES["quickstart"].at(scale)
+    recipe = recipes.load("quickstart").at(scale)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "XDG_CACHE_HOME": folder}
         launch = Path(__file__).parents[1] / "launch_sweep.py"

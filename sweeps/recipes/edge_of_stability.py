@@ -18,10 +18,10 @@ The text of the paper is followed: ⊥AdamW keeps AdamW's settings, where the re
 import pandas as pd
 
 import jaxgen as jg
-from sweeps.claims import Claim, Evidence, log_ratio
-from sweeps.effects import Effect, share_of_seeds
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
-from sweeps.spec import Sweep, chain, fixed, product, seeds, sweep
+from sweeps.axes.sweep import Sweep, chain, fixed, product, seeds, sweep
+from sweeps.studies.claims import Claim, Evidence, log_ratio
+from sweeps.studies.effects import Effect, share_of_seeds
+from sweeps.studies.recipe import Drawing, Recipe, Scale
 
 DTYPES = ["float16", "float32", "float64"]
 SOFTMAX, STABLEMAX = jg.losses.CrossEntropy(), jg.losses.StableMaxCrossEntropy()

@@ -10,8 +10,8 @@ strong to fit the train set.
 """
 
 import jaxgen as jg
-from sweeps.recipes.recipe import Drawing, Recipe, Scale
-from sweeps.spec import linspace, logspace, product, seeds, sweep
+from sweeps.axes.sweep import linspace, logspace, product, seeds, sweep
+from sweeps.studies.recipe import Drawing, Recipe, Scale
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=31, train_fraction=0.5),

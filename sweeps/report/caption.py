@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.files import write_text
-from sweeps.guessing import SAID, Guess
-from sweeps.jackknife import LEAST_UNITS
+from sweeps.diagrams.guessing import SAID, Guess
 from sweeps.report import style
+from sweeps.statistics.jackknife import LEAST_UNITS
+from sweeps.storage.files import write_text
 
 LISTED = 4  # values of a field
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"

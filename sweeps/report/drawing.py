@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
-from sweeps import scales
-from sweeps.files import write_atomically
+from sweeps.axes import scales
 from sweeps.report import style
+from sweeps.storage.files import write_atomically
 
 STYLE = "sweeps.report.paper"
 ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}

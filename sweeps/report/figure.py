@@ -10,10 +10,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
-from sweeps import scales
-from sweeps.files import write_text
+from sweeps.axes import scales
 from sweeps.report import drawing, style
 from sweeps.report.caption import values_caption, write_caption
+from sweeps.storage.files import write_text
 
 CURVE_GAP, CURVE_HEIGHT = 0.28, 1.0  # inches
 TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)

@@ -29,10 +29,10 @@ from bokeh.palettes import interp_palette
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
-from sweeps import scales
-from sweeps.files import write_atomically
-from sweeps.labels import FOUR_PHASES
+from sweeps.axes import scales
+from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import page_data, style
+from sweeps.storage.files import write_atomically
 
 TEMPLATE = """{% block postamble %}{{ again }}
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import phases, scales
-from sweeps.labels import FOUR_PHASES
+from sweeps.axes import scales
+from sweeps.axes.scales import value_name
+from sweeps.diagrams import phases
+from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import style
 from sweeps.report.caption import replay_command
-from sweeps.scales import value_name
 
 POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; values kept of all runs, two bytes each
 LEVELS, MISSING = 50_000, 65_535  # a value is stored as a sixteen-bit number of 1/LEVELS of the way to the largest

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from jaxgen import FieldError
-from sweeps.gather import spread, union
+from sweeps.diagrams.gather import spread, union
 from sweeps.report import drawing, style
 
 LAST = LinearSegmentedColormap.from_list("last", style.LAST_SHADES)

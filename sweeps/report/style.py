@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from contourpy import contour_generator
 
-from sweeps import scales
+from sweeps.axes import scales
 
 NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
 UNWATCHED = "#f4f1e8"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import jaxgen as jg
 from jaxgen import FieldError, components
-from sweeps import command
+from sweeps.cli import command
 
 
 def test_run_ids_never_change(toy):

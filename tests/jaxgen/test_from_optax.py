@@ -9,7 +9,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError, losses, models, optimizers, tasks
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 
 W = {"a": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([1.0, -1.0])}
 BASE = jg.Experiment(

@@ -10,7 +10,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError, losses, models, optimizers, tasks
-from sweeps.plan import make_plan
+from sweeps.execution.plan import make_plan
 
 W = {
     "embedding": jnp.ones((3, 2)),

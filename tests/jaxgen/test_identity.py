@@ -11,8 +11,8 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import components, identity
-from sweeps import command
-from sweeps.plan import make_plan
+from sweeps.cli import command
+from sweeps.execution.plan import make_plan
 
 HEAD = """
     import collections

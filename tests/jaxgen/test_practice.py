@@ -9,7 +9,7 @@ import pytest
 import jaxgen as jg
 from examples import example
 from jaxgen import training
-from sweeps.rehearsal import rehearse
+from sweeps.execution.rehearsal import rehearse
 
 
 @flax.struct.dataclass

@@ -162,4 +162,4 @@ def test_a_lane_alone_computes_a_seldom_probe_seldom(toy):
 )
 def test_a_cadence_that_cannot_be_is_refused_in_a_line(toy, probe, match):
     with pytest.raises(jg.FieldError, match=match):
-        sweeps.plan.make_plan(toy.override({"training.probes": ("loss", probe())}), sweeps.seeds(1))
+        sweeps.execution.plan.make_plan(toy.override({"training.probes": ("loss", probe())}), sweeps.seeds(1))

@@ -11,7 +11,10 @@ from programs import Program, refused
 
 import sweeps
 from jaxgen import FieldError
-from sweeps import command, launch, plan, refine
+from sweeps.cli import command
+from sweeps.execution import plan
+from sweeps.studies import refine
+from sweeps.studies.run import foresee
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="about files of Linux")
 FOLDERS = "stdlib", "platstdlib", "purelib", "platlib"
@@ -81,7 +84,7 @@ def test_refinement_refuses_the_same_in_a_dry_run(launch_sweep, dry, arguments, 
 
 @pytest.mark.parametrize("workdir", ["/", ".", "~", "project", "above"])
 def test_directories_that_hold_other_things_are_refused(launch_sweep, workdir, capfd):
-    project = Path(plan.__file__).parents[1]
+    project = Path(plan.__file__).parents[2]
     places = {"~": Path.home(), "project": project, "above": project.parent}
     flag = f"--workdir={places.get(workdir, workdir)}"
     assert "must be a directory of its own" in refused(launch_sweep, *RECIPE, flag, "--dry_run", capfd=capfd)
@@ -103,7 +106,7 @@ def test_what_set_changes_of_a_recipe_is_kept_for_captions(launch_sweep, argumen
         given.update(options)
         raise FieldError("nothing", None, "is trained")
 
-    monkeypatch.setattr(launch, "run", run)
+    monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(refine, "run", run)
     assert launch_sweep(*RECIPE, *arguments, f"--workdir={tmp_path / 'none'}") == 2
     assert given["changed"] == changed
@@ -157,7 +160,7 @@ def test_places_that_are_read_only_are_refused(launch_sweep, folder, monkeypatch
 
 
 @pytest.mark.parametrize("wrong", [{"definition": {"gap": -1}}, {"name": "a\nb"}, {"name": 3}, {"definition": [1]}])
-@pytest.mark.parametrize("begin", [launch.run, launch.foresee])
+@pytest.mark.parametrize("begin", [sweeps.run, foresee])
 def test_names_and_definitions_are_checked_before_a_dry_run_too(begin, wrong, toy, tmp_path):
     with pytest.raises(FieldError, match=next(iter(wrong))[:3] + "|gap"):
         begin(toy, sweeps.seeds(1), tmp_path / "none", **wrong)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps import command, engine, store
+from sweeps.cli import command
+from sweeps.execution import engine
+from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}

@@ -1,4 +1,4 @@
-"""The programs in `scripts/` run in this process: starting Python and JAX anew takes seconds."""
+"""The programs of `sweeps/cli/` and `scripts/` run in this process: starting Python and JAX anew takes seconds."""
 
 import importlib.util
 import signal
@@ -12,17 +12,18 @@ import jax
 import pytest
 from absl import flags
 
-from sweeps import command
+from sweeps.cli import command
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+PLACES = Path(command.__file__).parent, Path(__file__).parents[2] / "scripts"
 
 
 class Program:
-    """A script, with its flags kept apart from those of others."""
+    """A program, with its flags kept apart from those of others."""
 
     def __init__(self, name: str):
         before = set(flags.FLAGS)
-        spec: Any = importlib.util.spec_from_file_location(f"program_{name}", SCRIPTS / f"{name}.py")
+        file = next(place / f"{name}.py" for place in PLACES if (place / f"{name}.py").is_file())
+        spec: Any = importlib.util.spec_from_file_location(f"program_{name}", file)
         self.module: ModuleType = importlib.util.module_from_spec(spec)
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, "interruptible", ModuleType("interruptible"))  # or Ctrl-C would end the tests so

@@ -8,7 +8,7 @@ import pytest
 import sweeps
 from jaxgen import Experiment, Training, losses, models, optimizers, tasks
 from jaxgen.kernel import Result
-from sweeps.store import Writer
+from sweeps.storage.store import Writer
 
 STEPS, EVERY = 1000, 20
 TIMES = {  # (train, test) step at which the accuracy rises, by the kind of run

@@ -14,10 +14,10 @@ import pytest
 from matplotlib.colors import LogNorm
 
 from jaxgen import FieldError
-from sweeps import scales
-from sweeps.labels import FOUR_PHASES, LABELLINGS
+from sweeps.axes import scales
+from sweeps.diagrams.labels import FOUR_PHASES, LABELLINGS
+from sweeps.diagrams.results import Results
 from sweeps.report import caption, drawing, figure, style
-from sweeps.results import Results
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 import sweeps
-from sweeps import claims, phases, scales
-from sweeps.labels import Label, Labelling
+from sweeps.axes import scales
+from sweeps.diagrams import phases
+from sweeps.diagrams.labels import Label, Labelling
 from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
+from sweeps.studies import claims
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}

@@ -1,0 +1,249 @@
+"""What the programs share: clear errors, and finding the recipe that was asked for."""
+
+import dataclasses
+import importlib.machinery
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import jax
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+import jaxgen
+from jaxgen import Experiment, FieldError, training
+from jaxgen.components import KINDS
+from jaxgen.errors import first_line
+from jaxgen.source import in_installed_folder
+from sweeps import recipes
+from sweeps.axes import grammar
+from sweeps.axes.sweep import Sweep, product, replaced, seeds
+from sweeps.diagrams.gather import SEEDS
+from sweeps.diagrams.results import Results
+from sweeps.execution.launch import left_alone
+from sweeps.execution.plan import Plan, Prediction
+from sweeps.execution.profile import out_of_memory
+from sweeps.execution.progress import clock
+from sweeps.storage import store
+from sweeps.storage.store import StoreError
+from sweeps.studies.recipe import Recipe
+from sweeps.studies.run import run
+
+EXPECTED = FieldError, StoreError, OSError, flags.Error
+STOPPED = 75  # "try again", as batch systems understand it
+INTERRUPTED = 130  # by Ctrl-C
+
+
+def start(program: ModuleType) -> None:
+    """Runs a program of this room as if its file were the one that was started: `--help` tells its text and flags."""
+    sys.modules["__main__"].__doc__ = program.__doc__
+    flags_of = flags.FLAGS.flags_by_module_dict()
+    flags_of[sys.argv[0]] = flags_of.pop(program.__name__)
+    main(program.main)
+
+
+def main(program: Callable[[], None]) -> None:
+    """Runs a program with absl flags. Input that is not allowed ends it with one line on stderr and exit code 2."""
+
+    def parse(arguments: list[str]) -> list[str]:
+        try:
+            return app.parse_flags_with_usage(arguments) if "--help" in arguments else flags.FLAGS(arguments)
+        except flags.Error as error:
+            refuse(error)
+
+    def run(arguments: list[str]) -> None:
+        if len(arguments) > 1:
+            refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
+        try:
+            program()
+        except EXPECTED as error:
+            refuse(error)
+        except jax.errors.JaxRuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            refuse(f"not enough memory on the device for one block: {str(error).splitlines()[0]}")
+        except (Exception, SystemExit) as error:  # a user's code may not end the program as if all were done
+            if not users_frames(error):
+                raise
+            refuse(error)
+        except KeyboardInterrupt:
+            print("interrupted: the same command continues", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    logging.getLogger("jax").setLevel(logging.WARNING)  # absl shows INFO, and jax says there which backends are missing
+    try:
+        app.run(run, flags_parser=parse)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said: Python may end in peace
+            signal.signal(number, signal.SIG_IGN)
+
+
+def refuse(error: Any) -> NoReturn:
+    """One line on stderr, exit code 2; before it where in the user's own files the error arose, if it did there."""
+    for frame in users_frames(error):
+        print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
+        if frame.line:
+            print(f"    {frame.line}", file=sys.stderr)
+    said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {error.strerror}"
+    print(" ".join(f"error: {said}".split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def users_frames(error: Any) -> list[traceback.FrameSummary]:
+    """Where an error, or the one that it comes of, passed through files that are neither ours nor installed."""
+    found = []
+    for one in (error, getattr(error, "__cause__", None)):
+        frames = traceback.extract_tb(getattr(one, "__traceback__", None))
+        found += [frame for frame in frames if _is_users(Path(frame.filename))]
+        if isinstance(one, SyntaxError) and one.filename:
+            found.append(traceback.FrameSummary(one.filename, one.lineno, "its text", line=(one.text or "").strip()))
+    return found
+
+
+def _is_users(file: Path) -> bool:
+    ours = Path(jaxgen.__file__).parent, Path(__file__).parents[1], Path(__file__).parents[2] / "scripts"
+    if not file.is_file() or in_installed_folder(str(file)):
+        return False
+    return not any(file.resolve().is_relative_to(place.resolve()) for place in ours)
+
+
+def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None) -> Sweep:
+    """A recipe's sweep with the axes that --set and --seeds give in the place of its own.
+
+    Args:
+      base: the recipe's experiment.
+      sweep: its points.
+      texts: `path=values` each.
+      count: how many seeds; those of the sweep when None.
+
+    Raises:
+      FieldError: an axis is not allowed, or given twice.
+    """
+    axes = [grammar.assignment(text) for text in texts]
+    for path in (path for axis in axes for path in axis.axes):
+        head, _, field = path.partition(".")
+        if head in KINDS and (not field or isinstance(getattr(getattr(base, head), field, None), tuple)):
+            what = "is a list" if field else "is a whole component"
+            example = f"sweeps.sweep({path!r}, [{'(…), (…)' if field else '…, …'}])"
+            raise FieldError(path, None, f"{what}: --set gives numbers and words; use {example} in a file for --sweep")
+    if count is not None:
+        axes.append(seeds(count))
+    product(*axes)  # refuses an axis that is given twice
+    for axis in axes:
+        sweep = replaced(sweep, axis)
+    return sweep
+
+
+def find_recipe(name: str | None, file: str | None) -> Recipe:
+    """The recipe called `name`, or the one that the Python file defines as `recipe`.
+
+    Raises:
+      FieldError: neither or both are given, or there is none.
+    """
+    if name is not None and file is None:
+        return recipes.load(name)
+    if name is not None or file is None:
+        raise FieldError("recipe", name, f"give --recipe=NAME ({', '.join(recipes.names())}) or --sweep=FILE")
+    recipe = getattr(load_file(file), "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…)")
+    return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
+
+
+def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: Any) -> tuple[Results, int]:
+    """Trains a recipe's experiment at the points; the results and how many runs they hold.
+
+    Where some runs are not stored in the end, says so and ends the program with exit code 75.
+
+    Args:
+      recipe: at one of its scales.
+      points: its sweep, or what the user made of it.
+      workdir: directory of the results.
+      **options: see `sweeps.Options`.
+    """
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition, "description": recipe.description}
+    results = run(recipe.base, points, workdir, **named, changed=changed(recipe, points), **options)
+    return results, exit_if_stopped(results)
+
+
+def changed(recipe: Recipe, points: Sweep) -> list[str]:
+    """The fields, apart from seeds, that take other values at the points than the recipe gives them."""
+    own = {path: [value] for path, value in recipe.base.flat().items()} | recipe.sweep.axes
+    return [path for path, values in points.axes.items() if path not in SEEDS and values != own.get(path)]
+
+
+def exit_if_stopped(results: Results) -> int:
+    """How many runs are stored; ends the program where others of the sweep are not: exit code 75, 130 after Ctrl-C."""
+    stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
+    if stored < wanted:
+        print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
+        sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)
+    return stored
+
+
+def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
+    """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
+    table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
+    groups = [g for g in plan.groups if g.pending]
+    costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
+    for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
+        rows = [f"{group.rows:.0f}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
+        table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
+    Console(width=None if Console().is_terminal else 110).print(table)
+    decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
+    if decaying:
+        told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
+        print(f"weight decay, where it is above 0, acts on {told} parameters")
+    for file in store.damaged(Path(workdir)):
+        print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
+    if strangers := store.strangers(Path(workdir)):
+        print(left_alone(strangers))
+    runs, steps, programs = prediction.first
+    if runs:
+        print(f"first: {runs} runs of {programs} programs that others start from, {steps:,} lane-steps at most")
+    stored = len(plan.run_ids) - plan.pending
+    print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
+    cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
+    memory = f"{_mebibytes(prediction.bytes)} per device"
+    print(f"on {prediction.devices} × {jax.local_devices()[0].device_kind}: {cost}, {memory}; nothing was trained")
+
+
+def _mebibytes(size: int) -> str:
+    """Bytes as MiB."""
+    return f"{size / 2**20:.1f} MiB"
+
+
+def load_file(file: str, flag: str = "sweep") -> ModuleType:
+    """Runs a Python file that defines components or a recipe, and returns it as a module.
+
+    It can import the modules beside it, as it could if it were run by Python.
+
+    Raises:
+      FieldError: there is no such file, it is no Python file, or it fails.
+    """
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise FieldError(flag, file, "must be a Python file")
+    name = f"sweep_file_{path.stem}"
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    module.__loader__ = loader
+    sys.modules[name] = module
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        loader.exec_module(module)
+    except FieldError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise FieldError(flag, file, f"cannot be run: {first_line(error)}") from error
+    return module

@@ -1,0 +1,128 @@
+"""Trains a sweep. The same command again continues it; finished runs are never trained again.
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart
+  python scripts/launch_sweep.py --sweep=my_sweep.py --workdir=out/mine --dry_run
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/fine --seeds=5 --set='task.p=23,31'
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/line --budget=300 \\
+      --refine=task.train_fraction,optimizer.weight_decay
+
+--refine samples two axes of the sweep, between the ends that it gives them, in rounds where runs tell most about the
+line on which half of them generalise, instead of on a grid, until --budget runs are stored or the --goal is met.
+
+--set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
+logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
+
+Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch again; 2 the input is not allowed.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+import sweeps
+from jaxgen import FieldError
+from jaxgen.components import unknown
+from sweeps.axes.scales import scale
+from sweeps.cli import command
+from sweeps.studies import proposal, refine
+from sweeps.studies.run import foresee
+
+RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
+SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
+SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
+SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
+REFINE = flags.DEFINE_list("refine", [], "Two fields to sample between the ends of their axes, where it tells most.")
+BUDGET = flags.DEFINE_integer(
+    "budget", None, "How many runs --refine trains in all, at most 100,000; 512 when left out.", lower_bound=1
+)
+GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
+ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
+KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
+MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+MAX_COMPILES = flags.DEFINE_integer(
+    "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
+)
+WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rule's.", lower_bound=1)
+TUNE = flags.DEFINE_bool("tune", False, "Measure the fastest width of each program first, and write it down.")
+DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
+CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
+
+
+def main() -> None:
+    """Trains what the flags ask for, or tells what it would cost."""
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
+    if REFINE.value:
+        return refine_line(recipe, points)
+    for flag in (BUDGET, GOAL, ON_GRID, KEY):
+        if flag.present:
+            raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
+    if os.path.exists(Path(WORKDIR.value) / "refine.json"):
+        raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
+    if DRY_RUN.value:
+        named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
+        return command.show_plan(*foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
+    _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
+    print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
+
+
+def options() -> dict:
+    """What `sweeps.Options` holds of the flags."""
+    return {
+        "width": WIDTH.value,
+        "tune": TUNE.value,
+        "devices": DEVICES.value,
+        "max_hours": MAX_HOURS.value,
+        "max_compiles": MAX_COMPILES.value,
+        "checkpoint_seconds": CHECKPOINT.value,
+    }
+
+
+def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
+    """Trains in rounds along the line, instead of the sweep's own points."""
+    if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
+        raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
+    for path in REFINE.value:
+        if path not in recipe.base.paths():
+            raise unknown(path, recipe.base.paths())
+        if path not in recipe.base.leaf_paths():
+            raise FieldError("refine", path, "is structure: each value would be a compiled program")
+    if SEEDS.value is not None or any(text.partition("=")[0].strip() == "seed" for text in SET.value):
+        raise FieldError("seeds", SEEDS.value, "--refine gives each point seeds of its own: leave it out")
+    budget = BUDGET.value or 512
+    for path, values in points.axes.items():
+        if path not in (*REFINE.value, "seed", "split_seed") and len(values) > 1:
+            raise FieldError(path, values, f"is an axis of the sweep too: hold it at one value with --set={path}=…")
+    base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
+    sides = {path: side(path, points) for path in REFINE.value}
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
+    asked: dict[str, Any] = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
+    if DRY_RUN.value:
+        plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
+        left = max(budget - sum(map(len, rounds)), 0)
+        first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
+        runs = refine.as_sweep(sides, [*rounds, *first])
+        return command.show_plan(*foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
+    named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
+    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
+    stored = command.exit_if_stopped(results)
+    print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
+    x, y = sides.values()
+    radius = proposal.unseen(proposal.Plane(*proposal.Plane(x, y).ranges), *refine.outcomes(results, *sides)[:2])
+    print(f"an island of a radius up to {radius:.2f} of the plane's sides can have been missed: no run is within it")
+
+
+def side(path: str, points: sweeps.Sweep) -> proposal.Side:
+    """What --refine may sample of an axis: all between its ends, or only its values."""
+    values = points.axes.get(path)
+    if values is None:
+        raise FieldError("refine", path, f"is no axis of this sweep ({', '.join(points.axes)}): add it with --set")
+    numbers = sorted(v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool))
+    if len(numbers) < 2 or len(numbers) < len(values):
+        raise FieldError(path, values, "needs two or more numbers to sample between")
+    return numbers if ON_GRID.value else sweeps.Range(numbers[0], numbers[-1], scale(numbers) == "log")

@@ -1,0 +1,1 @@
+"""From a sweep to stored runs: planned, foretold, trained, and trained again."""

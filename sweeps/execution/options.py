@@ -1,0 +1,64 @@
+"""How a sweep is run: what its user may ask of the engine."""
+
+import dataclasses
+import math
+
+import jax
+
+from jaxgen import FieldError
+from sweeps.execution.plan import MAX_COMPILES
+from sweeps.execution.profile import set_up_jax
+
+MAX_WIDTH = 65_536
+LONGEST = 1e9  # hours, or seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a sweep is run; none of it changes a result, except that `width` is part of the program that trains it.
+
+    Attributes:
+      width: lanes per block, at most `MAX_WIDTH`; what the directory holds, or the rule of `widths`, when None.
+      tune: measure the fastest width of each program first, and write it down.
+      intervals: evaluation intervals per chunk; when None, so many that a chunk takes about a tenth of a second.
+      devices: how many local devices to use, at most as many as there are; all when None.
+      max_hours: stop, resumably, after this long.
+      max_compiles: refuse sweeps that need more compiled programs.
+      checkpoint_seconds: how often lanes in mid-training are saved; at most this much of a run is lost to a crash.
+      quiet: no progress display.
+    """
+
+    width: int | None = None
+    tune: bool = False
+    intervals: int | None = None
+    devices: int | None = None
+    max_hours: float | None = None
+    max_compiles: int = MAX_COMPILES
+    checkpoint_seconds: float = 10.0
+    quiet: bool = False
+
+    def less(self, seconds: float) -> "Options":
+        """What is left of them after so long."""
+        if self.max_hours is None:
+            return self
+        return dataclasses.replace(self, max_hours=max(self.max_hours - seconds / 3600, 1e-9))
+
+    def __post_init__(self):
+        if self.devices is not None:
+            set_up_jax()
+        most = {"width": MAX_WIDTH, "devices": len(jax.local_devices()) if self.devices is not None else 1}
+        for name in ("width", "intervals", "devices", "max_compiles"):
+            value, high = getattr(self, name), most.get(name, math.inf)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and 1 <= value <= high):
+                why = f"in [1, {high}]" if name in most else "of at least 1"
+                raise FieldError(name, value, f"must be a whole number {why}")
+        if self.tune and self.width is not None:
+            raise FieldError("tune", True, f"measures the width: leave out width = {self.width}")
+        for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0)):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and low <= value <= LONGEST):
+                raise FieldError(
+                    name, value, f"must be a number {'above' if low else 'of at least'} 0, at most {LONGEST:g}"
+                )

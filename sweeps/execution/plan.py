@@ -1,0 +1,267 @@
+"""What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgen import Experiment, FieldError, components, training
+from jaxgen.components import look_again
+from jaxgen.variants import Variants
+from sweeps.axes.sweep import Sweep, used
+from sweeps.execution import widths
+from sweeps.execution.profile import Measured, device_bytes, measured, step_flops
+from sweeps.execution.rehearsal import rehearse
+
+MAX_COMPILES = 100
+MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
+MAX_RUNS = 2_000_000
+"""Points of a sweep at most: so many are planned in minutes."""
+MAX_EVALUATIONS = 1_000_000
+"""Evaluations of a run at most: each of its curves is as long."""
+
+
+@dataclasses.dataclass
+class Group:
+    """The runs of one compiled program.
+
+    Attributes:
+      template: the first of them.
+      pending: (run_id, index into the sweep) of the runs that are not stored yet.
+      budgets: steps, rows trained on and rows computed in a step of each pending run.
+    """
+
+    template: Experiment
+    pending: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Lane-steps still to be made, if no run ends early."""
+        return sum(steps for steps, *_ in self.budgets)
+
+    @property
+    def rows(self) -> float:
+        """Rows that a step computes, on average."""
+        return sum(steps * made for steps, _, made in self.budgets) / self.steps if self.steps else 0.0
+
+    @property
+    def padding(self) -> float:
+        """Share of the computed rows that are not trained on."""
+        trained = sum(steps * rows for steps, rows, _ in self.budgets)
+        return 1 - trained / (self.rows * self.steps) if self.steps else 0.0
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of a step, on average: they grow evenly with its rows."""
+        own, all_ = training.computed(self.template), training.capacity(self.template)
+        least, most = step_flops(self.template), step_flops(self.template, all_)
+        return least + (self.rows - own) * (most - least) / max(all_ - own, 1) if self.steps else least
+
+
+@dataclasses.dataclass
+class Plan:
+    """A sweep, ready to run.
+
+    Attributes:
+      base, sweep: what was asked for.
+      groups: by compiled program, those with the most lane-steps first.
+      run_ids: of every run of the sweep.
+      repeated: points that are the same run as an earlier one.
+      first: the plan of the runs that others start from, if any do, and which of them each does, by run_id.
+    """
+
+    base: Experiment
+    sweep: Sweep
+    groups: list[Group]
+    run_ids: set[str]
+    repeated: int
+    first: "Plan | None" = None
+    starts_from: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pending(self) -> int:
+        """Runs that are still to be trained."""
+        return sum(len(g.pending) for g in self.groups)
+
+    @property
+    def steps(self) -> int:
+        """Lane-steps still to be made, if no run ends early."""
+        return sum(g.steps for g in self.groups)
+
+    @property
+    def waiting(self) -> set[str]:
+        """Their run_ids."""
+        return {run_id for group in self.groups for run_id, _ in group.pending}
+
+    def drop(self, stored: set[str]) -> None:
+        """Takes the runs that are stored already off the plan, and those that only they start from."""
+        for group in self.groups:
+            keep = [i for i, (run_id, _) in enumerate(group.pending) if run_id not in stored]
+            group.pending, group.budgets = [group.pending[i] for i in keep], [group.budgets[i] for i in keep]
+        if self.first is not None:
+            self.first.drop(self.first.run_ids - {self.starts_from.get(run_id, "") for run_id in self.waiting})
+
+    def experiment(self, index: int) -> Experiment:
+        """The experiment at a point of the sweep."""
+        return self.base.override(self.sweep[index])
+
+
+def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) -> Plan:
+    """Checks every point of a sweep and groups its runs by program.
+
+    Raises:
+      FieldError: a value of an axis is not allowed, two are the same number to the runs, or there are more points,
+        programs or evaluations than `MAX_RUNS`, `max_compiles` and `MAX_EVALUATIONS`.
+    """
+    if not isinstance(sweep, Sweep) or not len(sweep):
+        raise FieldError("sweep", sweep, "must be made by sweeps.sweep, product, … and have at least one point")
+    if len(sweep) > MAX_RUNS:
+        raise FieldError("sweep", sweep, f"has {len(sweep):,} points, at most {MAX_RUNS:,} are planned: split it")
+    _check_distinct(base, sweep)
+    classes = {type(part) for part in used(base, sweep)}
+    look_again(classes)
+    _check_compiles(base, sweep, max_compiles, _structures(base, sweep))
+    groups: dict[tuple[str, int], Group] = {}
+    run_ids: set[str] = set()
+    variants = Variants(base)
+    for index, point in enumerate(sweep):
+        run_id, kind = variants.identify(point)
+        if run_id in run_ids:
+            continue
+        run_ids.add(run_id)
+        group = groups.get(kind.program)
+        if group is None:
+            group = groups[kind.program] = Group(base.override(point))
+        group.pending.append((run_id, index))
+        group.budgets.append(kind.budget)
+    _check_compiles(base, sweep, max_compiles, len(groups))
+    _check_curves(groups.values())
+    tables = set()
+    for template in {structure: group.template for (structure, _), group in groups.items()}.values():
+        table = components.structure(template.task)
+        rehearse(template, table in tables)
+        tables.add(table)
+    for cls in look_again(classes):
+        why = "changes values that it uses, so that what it computes could depend on how often it was called"
+        raise FieldError("sweep", cls.__qualname__, f"{why}: keep what it computes once in functools.cache")
+    ordered = sorted(groups.values(), key=lambda g: -g.steps)
+    return Plan(base, sweep, ordered, run_ids, len(sweep) - len(run_ids))
+
+
+def _check_distinct(base: Experiment, sweep: Sweep) -> None:
+    """Refuses two values of an axis that train the same run under two names, such as floats equal in float32."""
+    dtypes = [v for v in sweep.axes.get("training.dtype", [base.training.dtype]) if v in ("float32", "float64")]
+    for path, values in sweep.axes.items():
+        numbers = [v for v in values if isinstance(v, float)] if path in base.leaf_paths() else []
+        with np.errstate(over="ignore"):
+            _, first, place = np.unique(np.array(numbers, np.float32), return_index=True, return_inverse=True)
+        for i in np.flatnonzero(first[place] != np.arange(len(numbers))):
+            one, other = numbers[first[place[i]]], numbers[i]
+            for dtype in dtypes:
+                if _same_numbers(base, path, one, other, dtype):
+                    raise FieldError(path, [one, other], f"are the same number in {dtype}: leave one out")
+
+
+def _same_numbers(base: Experiment, path: str, one: float, other: float, dtype: str) -> bool:
+    """Whether a run trains the same with either value, although its name differs."""
+    try:
+        a, b = (base.override({path: value, "training.dtype": dtype}) for value in (one, other))
+    except FieldError:  # not allowed, or only together with other axes
+        return False
+    leaves = (jax.tree.leaves(training.numbers(e)) for e in (a, b))
+    return all(x == y for x, y in zip(*leaves)) and a.task.rows() == b.task.rows() and a.run_id != b.run_id
+
+
+def _check_curves(groups: Iterable[Group]) -> None:
+    for group in groups:
+        longest, every = max(steps for steps, *_ in group.budgets), group.template.training.evaluate_every
+        if longest // every > MAX_EVALUATIONS:
+            why = f"makes {longest // every:,} evaluations with evaluate_every = {every}, at most {MAX_EVALUATIONS:,}"
+            raise FieldError("training.steps", longest, why)
+
+
+def _structures(base: Experiment, sweep: Sweep) -> int:
+    """How many structures a sweep has at least, counted factor by factor: a product of thousands is refused at once."""
+    leaves, found = base.leaf_paths(), 1
+    for factor in sweep.factors:
+        if not leaves.issuperset(factor.axes):
+            found *= len({tuple((k, v) for k, v in sorted(p.items()) if k not in leaves) for p in factor})
+    return found
+
+
+def _check_compiles(base: Experiment, sweep: Sweep, allowed: int, needed: int) -> None:
+    if needed <= allowed:
+        return
+    structure = [p for p in sweep.axes if p not in base.leaf_paths()]
+    guilty = ", ".join(f"{p} ({len(sweep.axes[p])} values)" for p in structure or sweep.axes)
+    why = f"the sweep needs {needed} compiled programs, because of {guilty}"
+    flag = f"--max_compiles={needed} (max_compiles={needed} in Python)"
+    raise FieldError("max_compiles", allowed, f"{why}: allow that many with {flag}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a plan will cost, at most.
+
+    Attributes:
+      seconds: to train all pending runs to their budgets, and to compile; runs that end early take less.
+      bytes: on one device, of two blocks of the largest program.
+      widths: lanes per block of each group, in the plan's order.
+      milliseconds: per lane-step of each group.
+      memory: bytes of one block of each group.
+      devices: how many train.
+      first: runs, lane-steps and programs of what others start from.
+    """
+
+    seconds: float
+    bytes: int
+    widths: list[int]
+    milliseconds: list[float]
+    memory: list[int]
+    devices: int
+    first: tuple[int, int, int] = (0, 0, 0)
+
+    def after(self, other: "Prediction", plan: Plan) -> "Prediction":
+        """This, after what a plan that runs start from will cost."""
+        runs, steps, programs = self.first
+        first = runs + plan.pending, steps + plan.steps, programs + sum(bool(g.pending) for g in plan.groups)
+        seconds, size = self.seconds + other.seconds, max(self.bytes, other.bytes)
+        return dataclasses.replace(self, seconds=seconds, bytes=size, first=first)
+
+
+def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devices: int | None = None) -> Prediction:
+    """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
+
+    Nothing of the sweep is trained: what is timed are scratch copies of one run. Where they might not fit into memory,
+    nothing is timed, and a step is taken to run at a usual rate.
+
+    Args:
+      plan: less what is stored.
+      held: widths that are written down (`sweeps.execution.widths`).
+      width: lanes of every block, if asked for.
+      devices: how many train; all when None.
+    """
+    used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
+    if not groups:
+        return Prediction(0.0, 0, [], [], [], len(used))
+    lanes = [widths.chosen(g.template, used[0], held, width)["lanes"] for g in groups]
+    reference = _reference(groups[0].template, used, lanes[0])
+    first, first_bytes = step_flops(groups[0].template), widths.lane_bytes(groups[0].template)
+    milliseconds, memory = [], []
+    for group, wide in zip(groups, lanes):
+        milliseconds.append(reference.milliseconds * group.flops / first)
+        size = reference.bytes * widths.lane_bytes(group.template) / first_bytes
+        memory.append(int(size * wide / reference.width))
+    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(used)
+    compiling = reference.compile_seconds * len(groups)
+    return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory, len(used))
+
+
+def _reference(experiment: Experiment, devices: list[Any], lanes: int) -> Measured:
+    size = widths.lane_bytes(experiment) * lanes
+    if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
+        return measured(experiment, devices, lanes)
+    return Measured(lanes, 1e3 * step_flops(experiment) / widths.RATE, 0.0, int(size))

@@ -1,0 +1,69 @@
+"""How many lanes a block has: a rule of the program and the kind of device, so that a command has the same bits again.
+
+The width is part of the program that trains a run. So it follows from the rule, never from the load of the moment. It
+is written down in `sweep.json` when a program is first launched, and what is written there holds for the directory:
+
+  {"0123456789ab-r48 cpu": {"lanes": 1, "by": "rule"}}
+
+by "rule"; "asked" (`--width`); "tuned" (`--tune`: measured on this machine); or "memory" (a wider block did not fit).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from jaxgen import training
+from jaxgen.kernel import MAX_INTERVALS
+from jaxgen.training import capacity
+from sweeps.execution.profile import step_flops
+
+SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
+LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block
+CHUNK_SECONDS = 0.1
+RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
+
+
+def rule(experiment: Any, device: Any) -> int:
+    """The lanes of a block by rule, a power of two.
+
+    On a CPU: 8 where a step with all rows that the program can compute has less than 1.5 MFLOP, and calling an
+    operation costs as much as it does; else 1, so that a lane stays in a core's cache. Elsewhere: as many as about
+    1 GiB holds (`lane_bytes`), at most 1,024.
+    """
+    if device.platform == "cpu":
+        return SHORT_LANES if step_flops(experiment, capacity(experiment)) < SHORT_STEP else 1
+    fitting = int(BLOCK_BYTES / lane_bytes(experiment))
+    return min(LANES, 1 << max(fitting.bit_length() - 1, 0))
+
+
+def lane_bytes(experiment: Any) -> float:
+    """About how many bytes of a block a lane takes: 2 × state + 3 × outputs + rows, by their shapes."""
+    data, state, outputs = training.shapes(experiment)
+    size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
+    return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
+
+
+def key(experiment: Any, device: Any) -> str:
+    """What `sweep.json` calls a program on a kind of device, whatever its width."""
+    return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
+
+
+def chosen(experiment: Any, device: Any, held: Mapping[str, Any], asked: int | None = None) -> dict[str, Any]:
+    """The lanes of a program's blocks, {"lanes", "by"}: those asked for, else those written down, else the rule's.
+
+    Args:
+      experiment: a run of the program.
+      device: of the kind that trains it.
+      held: what `sweep.json` says of widths.
+      asked: `Options.width`.
+    """
+    if asked is not None:
+        return {"lanes": asked, "by": "asked"}
+    return held.get(key(experiment, device)) or {"lanes": rule(experiment, device), "by": "rule"}
+
+
+def first_intervals(experiment: Any, lanes: int) -> int:
+    """Evaluation intervals of a program's first chunk; later ones are made to take about `CHUNK_SECONDS`."""
+    interval = experiment.training.evaluate_every * lanes * (step_flops(experiment) / RATE + OVERHEAD)
+    return int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))

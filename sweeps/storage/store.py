@@ -1,0 +1,248 @@
+"""The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
+
+A shard appears under its name, which has a hash of its content, only when it is complete (written aside, fsynced,
+moved). Small shards are merged into larger ones; a crash in between leaves runs in two shards, which readers count
+once. Columns:
+
+  run_id, status, steps, checksum        the run and how it ended
+  experiment, provenance                 canonical JSON; the program, device and versions that trained it
+  task.p, optimizer.weight_decay, seed…  every field of the experiment
+  final/<probe>                          the last evaluation, of probes that are numbers
+  curve/step, curve/<probe>              lists: every evaluation; lists of lists for vectors and matrices
+"""
+
+import contextlib
+import errno
+import functools
+import io
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jaxgen.kernel import Result
+from sweeps.storage.files import digest, intact, set_aside, write_atomically
+
+MERGE = 64  # shards of one level that become one of the next
+DICTIONARY = ("status", "provenance")
+Found = TypeVar("Found")
+
+
+class StoreError(Exception):
+    """The result set cannot be written or read: says which file and what to do."""
+
+
+def shards(workdir: Path) -> list[Path]:
+    """The shards of a workdir, oldest level last."""
+    return sorted((Path(workdir) / "runs").glob("L*.parquet"))
+
+
+def strangers(workdir: Path) -> list[Path]:
+    """What lies among the shards of a workdir, not hidden, and is none by its name: never read, moved or removed."""
+    return sorted({*(Path(workdir) / "runs").glob("[!.]*")} - {*shards(workdir)})
+
+
+def stored_ids(workdir: Path) -> set[str]:
+    """The run_ids that a workdir holds, in shards whose content is what their name says."""
+    found: set[str] = set()
+    for path in filter(intact, shards(workdir)):
+        with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
+            found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
+    return found
+
+
+def columns(workdir: Path) -> list[str]:
+    """The columns that the shards of a workdir have.
+
+    Raises:
+      StoreError: a shard cannot be read.
+    """
+    return list(dict.fromkeys(name for names in _each(workdir, lambda file: file.schema_arrow.names) for name in names))
+
+
+def set_damaged_aside(workdir: Path) -> list[Path]:
+    """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
+    moved = damaged(workdir)
+    for path in moved:
+        set_aside(Path(workdir), path)
+    return moved
+
+
+def damaged(workdir: Path) -> list[Path]:
+    """The shards of a workdir whose content is not what their name says."""
+    return [path for path in shards(workdir) if not intact(path)]
+
+
+def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
+    """Runs that ended, each with its provenance, as a table with the columns of a shard."""
+    rows = [_row(result, provenance) for result, provenance in results]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def merged(tables: list[pa.Table]) -> pa.Table:
+    """The tables one after another, each run once; columns that one lacks are null there."""
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    _, first = np.unique(joined["run_id"].to_numpy(zero_copy_only=False), return_index=True)
+    return joined if len(first) == len(joined) else joined.take(pa.array(np.sort(first)))
+
+
+def read(workdir: Path, columns: list[str] | None = None, run_ids: set[str] | None = None) -> pa.Table:
+    """The runs of a workdir, each once; only `columns` (those that exist) are read, and only `run_ids` are kept.
+
+    Raises:
+      StoreError: a shard cannot be read, or its content is not what its name says.
+    """
+
+    def part(file: pq.ParquetFile) -> pa.Table:
+        have = file.schema_arrow.names
+        if "run_id" not in have or file.schema_arrow.field("run_id").type != pa.string():
+            raise pa.ArrowInvalid("it has no run_id")
+        found = file.read(None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have])
+        return found if wanted is None else found.filter(pc.is_in(found["run_id"], wanted))
+
+    wanted = None if run_ids is None else pa.array(sorted(run_ids), pa.string())
+
+    tables = _each(workdir, part)
+    with _readable(Path(workdir) / "runs"):
+        return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
+
+
+def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]:
+    """What `look` finds in each shard."""
+    found = []
+    for path in shards(workdir):
+        with _readable(path):
+            try:
+                with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                    if not intact(path):
+                        path.stat()  # raises where it was merged meanwhile
+                        raise ValueError("its content is not what its name says")
+                    found.append(look(file))
+            except FileNotFoundError:
+                if path.is_symlink():
+                    raise
+                return _each(workdir, look)  # merged into another shard meanwhile
+    return found
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({why}): launch the sweep again to train its runs anew") from None
+
+
+class Writer:
+    """Writes runs from a thread of its own: whatever came in since the last shard becomes the next.
+
+    Used as a context; leaving it waits until everything is on disk.
+    """
+
+    def __init__(self, workdir: Path):
+        self._folder = Path(workdir) / "runs"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._check()
+
+    def put(self, result: Result, provenance: str) -> None:
+        """Hands a run over; returns at once.
+
+        Raises:
+          StoreError: an earlier run could not be written.
+        """
+        self._check()
+        self._queue.put((result, provenance))
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            error = self._failure
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreError(
+                    f"disk full: cannot write to {self._folder}; free some space, then run the same command again"
+                )
+            raise StoreError(f"cannot write to {self._folder}: {error}") from error
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            closing = None in batch
+            runs = [item for item in batch if item is not None]
+            try:
+                if runs and self._failure is None:
+                    self._write(table(runs), 0)
+                    self._merge(0)
+            except BaseException as error:  # handed to the caller's thread
+                self._failure = error
+
+    def _write(self, data: pa.Table, level: int) -> None:
+        curves = [name for name in data.schema.names if name.startswith("curve/")]
+        floats = [f"{name}.list.element" for name in curves if name != "curve/step"]
+        buffer = io.BytesIO()
+        pq.write_table(
+            data,
+            buffer,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
+            column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
+            write_page_checksum=True,
+        )
+        content = buffer.getvalue()
+        path = self._folder / f"L{level}-{digest(content)}.parquet"
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+    def _merge(self, level: int) -> None:
+        small = sorted(self._folder.glob(f"L{level}-*.parquet"))
+        if len(small) >= MERGE:
+            self._write(merged([pq.read_table(path) for path in small]), level + 1)
+            for path in small:
+                path.unlink()
+            self._merge(level + 1)
+
+
+def _row(result: Result, provenance: str) -> dict[str, Any]:
+    curves = {f"curve/{name}": values for name, values in result.curves.items()}
+    numbers = {name: values for name, values in result.curves.items() if name != "step" and values.ndim == 1}
+    final = {f"final/{name}": float(values[-1]) for name, values in numbers.items()}
+    ended = {"run_id": result.run_id, "status": result.status, "steps": result.steps, "checksum": result.checksum}
+    text = {"experiment": result.experiment.to_json(), "provenance": provenance}
+    fields = result.experiment.flat() | {"split_seed": result.experiment.drawn_from}
+    return ended | text | fields | final | curves
+
+
+def _column(name: str, values: list) -> pa.Array:
+    if name == "curve/step":
+        return pa.array(values, pa.list_(pa.int32()))
+    if name.startswith("curve/"):
+        deep = max((np.ndim(v) for v in values if v is not None), default=1)
+        kind = functools.reduce(lambda inner, _: pa.list_(inner), range(deep), pa.float32())
+        return pa.array([v if v is None or deep == 1 else v.tolist() for v in values], kind)
+    if name in ("checksum", "steps"):
+        return pa.array(values, pa.int64())
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # components of one kind that declare a field with two types
+        return pa.array([None if v is None else json.dumps(v) for v in values])

@@ -1,0 +1,1 @@
+"""Whole studies: recipes with their claims, and where to sample next."""

@@ -1,0 +1,293 @@
+"""Claims of a paper as checkable statements on stored runs: what they measure, by seed, and a verdict.
+
+The seed is the sampling unit: whatever is averaged over within a seed (train fractions, evaluations) counts once. Where
+train splits have seeds of their own, both are units.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxgen import Experiment, FieldError
+from jaxgen.errors import check_type
+from sweeps.axes.sweep import Sweep, product
+from sweeps.diagrams import phases
+from sweeps.storage.runs import Runs
+from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
+
+HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement of a paper.
+
+    Attributes:
+      name: its number in the paper or recipe.
+      text: the statement.
+      measure: from `Evidence` to the effects that must all be above their bounds.
+      published: the paper's own numbers, printed beside ours.
+    """
+
+    name: str
+    text: str
+    measure: Callable[["Evidence"], Sequence[Effect]]
+    published: str = ""
+
+    def __post_init__(self):
+        for field in ("name", "text", "published"):
+            check_type(f"claim.{field}", getattr(self, field), str, "text")
+        if not callable(self.measure):
+            raise FieldError("claim.measure", self.measure, "must be a function from Evidence to a list of effects")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A claim with what was measured. `missing` says which runs it would have needed."""
+
+    claim: Claim
+    effects: Sequence[Effect]
+    missing: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS if all effects pass; FAIL if one of m fails at 1 - 5 %/m (Bonferroni); UNDECIDED otherwise.
+
+        That all pass needs no such care: the one that is least sure to be above its bound is tested at 5 %.
+        """
+        tested = [effect for effect in self.effects if effect.above is not None]
+        if tested and all(effect.verdict == Verdict.PASS for effect in tested):
+            return Verdict.PASS
+        strict = 1 - (1 - CONFIDENCE) / max(len(tested), 1)
+        fails = any(effect.verdict_at(strict) == Verdict.FAIL for effect in tested)
+        return Verdict.FAIL if fails else Verdict.UNDECIDED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; what is infinite or missing is null."""
+        finite = lambda v: float(v) if v is not None and np.isfinite(v) else None  # noqa: E731
+        effects = []
+        for e in self.effects:
+            by_seed = {_seed_name(seed): finite(value) for seed, value in e.values.items()}
+            at_most = {_seed_name(seed): finite(value) for seed, value in e.upper.items()}
+            low, high = map(finite, e.interval)
+            numbers = {"mean": finite(e.mean), "low": low, "high": high, "above": finite(e.above)}
+            how = {"interval": e.method, "unit": e.unit, "seeds": e.seeds}
+            told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "by_seed": by_seed}
+            effects.append(told | ({"at_most": at_most} if e.relation else {}) | {"note": e.note})
+        said = {"name": self.claim.name, "text": self.claim.text, "published": self.claim.published}
+        return {**said, "verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
+
+
+class Missing(LookupError):
+    """Runs that a claim needs are not stored."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Runs of one setting (or several, which count together) for several seeds.
+
+    Attributes:
+      seeds: (S,) that have all of its runs; pairs of seed and split where splits have seeds of their own.
+      steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
+      curves: gives a probe by its name, like `steps`.
+      ended: (S, P) whether a run diverged or froze: what it has not reached it never will; none where left out.
+    """
+
+    seeds: pd.Index
+    steps: np.ndarray
+    curves: Callable[[str], np.ndarray]
+    ended: np.ndarray | None = None
+
+    def mean(self, values: np.ndarray) -> pd.Series:
+        """The mean over the runs of each seed of values (S, P), by seed."""
+        return pd.Series(values.mean(axis=1), self.seeds)
+
+    def final(self, probe: str) -> pd.Series:
+        """A probe at the last evaluation, by seed."""
+        return self.mean(np.take_along_axis(self.curves(probe), self._last()[..., None], 2)[..., 0])
+
+    def largest(self, probe: str) -> pd.Series:
+        """A probe's largest value over the run, by seed."""
+        return self.mean(np.nanmax(self.curves(probe), axis=2))
+
+    def average(self, probe: str, when: np.ndarray) -> pd.Series:
+        """A probe's mean over the evaluations in a mask like `steps`, by seed; NaN for a seed without any."""
+        when = when & np.isfinite(self.steps)
+        kept = np.where(when, self.curves(probe), 0)
+        with np.errstate(invalid="ignore"):
+            return self.mean(kept.sum(2) / when.sum(2))
+
+    def time(self, probe: str, threshold: float, below: bool = False) -> np.ndarray:
+        """First step at which a probe is at least, with `below` at most, at a threshold, (S, P); inf where never."""
+        flat = self.steps.shape[0] * self.steps.shape[1], -1
+        found = phases.times(self.steps.reshape(flat), self.curves(probe).reshape(flat), threshold, below=below)
+        return found.reshape(self.steps.shape[:2])
+
+    def observed(self) -> np.ndarray:
+        """The step at which observation ended, (S, P)."""
+        return np.nanmax(self.steps, axis=2)
+
+    def _last(self) -> np.ndarray:
+        return np.isfinite(self.steps).sum(2) - 1
+
+
+def log_ratio(late: Arm, early: Arm, probe: str, threshold: float, below: bool = False) -> Bounds:
+    """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least, or at most, at a threshold.
+
+    A time that was not reached is after the end of observation, and infinite where the run diverged or froze. Of a
+    seed that only one of the arms has nothing is known: (-inf, inf). Arms of one run per seed.
+    """
+    ends = {}
+    for name, arm in (("late", late), ("early", early)):
+        time = np.maximum(arm.time(probe, threshold, below)[:, 0], 1)
+        never = np.zeros(len(time), bool) if arm.ended is None else arm.ended[:, 0]
+        least = np.where(np.isfinite(time) | never, time, np.maximum(arm.observed()[:, 0], 1))
+        ends[f"{name} least"], ends[f"{name} most"] = pd.Series(least, arm.seeds), pd.Series(time, arm.seeds)
+    table = pd.DataFrame(ends)
+    with np.errstate(invalid="ignore"):
+        low = np.log10(table["late least"]) - np.log10(table["early most"])
+        high = np.log10(table["late most"]) - np.log10(table["early least"])
+    return Bounds(low.fillna(-np.inf), high.fillna(np.inf))
+
+
+class Evidence:
+    """The stored runs of a recipe, as its claims see them.
+
+    Args:
+      results: where they are stored.
+      base: the experiment that the claims' arms override.
+    """
+
+    def __init__(self, results: Runs, base: Experiment):
+        table = results.table(["run_id", "seed", "split_seed", "status"])
+        self.base = base
+        self._places = {run_id: i for i, run_id in enumerate(table["run_id"].to_pylist())}
+        self._results = results.only(set(self._places))  # the same runs, should others be added meanwhile
+        self._curves: dict[str, np.ndarray] = {}
+        self._ended = np.isin(table["status"].to_pylist(), ("diverged", "frozen", "exact"))
+        seeds = sorted(set(zip(table["seed"].to_pylist(), table["split_seed"].to_pylist())))
+        self._seeds = seeds
+        self._own_splits = any(seed != split for seed, split in seeds)
+
+    def arm(self, *parts: Sweep) -> Arm:
+        """The runs of the base with the points of `product(*parts)` for every seed that has them all.
+
+        Raises:
+          Missing: no seed does.
+        """
+        points, seeds, places = list(product(*parts)), [], []
+        for seed, split in self._seeds:
+            found = [self._place({**point, "seed": seed}, split) for point in points]
+            if None not in found:
+                seeds.append((seed, split) if self._own_splits else seed)
+                places.append(found)
+        if not seeds:
+            raise Missing(f"no run with {'; '.join(_said(point) for point in points)}")
+        units = pd.MultiIndex.from_tuples(seeds, names=["seed", "split"]) if self._own_splits else pd.Index(seeds)
+        index = np.array(places)
+        curves = lambda name: self._curve(name)[index]  # noqa: E731
+        return Arm(units, self._curve("step")[index], curves, self._ended[index])
+
+    def _place(self, point: Mapping[str, Any], split: int) -> int | None:
+        """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
+        followed = [None] if point["seed"] == split else []  # the same run by two names
+        ids = (self.base.override({**point, "split_seed": value}).run_id for value in (*followed, split))
+        return next((self._places[run_id] for run_id in ids if run_id in self._places), None)
+
+    def _curve(self, name: str) -> np.ndarray:
+        if name not in self._curves:
+            self._curves[name] = self._results.curves(name)[name]
+        return self._curves[name]
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
+    """Every claim with its effects and verdict; UNDECIDED where runs are missing."""
+    found = []
+    for claim in claims:
+        try:
+            found.append(Judgement(claim, claim.measure(evidence)))
+        except (Missing, FieldError) as error:
+            found.append(Judgement(claim, (), str(error)))
+        except Exception as error:  # a mistake in one claim must not lose the others
+            found.append(Judgement(claim, (), f"cannot be measured: {type(error).__name__}: {error}"))
+    return found
+
+
+def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What the verdicts together are worth, as plain data.
+
+    Args:
+      judgements: of all claims of a study.
+      launches: those that `sweep.json` tells of.
+
+    Returns:
+      `claims_tested`: claims with a bound; `passes_by_chance`: how many of them PASS on average if none is true,
+      as each nominally does with 2.5 %; `launches`: `seeds`, `splits` and `runs` that each asked for, null where it is
+      not recorded; `changed`: whether a later one asked for others than the first, null where that is not known.
+    """
+    tested = sum(any(effect.above is not None for effect in j.effects) for j in judgements)
+    asked = [{key: launch.get(key) for key in ("seeds", "splits", "runs")} for launch in launches]
+    known = [one for one in asked if None not in one.values()]
+    changed = any(one != known[0] for one in known)
+    told = changed or len(known) == len(asked) > 0 or len(asked) == 1
+    chance = {"claims_tested": tested, "passes_by_chance": round(tested * (1 - CONFIDENCE) / 2, 6)}
+    return {**chance, "launches": asked, "changed": changed if told else None}
+
+
+def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]]) -> str:
+    """What a reader of the verdicts has to know of them together."""
+    found = standing(judgements, launches)
+    chance = "{passes_by_chance:.2g} of {claims_tested} claims would PASS by chance if none were true".format(**found)
+    asked = "; ".join("{seeds} seeds, {splits} splits, {runs} runs".format(**one) for one in found["launches"])
+    added = {
+        None: "Whether seeds were added after the first launch is not recorded",
+        False: "No seeds were added after the first launch",
+        True: f"Launches asked for different runs ({asked}): if for the sake of a verdict, more PASS by chance",
+    }[found["changed"]]
+    return f"{chance} (2.5 % each, nominally). {added}."
+
+
+def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The judgements as a Markdown table, a row per effect, and what they are worth together; see `standing`."""
+    rows = [HEAD, ["---"] * len(HEAD), *_rows(judgements)]
+    lines = ["| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in row) + " |\n" for row in rows]
+    return "".join([*lines, "\n", _caveats(judgements, launches), "\n"])
+
+
+def html(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The judgements as an HTML table, and what they are worth together; empty where there are none."""
+    if not judgements:
+        return ""
+    cells = lambda row: "".join(  # noqa: E731 (narrow pages show the names, not the head)
+        f'<td data-name="{name}">{escape(cell)}</td>' for name, cell in zip(HEAD, row)
+    )
+    body = "".join(f"<tr>{cells(row)}</tr>" for row in _rows(judgements))
+    verdicts = ", ".join(f"({j.claim.name}) {j.verdict}" for j in judgements)
+    table = f"<table><tr>{''.join(f'<th>{name}</th>' for name in HEAD)}</tr>{body}</table>"
+    said = f"<p>{escape(_caveats(judgements, launches))}</p>"
+    return f"<details><summary>Claims: {escape(verdicts)}</summary>{table}{said}</details>"
+
+
+def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
+    for j in judgements:
+        published = f" Published: {j.claim.published}." if j.claim.published else ""
+        yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
+        for e in j.effects:
+            low, high = e.interval
+            span = f"{e.relation}{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
+            claimed = "" if e.above is None else f"> {e.above:g}"
+            lost = len(e.values) - e.seeds
+            seeds = e.unit + (f" ({lost} of {len(e.values)} values are not known)" if lost else "")
+            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, claimed, seeds, e.verdict or ""]
+
+
+def _said(point: dict[str, Any]) -> str:
+    return ", ".join(f"{path} = {value}" for path, value in point.items()) or "the base's fields"
+
+
+def _seed_name(seed: Any) -> str:
+    return "{}, split {}".format(*seed) if isinstance(seed, tuple) else str(seed)

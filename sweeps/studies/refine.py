@@ -1,0 +1,219 @@
+"""Rounds of runs that close in on the boundary of an event over two axes; `proposal` says where they are.
+
+Rounds do not end before the largest disc without runs is within the goal, either.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgen import Experiment, FieldError
+from jaxgen.components import unknown
+from sweeps.axes.scales import Range
+from sweeps.axes.sweep import Sweep
+from sweeps.diagrams import gather
+from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.results import Results
+from sweeps.execution.options import Options
+from sweeps.storage.files import write_text
+from sweeps.storage.workdir import check_place, check_same, read_specification
+from sweeps.studies.proposal import Plane, Point, Side, check_count, propose, unseen
+from sweeps.studies.run import run
+
+SCHEMA = 1
+
+
+def _disc(radius: float) -> float:
+    """The share of the plane in a disc within it."""
+    return min(np.pi * radius**2, 1.0)
+
+
+def outcomes(
+    results: Results, x: str, y: str, *, labels: str | Labelling = "four_phases"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `propose` has to know of stored runs: x, y, event (NaN where undecided) and seeds, each (runs,).
+
+    Args:
+      results: the runs.
+      x, y: dotted paths of the axes.
+      labels: what runs are called, and which labels are the event; the sweep's own definition decides, with a budget
+        within the training.
+
+    Raises:
+      FieldError: there is no such field, labelling or curve.
+    """
+    labelling, runs = find(labels), results.runs
+    for path in (x, y):
+        if path not in runs:
+            raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
+    definition = gather.within_training(results.definition(), runs)
+    label = labelling(gather.observe(runs, gather.read_curves(results, definition, labelling), definition))
+    return runs[x].to_numpy(float), runs[y].to_numpy(float), labelling.events(label), runs["seed"].to_numpy(int)
+
+
+def refine(
+    base: Experiment,
+    axes: Mapping[str, Side],
+    workdir: str | Path,
+    *,
+    budget: int,
+    batch: int = 64,
+    goal: float | None = None,
+    seeds: int = 16,
+    key: int = 0,
+    labels: str | Labelling = "four_phases",
+    name: str = "refinement",
+    definition: dict[str, Any] | None = None,
+    description: str = "",
+    changed: Sequence[str] = (),
+    **options: Any,
+) -> Results:
+    """Trains rounds of runs around the boundary of an event, until it is known well enough or the budget is used up.
+
+    Stopped at any moment, the same call goes on where it was: `refine.json` in the workdir holds the points of each
+    round before it is trained. A larger budget, or a smaller goal, adds rounds; a round that was begun is finished.
+
+    Args:
+      base: the experiment that the points override.
+      axes: two dotted paths, x and y, each with a `Range`, out of which any value of six digits is taken, or with the
+        list of values that are allowed.
+      workdir: directory of the results; made if it does not exist.
+      budget: runs in all rounds together, at most 100,000.
+      batch: runs in a round, at most 10,000.
+      goal: stop when `Boundary.uncertainty`, and the largest disc without runs, are at most this share of the plane.
+      seeds: how many runs a point may have, with seeds 0 … seeds - 1.
+      key: of the random numbers: equal input gives equal rounds.
+      labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
+      name, definition, description, changed: as in `sweeps.run`.
+      **options: see `sweeps.Options`; `max_hours` is for all rounds together.
+
+    Returns:
+      The results of all rounds; where they were stopped, of fewer runs than `run_ids` names.
+
+    Raises:
+      FieldError: an argument is not allowed, an axis is structure, so that each value would be a compiled program, or
+        the workdir holds rounds over other axes, or of another key.
+    """
+    path, labelling, begun = Path(workdir), find(labels), time.monotonic()
+    plane, settings, rounds = checked(base, axes, path, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
+    hours = Options(**options).max_hours
+    check_same(path, name, base, as_sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
+    if not rounds:
+        _begin(path, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
+    while True:
+        if hours is not None:
+            options["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
+        sweep = as_sweep(axes, rounds)
+        results = run(
+            base,
+            sweep,
+            path,
+            name=name,
+            definition=definition,
+            description=description,
+            changed=changed,
+            **options,
+        )
+        x, y, event, seed = outcomes(results, *axes, labels=labelling)
+        if len(x) < len(sweep) or len(sweep) >= budget:
+            return results
+        fitted = plane.fit(x, y, event, seed, key)
+        if goal is not None and fitted is not None and max(fitted.uncertainty, _disc(unseen(plane, x, y))) <= goal:
+            return results
+        points = propose(x, y, event, seed, plane, min(batch, budget - len(sweep)), key=key, fitted=fitted)
+        if not points:
+            return results
+        _begin(path, settings, rounds, points)
+        if hours is not None and time.monotonic() - begun >= 3600 * hours:
+            return Results(path, {base.override(point).run_id for point in as_sweep(axes, rounds)})
+
+
+def checked(
+    base: Experiment,
+    axes: Mapping[str, Side],
+    path: Path,
+    *,
+    budget: int,
+    batch: int = 64,
+    goal: float | None = None,
+    seeds: int = 16,
+    key: int = 0,
+) -> tuple[Plane, dict[str, Any], list[list[Point]]]:
+    """What `refine` may sample, what its workdir must hold, and the rounds that were begun there; raises as it does."""
+    plane = _plane(base, axes, seeds)
+    check_count("budget", budget)
+    check_count("batch", batch)
+    if isinstance(key, bool) or not isinstance(key, int) or key < 0:
+        raise FieldError("key", key, "must be a whole number of at least 0")
+    if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
+        raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
+    settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
+    check_place(path)
+    rounds = _stored(path / "refine.json", settings)
+    if not rounds and read_specification(path) is not None:
+        raise FieldError("workdir", str(path), "holds a sweep that was not refined: use another directory")
+    return plane, settings, rounds
+
+
+def _begin(path: Path, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:
+    """Adds a round, on disk too."""
+    rounds.append(points)
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / "refine.json", json.dumps({"schema": SCHEMA, **settings, "rounds": rounds}))
+
+
+def _plane(base: Experiment, axes: Any, seeds: int) -> Plane:
+    """The plane of these fields of an experiment, all checked."""
+    if not isinstance(axes, Mapping) or len(axes) != 2:
+        raise FieldError("axes", axes, "must be two dotted paths, each with a Range or a list of values")
+    for path in axes:
+        if path not in base.paths():
+            raise unknown(path, base.paths())
+        if path in gather.SEEDS or path not in base.leaf_paths():
+            why = "is set for each point" if path in gather.SEEDS else "is structure: each value is a compiled program"
+            raise FieldError(path, None, f"{why}; refined are fields that hold a number per run")
+        if isinstance(axes[path], Range) and isinstance(base.flat()[path], int):
+            raise FieldError(path, axes[path], "takes whole numbers: give the list of values that are allowed")
+    try:
+        x, y = axes.values()
+        plane = Plane(x, y, seeds)
+    except FieldError as error:
+        raise FieldError(dict(zip("xy", axes)).get(error.field, error.field), error.value, error.allowed) from None
+    for path, side in zip(axes, (plane.x, plane.y)):
+        for value in (side.low, side.high) if isinstance(side, Range) else side:
+            base.override({path: value})
+    return plane
+
+
+def _plain(side: Side) -> Any:
+    return dataclasses.asdict(side) if isinstance(side, Range) else list(side)
+
+
+def as_sweep(axes: Iterable[str], rounds: list[list[Point]]) -> Sweep:
+    """The points of all rounds as a sweep; `axes` are the dotted paths of x and y."""
+    points = [dict(zip((*axes, "seed"), point)) for one in rounds for point in one]
+    values = {path: sorted({point[path] for point in points}) for path in (*axes, "seed")}
+    return Sweep(len(points), points.__getitem__, values)
+
+
+def _stored(path: Path, settings: dict[str, Any]) -> list[list[Point]]:
+    """The rounds that were begun in a workdir; none where it has no file of them."""
+    try:
+        held = json.loads(path.read_text())
+        rounds = [[(float(x), float(y), int(seed)) for x, y, seed in one] for one in held["rounds"]]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise FieldError("workdir", str(path.parent), f"its refine.json cannot be read: {error}") from None
+    if held.get("schema") != SCHEMA:
+        raise FieldError("workdir", str(path.parent), f"its refine.json has schema {held.get('schema')}, not {SCHEMA}")
+    for name, value in settings.items():
+        if held.get(name) != json.loads(json.dumps(value)):
+            why = f"holds rounds with {name} = {held.get(name)}: use another directory"
+            raise FieldError(name, value, why)
+    return rounds

@@ -1,0 +1,256 @@
+import contextlib
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sweeps
+from jaxgen import Experiment, FieldError, components
+from sweeps.execution import engine
+from sweeps.report import caption
+from sweeps.storage import workdir
+from sweeps.studies import refine
+
+SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
+
+
+def test_a_directory_is_held_by_one_process(tmp_path):
+    held = f"locked(Path({str(tmp_path)!r})).__enter__()"
+    code = f"from pathlib import Path; from sweeps.storage.workdir import locked; {held}"
+    with workdir.locked(tmp_path):
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "is in use by process" in other.stderr
+    with workdir.locked(tmp_path):
+        pass
+
+
+def test_the_same_sweep_may_grow(toy, tmp_path):
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    finer = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.5, 1.0]), sweeps.seeds(5))
+    workdir.check_same(tmp_path, "mine", toy, finer)
+    workdir.check_same(tmp_path, "mine", toy.override({"optimizer.weight_decay": 7}), SWEEP)
+    wider = sweeps.product(SWEEP, sweeps.sweep("model.width", [12, 24]))
+    workdir.check_same(tmp_path, "mine", toy.override({"model.width": 24}), wider)
+    workdir.write_specification(tmp_path, "mine", toy, finer, {})
+    held = workdir.read_specification(tmp_path)
+    assert held["axes"]["optimizer.weight_decay"] == [0.1, 0.5, 1.0]
+    assert len(held["launches"]) == 2
+    assert [launch["runs"] for launch in held["launches"]] == [len(SWEEP), 15]
+    assert (held["launches"][1]["seeds"], held["launches"][1]["splits"]) == (5, 1)
+    assert held["changed"] == []
+    for changed in (["task.p", "model.width"], ["task.p"], ["loss.dtype"]):
+        workdir.write_specification(tmp_path, "mine", toy, finer, {}, "", changed)
+    assert workdir.read_specification(tmp_path)["changed"] == ["task.p", "model.width", "loss.dtype"]
+    assert held["launches"][0]["jax"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("other", {}, "holds the sweep 'mine', not 'other'"),
+        ("mine", {"model.width": 24}, "model.width = 12, not 24"),
+        ("mine", {"training.steps": 200}, "training.steps = 100, not 200"),
+    ],
+)
+def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    with pytest.raises(FieldError, match=said):
+        workdir.check_same(tmp_path, name, toy.override(changes), SWEEP)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (json.dumps({"schema": 99}), "schema 99"),
+        (
+            json.dumps({"schema": 1}),
+            "has schema 1, this version reads 2: use the jaxgen that wrote it, or another workdir",
+        ),
+        ("{", "cannot be read"),
+        ("[]", "damaged"),
+        ("{}", "damaged"),
+        ("", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ('{"schema": ' + "9" * 5000, "cannot be read"),
+    ],
+)
+def test_newer_or_broken_specifications_are_refused(toy, tmp_path, text, said):
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(FieldError, match=said):
+        workdir.check_same(tmp_path, "mine", toy, SWEEP)
+
+
+PARTS = """
+import flax.linen as nn
+
+class Line(nn.Module):
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.outputs)(x.reshape(x.shape[0], -1))
+"""
+
+
+def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, tmp_path, monkeypatch):
+    (tmp_path / "own_parts.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = importlib.import_module("own_parts").Line()
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    assert workdir.read_specification(tmp_path)["sources"] == []
+    axis = sweeps.product(sweeps.sweep("model", [toy.model, model]), sweeps.seeds(2))
+    workdir.write_specification(tmp_path, "mine", toy, axis, {})
+    assert workdir.read_specification(tmp_path)["sources"] == [str(tmp_path / "own_parts.py")]
+    own = dataclasses.replace(toy, model=model)
+    monkeypatch.setattr(components.names, "_SEEN", {})
+    assert Experiment.from_json(own.to_json()) == own
+    monkeypatch.setattr(components.names, "_SEEN", {})
+    monkeypatch.delitem(sys.modules, "own_parts")
+    with pytest.raises(FieldError, match=r"import the file that defines it first .*--sweep=FILE"):
+        Experiment.from_json(own.to_json())
+
+
+def test_a_file_is_no_workdir(toy, tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(FieldError, match="is a file"):
+        workdir.check_same(tmp_path / "x", "mine", toy, SWEEP)
+
+
+def held_by(toy, workdir_path):
+    workdir.write_specification(workdir_path, "mine", toy, SWEEP, {"threshold": 0.9, "budget": 100}, "one line")
+    return json.loads((workdir_path / "sweep.json").read_text())
+
+
+DAMAGE = {
+    "schema": [None, 0, "1", 10**400, 1.5],
+    "name": [None, 3, "", "\ud800", []],
+    "description": [3, [], "\ud800"],
+    "changed": [None, 5, "task.p", [3]],
+    "fields": [None, [], "x"],
+    "axes": [None, [], {"seed": 3}, {"seed": []}, {"seed": [[]]}, {"seed": [10**30]}, {"seed": [1e999]},
+             {"seed": {"first": {}, "last": 1}}],
+    "sources": [None, 5, True, "x", {}, [None], [3], ["x", []]],
+    "runs": [None, "4", -1, 10**30, []],
+    "definition": [None, []],
+    "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in DAMAGE.items() for v in values])
+def test_a_damaged_part_is_refused_with_what_to_do(toy, tmp_path, key, value):
+    held = held_by(toy, tmp_path)
+    (tmp_path / "sweep.json").write_text(json.dumps(held | {key: value}))
+    with pytest.raises(FieldError, match=r"the stored runs do not need it, move .*sweep.json away and launch again"):
+        workdir.check_same(tmp_path, "mine", toy, SWEEP)
+
+
+def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
+    path = tmp_path / "sweep.json"
+    held = held_by(toy, tmp_path)
+    content = path.read_bytes()
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    values = st.recursive(
+        plain, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3)
+    )
+
+    def look():
+        with contextlib.suppress(FieldError):
+            workdir.check_same(tmp_path, "mine", toy, SWEEP)
+            workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+            workdir.finish_launch(tmp_path, {"seconds": 1})
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(0, 8 * len(content) - 1), st.sampled_from(sorted(held)), values, st.binary(max_size=20))
+    def check(bit, key, value, tail):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        for damaged in (flipped, content[: bit // 8] + tail, tail, json.dumps(held | {key: value}).encode()):
+            path.write_bytes(damaged)
+            look()
+
+    check()
+    path.unlink()
+    path.mkdir()
+    look()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "axes": {"task.train_fraction": ["a", True, None, 0.4], "x": {"values": 3, "first": 0, "last": "z"}},
+            "fields": {"a": [[]], "b": {"c": None}},
+            "launches": [{}],
+            "name": "$x_{$ \\frac{ <script>",
+            "runs": 10**18,
+        },
+        {
+            "axes": {},
+            "fields": {"task.p": 10**300},
+            "launches": [{"command": [3, None, []], "jax": {}, "devices": []}],
+            "definition": {"budget": 10, "gap": 0},
+            "name": "%s" * 50,
+        },
+    ],
+)
+def test_what_a_specification_may_say_can_be_drawn(synthetic_results, tmp_path, changes):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes)
+    (results.workdir / "sweep.json").write_text(json.dumps(results.specification | changes))
+    diagram = results.phase_diagram(*axes, unfinished=True)
+    diagram.plot(tmp_path / "diagram.svg")
+    diagram.page(tmp_path / "report.html")
+
+
+def test_a_diagram_of_a_sweep_stopped_before_its_first_run_says_so(synthetic_results):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes, kind=lambda *_: None)
+    for definition in (results.specification["definition"], {}):
+        (results.workdir / "sweep.json").write_text(json.dumps(results.specification | {"definition": definition}))
+        with pytest.raises(FieldError, match="holds no finished runs yet"):
+            results.phase_diagram(*axes)
+
+
+def test_the_caption_of_an_unfinished_sweep_says_so(synthetic_results):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes, seeds=2)
+    for runs, said in ((9, True), (8, False)):
+        (results.workdir / "sweep.json").write_text(json.dumps(results.specification | {"runs": runs}))
+        text = caption.caption(results.phase_diagram(*axes))
+        assert ("Not finished: 8 of the sweep's 9 runs are stored." in text) == said
+
+
+def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch):
+    fast = {"width": 2, "intervals": 5, "devices": 1, "quiet": True}
+    sweeps.run(toy, SWEEP, tmp_path, **fast)
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(FieldError, match=r"move .* away and launch again"):
+        sweeps.run(toy, SWEEP, tmp_path, **fast)
+    (tmp_path / "sweep.json").rename(tmp_path / "away.json")
+    monkeypatch.setattr(engine, "Engine", None)  # nothing is trained
+    results = sweeps.run(toy, SWEEP, tmp_path, **fast)
+    assert len(results.runs) == 4
+    assert results.specification["axes"]["optimizer.weight_decay"] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff", b"[]", b"3", b"null", b"[" * 10**5, b'{"axes": [1], "rounds": 3}'),
+        b'{"axes": {"a": 1}, "rounds": [[[1, 1, 1e999]]]}',
+        b'{"axes": {"a": {"low": 1, "high": 1e999}}, "rounds": [[[1, 1]]]}',
+        b'{"axes": {"a": {"low": 1' + b"0" * 400 + b', "high": 2}}, "rounds": [[[1' + b"0" * 400 + b", 1, 1]]]}",
+    ],
+)
+def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
+    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    (tmp_path / "refine.json").write_bytes(content)
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        sweeps.Results(tmp_path).refined  # noqa: B018
+    with pytest.raises(FieldError, match=r"refine\.json"):
+        refine._stored(tmp_path / "refine.json", {})
