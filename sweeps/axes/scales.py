@@ -10,13 +10,13 @@ from jaxgen import FieldError
 LARGEST = float(np.finfo(float).max)
 
 
-def scale(values: list) -> str:
+def kind(values: list) -> str:
     """How an axis runs: "linear", "log", or "categorical" (cells of one size, each under its value).
 
     Numbers above 0 whose ratios are nearer to constant than their differences are logarithmic. Texts, truth values and
     a single value are categorical; so are numbers with a 0 that stands beside a logarithmic sweep.
 
-    >>> scale([0.01, 0.1, 1.0]), scale([0.2, 0.4, 0.6]), scale([0.0, 0.01, 0.1, 1.0]), scale(["MLP", "Transformer"])
+    >>> kind([0.01, 0.1, 1.0]), kind([0.2, 0.4, 0.6]), kind([0.0, 0.01, 0.1, 1.0]), kind(["MLP", "Transformer"])
     ('log', 'linear', 'categorical', 'categorical')
     """
     if len(values) < 2 or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
@@ -25,7 +25,7 @@ def scale(values: list) -> str:
     if not np.isfinite(numbers).all():
         return "categorical"
     gaps = np.diff(numbers)
-    if numbers[0] == 0 and len(numbers) > 2 and scale(values[1:]) == "log":
+    if numbers[0] == 0 and len(numbers) > 2 and kind(values[1:]) == "log":
         return "categorical"
     if numbers[0] <= 0:
         return "linear"

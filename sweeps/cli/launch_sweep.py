@@ -24,7 +24,7 @@ from absl import flags
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
-from sweeps.axes.scales import scale
+from sweeps.axes.scales import kind
 from sweeps.cli import command
 from sweeps.studies import proposal, refine
 from sweeps.studies.run import foresee
@@ -125,4 +125,4 @@ def side(path: str, points: sweeps.Sweep) -> proposal.Side:
     numbers = sorted(v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool))
     if len(numbers) < 2 or len(numbers) < len(values):
         raise FieldError(path, values, "needs two or more numbers to sample between")
-    return numbers if ON_GRID.value else sweeps.Range(numbers[0], numbers[-1], scale(numbers) == "log")
+    return numbers if ON_GRID.value else sweeps.Range(numbers[0], numbers[-1], kind(numbers) == "log")

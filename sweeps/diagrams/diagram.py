@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from sweeps import statistics
-from sweeps.axes.scales import scale
+from sweeps.axes.scales import kind
 from sweeps.diagrams import compare, phases
 from sweeps.diagrams.guessing import Guess, guess
 from sweeps.diagrams.labels import FOUR_PHASES, Labelling
@@ -297,7 +297,7 @@ class Diagram:
         Its `bounds` say what the area is whatever the undecided runs are. None where an axis is of texts, or has fewer
         than three values.
         """
-        kinds = [scale(values) for values in (self.x_values, self.y_values)]
+        kinds = [kind(values) for values in (self.x_values, self.y_values)]
         least = min(len(self.x_values), len(self.y_values), *self.runs[[self.x, self.y]].nunique())
         if "categorical" in kinds or least < 3:
             return None

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from jaxgen.probes import Every
-from sweeps.axes.scales import Range, scale, value_name
+from sweeps.axes.scales import Range, kind, value_name
 from sweeps.diagrams import phases
 from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
@@ -45,7 +45,7 @@ def make_diagram(
     runs = results.runs
     _check_sustained(runs, definition)
     results = results.only(set(runs["run_id"]))  # the same runs below, should others be added meanwhile
-    x, y, runs, keep = place(results, runs, x, y, where, pool)
+    x, y, runs, keep = on_axes(results, runs, x, y, where, pool)
     definition = within_training(definition, runs, beyond)
     _check_gap(runs, definition)
     curves = read_curves(results, definition, labelling, *([contour] if contour else []))
@@ -149,7 +149,7 @@ def with_unfinished(diagram: Diagram) -> Diagram:
         )
         for path, values in ((diagram.x, diagram.x_values), (diagram.y, diagram.y_values))
     )
-    whole = spread(diagram, x_values, y_values)
+    whole = widened(diagram, x_values, y_values)
     others = [path for path in axes if path not in (diagram.x, diagram.y, *diagram.held)]
     product = math.prod(map(len, axes.values())) == held.get("runs")
     expected = math.prod(len(axes[path]) for path in others) if product else 1
@@ -165,7 +165,7 @@ def with_unfinished(diagram: Diagram) -> Diagram:
     return dataclasses.replace(whole, pending=(whole.seeds < expected) & ~running, running=running)
 
 
-def spread(d: Diagram, x_values: list, y_values: list) -> Diagram:
+def widened(d: Diagram, x_values: list, y_values: list) -> Diagram:
     """The diagram over these values of its axes, among which its own are; other cells have no runs."""
     columns, rows = (
         np.array([values.index(v if v in values else value_name(v)) for v in own])
@@ -230,7 +230,7 @@ def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Defin
     return Observed(definition, runs, curves, train, test, until, diverged, frozen)
 
 
-def place(
+def on_axes(
     results: Runs, runs: pd.DataFrame, x: str, y: str, where: dict[str, Any], pool: Sequence[str]
 ) -> tuple[str, str, pd.DataFrame, np.ndarray]:
     """The full paths of the axes, the runs that are held at `where`, and which of all runs these are.
@@ -270,7 +270,7 @@ def make_value_map(
     results: Runs, x: str, y: str, name: str, where: dict[str, Any], pool: Sequence[str], size: float
 ) -> ValueMap:
     """Cells over two fields with a number of their runs; see `Results.value_map`. Reads no curves."""
-    x, y, runs, _ = place(results, results.runs, x, y, where, pool)
+    x, y, runs, _ = on_axes(results, results.runs, x, y, where, pool)
     (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
     return ValueMap.of(x, y, x_values, y_values, runs.assign(cell=rows * len(x_values) + columns), name, results, size)
 
@@ -324,10 +324,10 @@ def _binned(path: str, column: pd.Series, bins: int, results: Runs) -> tuple[lis
     side = results.refined.get(path)
     if not isinstance(side, Range):
         values, _ = _places(column)
-        kind = scale(values)
-        if kind == "categorical":
+        scale = kind(values)
+        if scale == "categorical":
             raise FieldError(path, _listed(column), "has no order to gather values by: leave bins out")
-        side = Range(values[0], values[-1], kind == "log")
+        side = Range(values[0], values[-1], scale == "log")
     places = np.clip((side.to_unit(column.to_numpy(float)) * bins).astype(int), 0, bins - 1)
     return side.from_unit((np.arange(bins) + 0.5) / bins).tolist(), places
 

@@ -152,11 +152,11 @@ class Engine:
             found = widths.chosen(group.template, self.devices[0], self.widths, self.options.width)
             if self.options.tune and found["by"] != "tuned":
                 found = {"lanes": tuned(group.template, self.devices), "by": "tuned"}
-            self.widths[widths.key(group.template, self.devices[0])] = found
+            self.widths[widths.entry(group.template, self.devices[0])] = found
         write_widths(self.path, self.widths)
 
     def _work(self, group: Group) -> _Work:
-        width = self.widths[widths.key(group.template, self.devices[0])]["lanes"]
+        width = self.widths[widths.entry(group.template, self.devices[0])]["lanes"]
         program, name = _program(group.template, width)
         saved = self._fitting(name, program)
         taken = {run_id for s in saved for run_id in s.run_ids}
@@ -246,7 +246,7 @@ class Engine:
         work.saved.clear()
         work.resumed.clear()
         work.program, work.name = _program(work.template, width)
-        self.widths[widths.key(work.template, self.devices[0])] = {"lanes": width, "by": "memory"}
+        self.widths[widths.entry(work.template, self.devices[0])] = {"lanes": width, "by": "memory"}
         write_widths(self.path, self.widths)
         self.progress.note(f"{2 * width} lanes of a block do not fit into memory: going on with {width}")
 

@@ -44,7 +44,7 @@ def lane_bytes(experiment: Any) -> float:
     return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
 
 
-def key(experiment: Any, device: Any) -> str:
+def entry(experiment: Any, device: Any) -> str:
     """What `sweep.json` calls a program on a kind of device, whatever its width."""
     return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
 
@@ -60,7 +60,7 @@ def chosen(experiment: Any, device: Any, held: Mapping[str, Any], asked: int | N
     """
     if asked is not None:
         return {"lanes": asked, "by": "asked"}
-    return held.get(key(experiment, device)) or {"lanes": rule(experiment, device), "by": "rule"}
+    return held.get(entry(experiment, device)) or {"lanes": rule(experiment, device), "by": "rule"}
 
 
 def first_intervals(experiment: Any, lanes: int) -> int:

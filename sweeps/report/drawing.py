@@ -87,7 +87,7 @@ def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
         set_scale, set_limits = (
             (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
         )
-        set_scale("log" if scales.scale(values) == "log" else "linear")
+        set_scale("log" if scales.kind(values) == "log" else "linear")
         set_limits(borders[0], borders[-1])
         axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
         axis.set_minor_locator(NullLocator())
@@ -134,7 +134,7 @@ def unresolved_marks(axes: Any, diagram: Any) -> None:
     """Dots in the upper left corner of cells that a delay within one interval between evaluations could turn."""
     rows, columns = np.nonzero(~diagram.resolved)
     (x, _), (_, y) = (
-        style.inner(borders[at], borders[at + 1], np.full(len(at), 0.7), scales.scale(values))
+        style.inner(borders[at], borders[at + 1], np.full(len(at), 0.7), scales.kind(values))
         for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
     )
     axes.scatter(x, y, **UNRESOLVED)
@@ -162,7 +162,7 @@ def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: An
         return
     size = np.broadcast_to(size, which.shape)[which]
     (left, right), (low, high) = (
-        style.inner(borders[at], borders[at + 1], size, scales.scale(values))
+        style.inner(borders[at], borders[at + 1], size, scales.kind(values))
         for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
     )
     corners = np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2)

@@ -174,7 +174,7 @@ def _title(axes: Any, letter: str, text: str, above: float = 5) -> None:
 def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: dict[int, int]) -> None:
     drawing.paint_labels(axes, diagram, present)
     drawing.contour_lines(axes, diagram)
-    x, y = (scales.positions(v, scales.scale(v)) for v in (diagram.x_values, diagram.y_values))
+    x, y = (scales.positions(v, scales.kind(v)) for v in (diagram.x_values, diagram.y_values))
     for cell in dict.fromkeys(examples.values()):
         row, column = divmod(cell, len(x))
         text = ",".join(str(number) for number, other in enumerate(examples.values(), 1) if other == cell)

@@ -206,7 +206,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     quads.nonselection_glyph = quads.glyph
     quads.selection_glyph = quads.glyph.clone(line_color=style.CHOSEN, line_alpha=1, line_width=3)
     empty = diagram.seeds == 0
-    x, y = (scales.positions(values, scales.scale(values)) for values in (diagram.x_values, diagram.y_values))
+    x, y = (scales.positions(values, scales.kind(values)) for values in (diagram.x_values, diagram.y_values))
     yy, xx = np.meshgrid(y, x, indexing="ij")
     marks = {"x": empty} if diagram.pending is None else {"dot": diagram.pending, "circle": diagram.running}
     for marker, cells_marked in marks.items():
@@ -234,7 +234,7 @@ def _plot_over(diagram: Any, title: str) -> Any:
     """An empty plot with the diagram's axes."""
     options: dict[str, Any] = {}
     for name, values in (("x", diagram.x_values), ("y", diagram.y_values)):
-        kind = scales.scale(values)
+        kind = scales.kind(values)
         borders = scales.edges(values, kind)
         options[f"{name}_range"] = Range1d(start=borders[0], end=borders[-1], bounds="auto")
         options[f"{name}_axis_type"] = "log" if kind == "log" else "linear"
@@ -242,11 +242,11 @@ def _plot_over(diagram: Any, title: str) -> Any:
     drawn.grid.visible = False
     for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
         axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
-        if scales.scale(values) == "categorical" or len(values) <= 6:
+        if scales.kind(values) == "categorical" or len(values) <= 6:
             _name_ticks(axis, style.ticks(values, 12))
         elif abs(values[0]) >= 1e-4 and abs(values[-1]) < 1e5:
             axis.formatter = BasicTickFormatter(use_scientific=False)
-    if scales.scale(diagram.x_values) == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
+    if scales.kind(diagram.x_values) == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
         drawn.xaxis.major_label_orientation = 0.7
     return drawn
 

@@ -190,7 +190,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
             "replay": escape(replay_command(diagram.source, "")),
         },
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap, "stays": d.sustained == 0},
-        "logs": [scales.scale(values) == "log" for values in (diagram.x_values, diagram.y_values)],
+        "logs": [scales.kind(values) == "log" for values in (diagram.x_values, diagram.y_values)],
         "event": labelling.indices(labelling.event),
         "undecided": labelling.indices(labelling.undecided),
         "seeds": runs[["seed", "split_seed"]].to_numpy().tolist(),
@@ -236,8 +236,8 @@ def square_columns(diagram: Any) -> dict[str, Any]:
     mixed = share > 0
     left, right, bottom, top = (side[mixed] for side in sides(diagram))
     size = np.sqrt(share[mixed])
-    left, right = style.inner(left, right, size, scales.scale(diagram.x_values))
-    bottom, top = style.inner(bottom, top, size, scales.scale(diagram.y_values))
+    left, right = style.inner(left, right, size, scales.kind(diagram.x_values))
+    bottom, top = style.inner(bottom, top, size, scales.kind(diagram.y_values))
     colours = [diagram.labelling.labels[index].colour for index in second[mixed]]
     return {"left": left, "right": right, "bottom": bottom, "top": top, "colour": colours}
 

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from jaxgen import FieldError
-from sweeps.diagrams.gather import spread, union
+from sweeps.diagrams.gather import union, widened
 from sweeps.report import drawing, style
 
 LAST = LinearSegmentedColormap.from_list("last", style.LAST_SHADES)
@@ -96,4 +96,4 @@ def aligned(diagrams: dict[str, Any]) -> dict[str, Any]:
     if len({(d.x, d.y) for d in diagrams.values()}) > 1:
         raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
     x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
-    return {name: spread(d, x_values, y_values) for name, d in diagrams.items()}
+    return {name: widened(d, x_values, y_values) for name, d in diagrams.items()}

@@ -53,7 +53,7 @@ def value_text(value: Any, digits: int = 4) -> str:
 
 def all_edges(diagram: Any) -> list[np.ndarray]:
     """The borders of a diagram's cells along x and along y."""
-    return [scales.edges(values, scales.scale(values)) for values in (diagram.x_values, diagram.y_values)]
+    return [scales.edges(values, scales.kind(values)) for values in (diagram.x_values, diagram.y_values)]
 
 
 def ticks(values: list, most: int) -> list[tuple[float, str]]:
@@ -62,7 +62,7 @@ def ticks(values: list, most: int) -> list[tuple[float, str]]:
     >>> ticks([0.01, 0.1, 1.0, 10.0, 100.0], 6), ticks(["MLP", "CNN"], 6)
     ([(0.01, '0.01'), (0.1, '0.1'), (1.0, '1'), (10.0, '10'), (100.0, '100')], [(0.0, 'MLP'), (1.0, 'CNN')])
     """
-    kind = scales.scale(values)
+    kind = scales.kind(values)
     at = scales.positions(values, kind).tolist()
     if kind == "categorical" or len(values) < most:
         return [(at[i], value_text(values[i], 3)) for i in range(0, len(at), -(-len(at) // 12))]

@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
 from jaxgen import FieldError
-from sweeps.axes.scales import Range, scale
+from sweeps.axes.scales import Range, kind
 from sweeps.statistics import boundary
 from sweeps.statistics.boundary import Boundary
 
@@ -65,7 +65,7 @@ class Plane:
     def ranges(self) -> tuple[Range, Range]:
         """Both sides from end to end."""
         x, y = (
-            side if isinstance(side, Range) else Range(side[0], side[-1], scale(list(side)) == "log")
+            side if isinstance(side, Range) else Range(side[0], side[-1], kind(list(side)) == "log")
             for side in (self.x, self.y)
         )
         return x, y
@@ -116,7 +116,7 @@ def _values(name: str, side: Any) -> tuple[float, ...]:
         raise FieldError(name, side, "must be a Range or a list of numbers") from None
     if len(set(values)) < max(len(values), 2) or not np.isfinite(values).all():
         raise FieldError(name, side, "must have at least two values, all finite and different")
-    if scale(list(values)) == "categorical":
+    if kind(list(values)) == "categorical":
         raise FieldError(name, side, "must stand on a linear or logarithmic scale: leave the 0 out")
     return values
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from jaxgen import FieldError
 from sweeps.diagrams import compare
-from sweeps.diagrams.gather import spread, union
+from sweeps.diagrams.gather import union, widened
 
 X, Y, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 AXES = {X: [0.2, 0.5, 0.8], Y: [0.01, 1.0], MASK: ["all", "matrices"]}
@@ -134,7 +134,7 @@ def test_only_shared_seeds_and_cells_count(synthetic_results):
     table = one.compare(other)
     assert set(table[X]) == {0.5, 0.8}
     assert (table["pairs"] == 2).all()
-    aligned = spread(other, one.x_values, one.y_values)
+    aligned = widened(other, one.x_values, one.y_values)
     assert (one.compare(aligned).set_index([X, Y]).loc[0.2, "pairs"] == 0).all()
 
 
@@ -164,7 +164,7 @@ def test_facets_and_pools_are_told_apart(synthetic_results):
 
 def test_statistics_of_any_number_of_the_runs(synthetic_results, tmp_path):
     diagram = synthetic_results({X: AXES[X], Y: AXES[Y]}, seeds=4, kind=lambda x, y, s: None if x == 1 else "grokking")
-    diagram = spread(diagram.phase_diagram(X, Y), AXES[X], AXES[Y])
+    diagram = widened(diagram.phase_diagram(X, Y), AXES[X], AXES[Y])
     value_map = diagram.value_map("final/test/accuracy")
     found = value_map.statistics
     here = diagram.runs[diagram.runs["cell"] == 2]["final/test/accuracy"].to_numpy()

@@ -169,7 +169,7 @@ def test_cells_that_turn_within_one_interval_of_the_gap_are_marked(synthetic_res
     np.testing.assert_array_equal(results.phase_diagram(X, Y, gap=50).resolved[0], [True, True, False])
     assert "1 cell turns within" in caption(results.phase_diagram(X, Y, gap=50))
     assert results.phase_diagram(X, Y, gap=680, labels="retention").resolved.all()
-    whole = gather.spread(diagram, [0.1, *AXES[X]], AXES[Y])
+    whole = gather.widened(diagram, [0.1, *AXES[X]], AXES[Y])
     np.testing.assert_array_equal(whole.resolved[0], [True, False, False, True])  # also where there are no runs
 
 

@@ -172,7 +172,7 @@ def test_cost_is_foretold_at_the_width_that_will_train(toy, monkeypatch):
     plan, device = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9])), jax.devices()[0]
     by_rule = predict(plan, {})
     assert by_rule.widths == [widths.rule(g.template, device) for g in plan.groups] == [8, 8]
-    known = widths.key(plan.groups[0].template, device)
+    known = widths.entry(plan.groups[0].template, device)
     held = predict(plan, {known: {"lanes": 4, "by": "tuned"}})
     assert held.widths == [4, 8]
     assert (by_rule.memory[0], held.memory[0]) == (800, 400)

@@ -30,14 +30,14 @@ def test_elsewhere_a_block_is_as_wide_as_memory_holds(toy):
 def test_numbers_of_a_run_do_not_change_its_width(toy):
     for changes in ({"seed": 3}, {"optimizer.weight_decay": 9.0}, {"training.steps": 2 * 10**9}):
         other = toy.override(changes)
-        assert widths.key(other, GPU) == widths.key(toy, GPU)
+        assert widths.entry(other, GPU) == widths.entry(toy, GPU)
         assert widths.rule(other, jax.devices()[0]) == widths.rule(toy, jax.devices()[0])
-    assert widths.key(toy.override({"model.width": 13}), GPU) != widths.key(toy, GPU)
+    assert widths.entry(toy.override({"model.width": 13}), GPU) != widths.entry(toy, GPU)
 
 
 def test_runs_of_one_program_have_one_width_whatever_they_compute(toy):
     few, many = (toy.override({"task.p": 31, "model.width": 24, "task.train_fraction": f}) for f in (0.1, 1.0))
-    assert widths.key(few, GPU) == widths.key(many, GPU)
+    assert widths.entry(few, GPU) == widths.entry(many, GPU)
     assert step_flops(few) < widths.SHORT_STEP < step_flops(many)
     assert widths.rule(few, jax.devices()[0]) == widths.rule(many, jax.devices()[0]) == 1
 

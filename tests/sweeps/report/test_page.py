@@ -170,9 +170,7 @@ def test_several_diagrams_are_tabs_with_contours_and_what_stands_above(synthetic
     contour = tabs["<b>100"].contour
     assert contour.levels == (0.2, 0.7)
     for level in contour.levels:
-        lines = contour.lines(
-            level, *(scales.edges(GRID[path], scales.scale(GRID[path])) for path in (FRACTION, DECAY))
-        )
+        lines = contour.lines(level, *(scales.edges(GRID[path], scales.kind(GRID[path])) for path in (FRACTION, DECAY)))
         shown = embedded(tmp_path / "page.html")[f"contour {level:g}"]
         for end, values in zip(("x0", "y0", "x1", "y1"), lines.reshape(-1, 4).T):
             np.testing.assert_allclose(shown[end], values)
