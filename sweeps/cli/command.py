@@ -34,6 +34,7 @@ from sweeps.storage import store
 from sweeps.storage.store import StoreError
 from sweeps.studies.recipe import Recipe
 from sweeps.studies.run import run
+from sweeps.studies.study import QUICK, Study
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it
@@ -142,19 +143,28 @@ def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None
     return sweep
 
 
-def find_recipe(name: str | None, file: str | None) -> Recipe:
-    """The recipe called `name`, or the one that the Python file defines as `recipe`.
+def find_recipe(name: str | None, file: str | None, scale: str, claims: list[str] | None = None) -> Recipe:
+    """At a scale, the recipe called `name`, or the one that a Python file defines as `recipe`; of some claims only.
 
     Raises:
-      FieldError: neither or both are given, or there is none.
+      FieldError: neither or both are given, there is none, or it has no such scale or claim.
     """
     if name is not None and file is None:
-        return recipes.load(name)
+        return recipes.load(name).at(scale, claims)
     if name is not None or file is None:
         raise FieldError("recipe", name, f"give --recipe=NAME ({', '.join(recipes.names())}) or --sweep=FILE")
     recipe = getattr(load_file(file), "recipe", None)
+    if isinstance(recipe, Study):
+        return recipe.at(scale, claims)
     if not isinstance(recipe, Recipe):
-        raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…)")
+        raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…), or a sweeps.Study")
+    if scale != QUICK:
+        raise FieldError("scale", scale, "is for a sweeps.Study: this file defines a sweeps.Recipe")
+    if claims is not None:
+        known = {claim.name: claim for claim in recipe.claims}
+        if gone := [claim for claim in claims if claim not in known]:
+            raise FieldError("claims", gone[0], f"must be among {', '.join(known) or 'none'}")
+        recipe = dataclasses.replace(recipe, claims=[known[claim] for claim in claims], drawings=())
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
 
 

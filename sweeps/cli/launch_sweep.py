@@ -55,7 +55,7 @@ CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mi
 
 def main() -> None:
     """Trains what the flags ask for, or tells what it would cost."""
-    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value)
     points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     if REFINE.value:
         return refine_line(recipe, points)
