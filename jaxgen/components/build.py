@@ -200,9 +200,14 @@ def to_dict(component: object, canonical: bool = False) -> dict[str, Plain]:
         if canonical and field.metadata.get("added") and value == field.default:
             continue
         inner = part_kind(field) is not None
-        plain = map_parts(lambda part, _: to_dict(part, canonical), value) if inner else value
+        plain = map_parts(lambda part, _: _written(part, canonical), value) if inner else value
         data[field.name] = values.plain(plain)
     return data
+
+
+def _written(part: object, canonical: bool) -> Plain:
+    """A component within another as plain data; until it is checked, a text may stand for it."""
+    return part if isinstance(part, str) else to_dict(part, canonical)
 
 
 def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
@@ -244,4 +249,5 @@ def _parts_from(data: object, where: str, kind: str) -> object:
     if isinstance(data, Mapping) and ("type" in data or kind == names.RUN):
         return from_dict(data, where, kind)
     read = lambda d, rest: _named(d, where + rest, kind) if isinstance(d, str) else from_dict(d, where + rest, kind)  # noqa: E731
-    return map_parts(read, data)
+    made = map_parts(read, data)
+    return flax.core.FrozenDict(made) if isinstance(data, Mapping) else made

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxgen import FieldError
 from sweeps.axes import sweep
+from sweeps.axes.algebra import MAX_VALUES
 
 _CALL = re.compile(r"(linspace|logspace|range)\s*\(([^()]*)\)")
 _WORD = re.compile(r"[A-Za-z_][\w.^+#-]*")
@@ -60,8 +61,8 @@ def _called(name: str, arguments: list, path: str) -> list:
         raise FieldError(path, arguments, "range takes one to three whole numbers, the third not 0")
     start, stop, step = (0, *arguments, 1) if len(arguments) == 1 else (*arguments, 1)[:3]
     count = (stop - start + step - (1 if step > 0 else -1)) // step  # len() holds 63 bits
-    if count > sweep.MAX_VALUES:
-        raise FieldError(path, count, f"an axis has at most {sweep.MAX_VALUES:,} values")
+    if count > MAX_VALUES:
+        raise FieldError(path, count, f"an axis has at most {MAX_VALUES:,} values")
     return list(range(start, stop, step))
 
 

@@ -19,7 +19,6 @@ from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
 from sweeps.diagrams.phases import Definition
 from sweeps.diagrams.values import ValueMap
-from sweeps.storage import checkpoint
 from sweeps.storage.runs import Runs
 
 SEEDS = ("seed", "split_seed")
@@ -134,35 +133,6 @@ def _check_cadence(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition
         if (seldom & (missing & np.isfinite(curves["step"])).any(axis=1) & ~missing.all(axis=1)).any():
             why = f"{name} is not measured at every evaluation (jaxgen.probes.Every): its times are not known"
             raise FieldError("metric", definition.metric, why)
-
-
-def with_unfinished(diagram: Diagram) -> Diagram:
-    """The diagram with all cells of its sweep's axes; those that wait for runs or have runs in training are marked."""
-    held = diagram.source.specification
-    axes = {path: values for path, values in held.get("axes", {}).items() if isinstance(values, list)}
-    x_values, y_values = (
-        union(
-            [
-                values,
-                [v for v in axes.get(path, []) if isinstance(v, (int, float)) == isinstance(values[0], (int, float))],
-            ]
-        )
-        for path, values in ((diagram.x, diagram.x_values), (diagram.y, diagram.y_values))
-    )
-    whole = widened(diagram, x_values, y_values)
-    others = [path for path in axes if path not in (diagram.x, diagram.y, *diagram.held)]
-    product = math.prod(map(len, axes.values())) == held.get("runs")
-    expected = math.prod(len(axes[path]) for path in others) if product else 1
-    running = np.zeros(whole.seeds.shape, bool)
-    for lane in checkpoint.running(diagram.source.workdir / "inflight"):
-        fields = lane.get("fields", {})
-        at = [
-            values.index(fields[p]) if fields.get(p) in values else -1
-            for p, values in ((whole.y, y_values), (whole.x, x_values))
-        ]
-        if min(at) >= 0 and all(fields.get(path) == value for path, value in diagram.held.items()):
-            running[tuple(at)] = True
-    return dataclasses.replace(whole, pending=(whole.seeds < expected) & ~running, running=running)
 
 
 def widened(d: Diagram, x_values: list, y_values: list) -> Diagram:

@@ -8,6 +8,7 @@ from jaxgen import FieldError
 from sweeps.diagrams import gather, phases
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.unfinished import with_unfinished
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
 from sweeps.storage.workdir import damaged
@@ -115,7 +116,7 @@ class Results(Runs):
         lines = contour, levels or gather.LEVELS
         may = None if budget is None and not beyond else beyond
         drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins, may)
-        return gather.with_unfinished(drawn) if unfinished else drawn
+        return with_unfinished(drawn) if unfinished else drawn
 
     def value_map(
         self,

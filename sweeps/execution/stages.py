@@ -7,7 +7,7 @@ from typing import Any
 from jaxgen import Experiment, starts
 from jaxgen.kernel import Program
 from jaxgen.starts import parent
-from sweeps.axes.sweep import Sweep
+from sweeps.axes.algebra import Points
 from sweeps.execution.plan import Plan, make_plan
 from sweeps.storage import weights
 from sweeps.storage.store import StoreError
@@ -35,9 +35,8 @@ def in_order(plan: Plan, max_compiles: int) -> Plan:
 
 
 def _planned(runs: list[Experiment], max_compiles: int) -> Plan:
-    axes = {name: list(dict.fromkeys(getattr(run, name) for run in runs)) for name in PARTS}
-    sweep = Sweep(len(runs), lambda i: {name: getattr(runs[i], name) for name in PARTS}, axes)
-    return make_plan(runs[0], sweep, max_compiles)
+    points = Points(tuple(PARTS), tuple(tuple(getattr(run, name) for name in PARTS) for run in runs))
+    return make_plan(runs[0], points, max_compiles)
 
 
 def given(workdir: Path, program: Program, experiment: Experiment) -> Any:

@@ -1,6 +1,6 @@
 """A sweep's directory: one process at a time writes to it, and it knows which sweep it holds.
 
-sweep.json   name, base experiment, axes, definitions, widths, the user's own files, launches with versions and devices
+sweep.json   name, base experiment, sweep, axes, definitions, widths, the user's own files, launches with their versions
 runs/        the result set (`sweeps.storage.store`)
 inflight/    lanes in mid-training (`sweeps.storage.checkpoint`)
 damaged/     shards and lanes that could not be read
@@ -31,6 +31,7 @@ from sweeps.storage.files import clear_temporaries, write_text
 
 SCHEMA = 2
 LISTED = 1000  # values of an axis that are written out
+WRITTEN = 10_000  # values of a sweep that are
 FOLDERS = "runs", "inflight", "damaged", "weights", "parents"
 
 
@@ -107,6 +108,7 @@ def _damage(held: dict[str, Any]) -> str:
         "changed": _are_texts(held.get("changed", [])),
         "description": isinstance(held.get("description", ""), str),
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
+        "sweep": isinstance(held.get("sweep", {}), dict),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
         "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
     }
@@ -201,6 +203,7 @@ def write_specification(
         "fields": base.flat(),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
         "sources": _sources(base, sweep, held.get("sources", [])),
+        **({"sweep": sweep.to_dict()} if sweep.entries <= WRITTEN else {}),
         "runs": len(sweep),
         "definition": definition,
         "widths": held.get("widths", {}),

@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
+from sweeps.axes.algebra import Points, Sweep
 from sweeps.axes.scales import Range
-from sweeps.axes.sweep import Sweep
 from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.results import Results
@@ -196,9 +196,7 @@ def _plain(side: Side) -> Any:
 
 def as_sweep(axes: Iterable[str], rounds: list[list[Point]]) -> Sweep:
     """The points of all rounds as a sweep; `axes` are the dotted paths of x and y."""
-    points = [dict(zip((*axes, "seed"), point)) for one in rounds for point in one]
-    values = {path: sorted({point[path] for point in points}) for path in (*axes, "seed")}
-    return Sweep(len(points), points.__getitem__, values)
+    return Points((*axes, "seed"), tuple(point for one in rounds for point in one))
 
 
 def _stored(path: Path, settings: dict[str, Any]) -> list[list[Point]]:

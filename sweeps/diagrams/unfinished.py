@@ -1,0 +1,168 @@
+"""Cells of a diagram whose runs are still to come: those that wait, and those that are in training."""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxgen import FieldError
+from jaxgen.components import type_name
+from sweeps.axes import plain, scales
+from sweeps.axes.algebra import Sweep
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.gather import SEEDS, union, widened
+from sweeps.storage import checkpoint
+from sweeps.storage.workdir import damaged
+
+
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """A component as JSON: its class need not be known here."""
+
+    text: str
+
+
+def with_unfinished(diagram: Diagram) -> Diagram:
+    """The diagram with all cells of its sweep; those that wait for runs or have runs in training are marked.
+
+    Cells wait for the runs of the sweep that are not stored; where the workdir does not say which these are, for those
+    of the product of its axes.
+
+    Raises:
+      FieldError: the sweep that the workdir holds is none.
+    """
+    held = {path: _none(diagram.runs[path].iloc[0]) for path in diagram.held}
+    within = lambda run: all(run.get(path) == value for path, value in held.items())  # noqa: E731
+    lanes = [lane["fields"] for lane in checkpoint.running(diagram.source.workdir / "inflight")]
+    lanes = [fields for fields in lanes if within(fields)]
+    sweep = _stored_sweep(diagram)
+    if sweep is None:
+        whole, waiting = _guessed(diagram)
+    else:
+        wanted = [run for run in _runs(sweep, diagram) if within(run)]
+        whole = (
+            diagram if diagram.bins else _over(diagram, *([r.get(p) for r in wanted] for p in (diagram.x, diagram.y)))
+        )
+        waiting = _marked(whole, _missing(wanted, diagram.runs))
+    running = _marked(whole, lanes)
+    return dataclasses.replace(whole, pending=waiting & ~running, running=running)
+
+
+def _stored_sweep(diagram: Diagram) -> Sweep | None:
+    """The sweep that `sweep.json` says, components as `_Written`."""
+    data = diagram.source.specification.get("sweep")
+    if data is None:
+        return None
+    try:
+        return Sweep.from_dict(data, _read)
+    except FieldError:
+        raise damaged(diagram.source.workdir, "sweep") from None
+
+
+def _read(path: str, data: Any) -> Any:
+    if isinstance(data, list):
+        return tuple(_read(path, part) for part in data)
+    return _Written(json.dumps(data)) if isinstance(data, Mapping) else data
+
+
+def _runs(sweep: Sweep, diagram: Diagram) -> Iterator[dict[str, Any]]:
+    """What the table of runs has of each point, in the fields that the sweep, the axes or what is held need."""
+    base = diagram.source.specification["fields"]
+    known = {*base, *map(str, diagram.runs.columns)}
+    changes = {}
+    for path, values in sorted(sweep.axes.items()):  # a component stands before its fields, which are changed after it
+        found = {value: dict(_flat(path, value, known)) for value in values}
+        every = dict.fromkeys(itertools.chain(*found.values()))
+        changes[path] = {value: {**every, **fields} for value, fields in found.items()}
+    usual = {path: base.get(path) for path in (diagram.x, diagram.y, *diagram.held, *SEEDS)}
+    usual |= {path: base.get(path) for values in changes.values() for fields in values.values() for path in fields}
+    for point in sweep:
+        run = dict(usual)
+        for path, values in changes.items():
+            if path in point:
+                run |= values[point[path]]
+        if run["split_seed"] is None:
+            run["split_seed"] = run["seed"]
+        yield run
+
+
+def _flat(path: str, value: Any, known: set[str]) -> Iterator[tuple[str, Any]]:
+    """The fields of a run that a value of an axis decides, as its table has them."""
+    data = json.loads(value.text) if isinstance(value, _Written) else value
+    listed = isinstance(data, (list, tuple))
+    if isinstance(data, Mapping) or (listed and path not in known):
+        for name, part in enumerate(data) if listed else data.items():
+            yield from _flat(f"{path}.{name}", part, known)
+    elif path in known or path.endswith(".type") or not isinstance(data, (str, type(None))):
+        yield path, json.dumps(data) if listed else data
+    else:  # a component: none, or by its name
+        yield f"{path}.type", data and _named(path, data)
+
+
+def _named(path: str, name: str) -> str:
+    """The name of the type that a text stands for."""
+    try:
+        return type_name(type(plain.read(path, {"type": name})))
+    except FieldError:
+        return name
+
+
+def _missing(wanted: list[dict[str, Any]], stored: pd.DataFrame) -> list[dict[str, Any]]:
+    """The runs that are not stored, each once."""
+    paths = [path for path in (wanted[0] if wanted else ()) if path in stored]
+    columns = (stored[path].astype(object).where(stored[path].notna(), None) for path in paths)
+    have = set(zip(*columns))
+    return list({key: run for run in wanted if (key := tuple(run[path] for path in paths)) not in have}.values())
+
+
+def _over(diagram: Diagram, *wanted: list[Any]) -> Diagram:
+    """The diagram with cells for these values of x and y too."""
+    own = diagram.x_values, diagram.y_values
+    return widened(diagram, *(union([values, _alike(more, values)]) for values, more in zip(own, wanted)))
+
+
+def _alike(more: list[Any], values: list[Any]) -> list[Any]:
+    """Which of them stand on an axis of these values: as texts there, None too."""
+    if isinstance(values[0], str):
+        return list({"None" if v is None else scales.value_name(v) for v in more})
+    return list({v for v in more if isinstance(v, (int, float))})
+
+
+def _marked(diagram: Diagram, runs: list[Any]) -> np.ndarray:
+    """Which cells some of the runs are in."""
+    marked = np.zeros(diagram.seeds.shape, bool)
+    row, column = (_place(values, diagram.bins) for values in (diagram.y_values, diagram.x_values))
+    for y, x in {(run.get(diagram.y), run.get(diagram.x)) for run in runs}:
+        at = row(y), column(x)
+        if min(at) >= 0:
+            marked[at] = True
+    return marked
+
+
+def _place(values: list[Any], bins: int | None) -> Callable[[Any], int]:
+    """Where a value stands on an axis; -1 for nowhere."""
+    if bins:
+        borders = scales.edges(values, scales.kind(values))
+        return lambda value: int(np.clip(np.searchsorted(borders, value, "right") - 1, 0, bins - 1))
+    places = {value: index for index, value in enumerate(values)}
+    return lambda value: places.get(value, places.get("None" if value is None else scales.value_name(value), -1))
+
+
+def _guessed(diagram: Diagram) -> tuple[Diagram, np.ndarray]:
+    """The cells of the product of the sweep's axes, and those with fewer runs than it has there."""
+    held = diagram.source.specification
+    axes = {path: values for path, values in held.get("axes", {}).items() if isinstance(values, list)}
+    whole = _over(diagram, axes.get(diagram.x, []), axes.get(diagram.y, []))
+    others = [path for path in axes if path not in (diagram.x, diagram.y, *diagram.held)]
+    product = math.prod(map(len, axes.values())) == held.get("runs")
+    return whole, whole.seeds < (math.prod(len(axes[path]) for path in others) if product else 1)
+
+
+def _none(value: Any) -> Any:
+    """A value of a table, None where it has none."""
+    return None if value is None or value != value else value
