@@ -14,7 +14,6 @@ Exit codes: 0 everything was written; 75 stopped before that, 130 by Ctrl-C, run
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,7 +26,8 @@ from sweeps.cli import command
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
-from sweeps.storage.workdir import environment
+from sweeps.storage.specification import environment
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import claims
 from sweeps.studies.run import foresee
 
@@ -48,7 +48,7 @@ def main() -> None:
     if not recipe.drawings and not recipe.claims:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
     points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
-    workdir = Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}")
+    workdir = Workdir.at(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}").local  # figures lie there too
     options: dict[str, Any] = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}

@@ -154,7 +154,7 @@ def with_unfinished(diagram: Diagram) -> Diagram:
     product = math.prod(map(len, axes.values())) == held.get("runs")
     expected = math.prod(len(axes[path]) for path in others) if product else 1
     running = np.zeros(whole.seeds.shape, bool)
-    for lane in checkpoint.running(diagram.source.workdir / "inflight"):
+    for lane in checkpoint.running(diagram.source.workdir):
         fields = lane.get("fields", {})
         at = [
             values.index(fields[p]) if fields.get(p) in values else -1
