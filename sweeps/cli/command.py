@@ -32,6 +32,7 @@ from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
+from sweeps.storage.workdir import Where
 from sweeps.studies.recipe import Recipe
 from sweeps.studies.run import run
 from sweeps.studies.study import QUICK, Study
@@ -168,7 +169,7 @@ def find_recipe(name: str | None, file: str | None, scale: str, claims: list[str
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
 
 
-def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: Any) -> tuple[Results, int]:
+def run_recipe(recipe: Recipe, points: Sweep, workdir: Where, **options: Any) -> tuple[Results, int]:
     """Trains a recipe's experiment at the points; the results and how many runs they hold.
 
     Where some runs are not stored in the end, says so and ends the program with exit code 75.
@@ -199,7 +200,7 @@ def exit_if_stopped(results: Results) -> int:
     return stored
 
 
-def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
+def show_plan(plan: Plan, prediction: Prediction, workdir: Where) -> None:
     """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
     table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
     groups = [g for g in plan.groups if g.pending]
@@ -212,9 +213,9 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     if decaying:
         told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
         print(f"weight decay, where it is above 0, acts on {told} parameters")
-    for file in store.damaged(Path(workdir)):
+    for file in store.damaged(workdir):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
-    if strangers := store.strangers(Path(workdir)):
+    if strangers := store.strangers(workdir):
         print(left_alone(strangers))
     runs, steps, programs = prediction.first
     if runs:

@@ -37,7 +37,8 @@ from sweeps.report.gallery import write_gallery
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
-from sweeps.storage.workdir import environment
+from sweeps.storage.specification import environment
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import claims
 from sweeps.studies.run import foresee
 
@@ -63,11 +64,11 @@ def main() -> None:
         return show_studies()
     if not ALL.value:
         recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value, CLAIMS.value)
-        return end([reproduced(recipe, Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}"))])
+        return end([reproduced(recipe, place(f"out/{recipe.name}-{SCALE.value}"))])
     for flag in (RECIPE, SWEEP, CLAIMS):
         if flag.value is not None:
             raise FieldError(flag.name, flag.value, "goes with one study: leave --all out")
-    folder = Path(WORKDIR.value or "out")
+    folder = place("out")
     found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
     places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
     failed = [reproduced(recipe, places[recipe.name]) for recipe in found]
@@ -75,6 +76,11 @@ def main() -> None:
         write_gallery(list(places.values()), folder / "gallery.html")
         print(f"all:    {folder / 'gallery.html'}")
     end(failed)
+
+
+def place(otherwise: str) -> Path:
+    """The directory that was asked for, on this machine's disk, for figures lie there too."""
+    return Workdir.at(WORKDIR.value or otherwise).local
 
 
 def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:

@@ -159,6 +159,6 @@ def _described(diagram: Any, held: dict[str, Any]) -> str:
 
 def replay_command(results: Any, run_id: str) -> str:
     """What trains a run of `sweeps.Results` again, for a shell in any directory; the run_id stands last."""
-    files = [("workdir", results.workdir), *(("sweep", file) for file in results.specification.get("sources", []))]
-    said = [f"--{name}={shlex.quote(str(Path(file).absolute()))}" for name, file in files]
+    files = [("sweep", str(Path(file).absolute())) for file in results.specification.get("sources", [])]
+    said = [f"--{name}={shlex.quote(file)}" for name, file in (("workdir", results.workdir.absolute()), *files)]
     return " ".join(["python", shlex.quote(str(SCRIPT)), *said, f"--run_id={run_id}"])
