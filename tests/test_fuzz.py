@@ -287,7 +287,7 @@ RECIPES = {
     sweeps.Study: ("name", "base", "scales", "paper", "description", "definition", "axes", "drawings", "claims"),
     sweeps.Scale: ("seeds", "overrides", "axes", "claim_seeds", "definition"),
     sweeps.Drawing: ("name", "x", "y", "panels", "contour", "labels"),
-    sweeps.Claim: ("name", "text", "measure", "published", "arms", "more_seeds"),
+    sweeps.Claim: ("name", "text", "measure", "published", "arms", "more_seeds", "planned"),
     sweeps.Effect: ("name", "values", "above", "note", "within", "below", "published", "gate", "share"),
     sweeps.Range: ("low", "high", "log"),
     proposal.Plane: ("x", "y", "seeds"),

@@ -16,6 +16,7 @@ Exit codes: 0 everything was written; 1 a claim's own code failed; 75 stopped be
 the input is not allowed.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -97,7 +98,8 @@ def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:
         return None
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
-    judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))
+    planned = [c if SEEDS.value is None else dataclasses.replace(c, planned=SEEDS.value) for c in recipe.claims]
+    judgements = sweeps.judge(planned, sweeps.Evidence(results, recipe.base))
     for judgement in judgements:
         print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
     launches = results.specification["launches"]

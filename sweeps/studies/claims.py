@@ -37,6 +37,8 @@ class Claim:
       arms: the runs that it is made of, by a name: a point, or points that count together, that override the base. A
         study trains them for every seed.
       more_seeds: how many seeds it needs beyond those that a study gives its claims.
+      planned: how many seeds, the first ones, its arms were planned with. Others that are stored, for other claims say,
+        are left out; a planned one that an arm lacks is not known. None: all that are stored.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Claim:
     published: str = ""
     arms: Mapping[str, Sweep] = dataclasses.field(default_factory=dict)
     more_seeds: int = 0
+    planned: int | None = None
 
     def __post_init__(self):
         for field in ("name", "text", "published"):
@@ -57,8 +60,10 @@ class Claim:
             check_type(f"claim.arms.{name}", arm, Sweep, "made by sweeps.fixed, product, …")
             if seeded := arm.axes.keys() & {*SEEDS}:
                 raise FieldError(f"claim.arms.{name}", sorted(seeded)[0], "is for the study to give")
-        if isinstance(self.more_seeds, bool) or not isinstance(self.more_seeds, int) or self.more_seeds < 0:
-            raise FieldError("claim.more_seeds", self.more_seeds, "must be a whole number of at least 0")
+        counts = {"more_seeds": self.more_seeds} | ({} if self.planned is None else {"planned": self.planned})
+        for field, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise FieldError(f"claim.{field}", count, "must be a whole number of at least 0")
 
     def measured(self, evidence: "Evidence") -> Sequence[Effect]:
         """Its effects on stored runs.
@@ -68,7 +73,7 @@ class Claim:
         """
         if not self.arms:
             return self.measure(evidence)
-        return self.measure(**{name: evidence.arm(arm) for name, arm in self.arms.items()})
+        return self.measure(**{name: evidence.arm(arm, first=self.planned) for name, arm in self.arms.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,14 +228,16 @@ class Evidence:
         self._seeds = seeds
         self._own_splits = any(seed != split for seed, split in seeds)
 
-    def arm(self, *parts: Sweep) -> Arm:
+    def arm(self, *parts: Sweep, first: int | None = None) -> Arm:
         """The runs of the base with the points of `product(*parts)` for every seed that has them all.
+
+        With `first` of so many seeds only, from 0 on.
 
         Raises:
           Missing: no seed does.
         """
         points, seeds, places = list(product(*parts)), [], []
-        for seed, split in self._seeds:
+        for seed, split in (pair for pair in self._seeds if first is None or pair[0] < first):
             found = [self._place({**point, "seed": seed}, split) for point in points]
             if None not in found:
                 seeds.append((seed, split) if self._own_splits else seed)

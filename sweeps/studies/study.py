@@ -106,7 +106,8 @@ class Study:
         base = self.base.override(size.overrides)
         chosen = self.claims if claims is None else [self._claim(name) for name in claims]
         drawings = self.drawings if claims is None else ()
-        parts = {f"claim ({c.name})": self._runs_of_claim(c, size) for c in chosen if c.arms}
+        chosen = [dataclasses.replace(c, planned=_seeds_of(c, size)) for c in chosen]
+        parts = {f"claim ({c.name})": _runs_of_claim(c) for c in chosen if c.arms}
         parts |= {f"diagram {d.name}": self._runs_of_drawing(d, size) for d in drawings}
         check_arms(base, parts)
         whole = [*parts.values()] or [seeds(size.seeds)]
@@ -128,11 +129,6 @@ class Study:
                 return claim
         raise FieldError("claims", name, f"must be among {', '.join(claim.name for claim in self.claims)}")
 
-    def _runs_of_claim(self, claim: Claim, size: Scale) -> Sweep:
-        count = (size.seeds if size.claim_seeds is None else size.claim_seeds) + claim.more_seeds
-        arms = [product(arm, seeds(count)) for arm in claim.arms.values()]
-        return arms[0] if len(arms) == 1 else chain(*arms)
-
     def _runs_of_drawing(self, drawing: Drawing, size: Scale) -> Sweep:
         values = {**self.axes, **size.axes}
         for path in (drawing.x, drawing.y):
@@ -152,6 +148,15 @@ class Study:
             for title, held in drawing.panels.items()
         }
         return dataclasses.replace(drawing, panels=panels)
+
+
+def _seeds_of(claim: Claim, size: Scale) -> int:
+    return (size.seeds if size.claim_seeds is None else size.claim_seeds) + claim.more_seeds
+
+
+def _runs_of_claim(claim: Claim) -> Sweep:
+    arms = [product(arm, seeds(claim.planned or 1)) for arm in claim.arms.values()]
+    return arms[0] if len(arms) == 1 else chain(*arms)
 
 
 def _varied(base: Experiment, parts: Sequence[Sweep]) -> set[str]:

@@ -388,7 +388,7 @@ class Watched:
 
     base = BASE
 
-    def arm(self, *parts):
+    def arm(self, *parts, first=None):
         steps = np.tile(np.arange(0.0, 1000, 100), (6, 1, 1))
         curves = lambda name: np.minimum(steps / 400, name != "train/collapse")  # noqa: E731
         return claims.Arm(pd.Index(range(6)), steps, curves, experiment=BASE)

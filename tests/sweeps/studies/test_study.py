@@ -70,7 +70,7 @@ def test_panels_hold_whatever_else_varies_in_the_study(toy, fields):
 def test_some_claims_alone_need_their_runs_only(fields):
     study = sweeps.Study(**{**fields, "claims": [claim(), claim("2", arms={"low": sweeps.fixed(DECAY, 3.0)})]})
     one = study.at("quick", ["2"])
-    assert [c.name for c in one.claims] == ["2"]
+    assert [(c.name, c.planned) for c in one.claims] == [("2", 3)]
     assert (len(one.sweep), [*one.parts], one.drawings) == (3, ["claim (2)"], [])
     with pytest.raises(FieldError, match="claims = '3': must be among 1, 2"):
         study.at("quick", ["3"])
@@ -106,6 +106,7 @@ def test_what_no_run_can_be_is_refused_when_it_is_written(fields, wrong, said):
         ({"arms": {"a": 3}}, "claim.arms.a = 3"),
         ({"arms": [1]}, "claim.arms = "),
         ({"more_seeds": -1}, "claim.more_seeds = -1"),
+        ({"planned": 2.5}, "claim.planned = 2.5"),
     ],
 )
 def test_arms_are_axes_without_seeds(wrong, said):
@@ -122,6 +123,15 @@ def test_a_claim_is_given_its_arms_by_name(synthetic_results):
     assert found.effects[0].mean == pytest.approx(0.9, abs=0.05)
     (missing,) = sweeps.judge([claim(arms={"low": sweeps.fixed(DECAY, 7.0)})], evidence)
     assert (missing.verdict, "optimizer.weight_decay = 7.0" in missing.missing) == (Verdict.UNDECIDED, True)
+
+
+def test_seeds_of_other_claims_are_left_out_and_a_planned_one_that_is_gone_is_not_known(synthetic_results):
+    kinds, lost = {0: "memorisation", 1: "comprehension", 2: "comprehension"}, {(0, 6), (0, 7)}
+    results = synthetic_results({FRACTION: [0.3, 0.5, 0.7]}, 8, lambda i, seed: None if (i, seed) in lost else kinds[i])
+    evidence = sweeps.Evidence(results, jg.Experiment.from_json(results.table(["experiment"])["experiment"][0].as_py()))
+    by_seeds = {n: sweeps.judge([claim(planned=n)], evidence)[0] for n in (6, 7, None)}
+    assert [by_seeds[n].verdict for n in (6, 7, None)] == [Verdict.PASS, Verdict.UNDECIDED, Verdict.UNDECIDED]
+    assert by_seeds[6].effects[0].unit == "6 seeds"
 
 
 def test_the_studies_are_the_runs_that_they_were():
