@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxgen import components, kinds, models
+from jaxgen import components, kinds, models, notebook
 from jaxgen.errors import FieldError
 from jaxgen.kinds import Component, Plain
 from jaxgen.tasks.task import Task, is_stream
@@ -192,6 +192,17 @@ class Experiment:
         except (ValueError, RecursionError) as error:
             raise FieldError("json", text[:40], f"cannot be read: {error}") from None
         return cls.from_dict(data)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name in components.KINDS:
+            fields = {
+                path.removeprefix(f"{name}."): v for path, v in self.flat().items() if path.startswith(f"{name}.")
+            }
+            kind = str(fields.pop("type", None)).partition("#")[0]
+            rows.append((name, kind, ", ".join(f"{path}={value}" for path, value in fields.items())))
+        rows += [(name, "", getattr(self, name)) for name in SEEDS]
+        return notebook.table(f"Experiment {self.run_id}", ("part", "type", "fields"), rows)
 
     def structure_json(self) -> str:
         """The signature as text: canonical JSON with every leaf replaced by null; the same in every process."""

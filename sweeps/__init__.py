@@ -1,5 +1,8 @@
 """Many runs: what to train, what was found, and what it looks like."""
 
+from sweeps import interruptible  # noqa: F401 (first: where this is a program, Ctrl-C from here on is one line)
+
+# isort: split
 from sweeps import report, statistics
 from sweeps.axes.scales import Range
 from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, seeds, sweep, tie

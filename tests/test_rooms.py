@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
+    "sweeps.interruptible",  # needs nothing, and is the first of all
     "jaxgen",
     "sweeps.axes",
     "sweeps.storage",
@@ -20,6 +21,7 @@ ORDER = [
     "sweeps",  # what users see of all these
     "sweeps.recipes",
     "sweeps.cli",
+    "sweeps.__main__",
     "scripts",
 ]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from jaxgen import FieldError
+from jaxgen import FieldError, notebook
 from jaxgen.kinds import Plain
 from sweeps.axes import plain
 
@@ -69,6 +69,10 @@ class Sweep(Sequence):
 
     def __repr__(self) -> str:
         return f"Sweep({self._length} points over {', '.join(f'{k} ({len(v)})' for k, v in self.axes.items())})"
+
+    def _repr_html_(self) -> str:
+        rows = [(path, len(values), notebook.listed(values)) for path, values in self.axes.items()]
+        return notebook.table(f"Sweep of {len(self):,} points", ("axis", "values", ""), rows)
 
     def to_dict(self) -> dict[str, Plain]:
         """Plain data for JSON: the axes with their values and how they are combined, not the points.

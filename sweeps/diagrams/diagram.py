@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
 from sweeps.storage.runs import Runs, dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TIMES = "train_time", "test_time"
 
@@ -87,8 +90,10 @@ class Diagram:
     bins: int | None = None
     pending: np.ndarray | None = None
     running: np.ndarray | None = None
-    plot: ClassVar[Callable[..., None]]  # both are bound by `sweeps.report`: a diagram knows no pictures
+    figure: ClassVar[Callable[..., "Figure"]]  # these are bound by `sweeps.report`: a diagram knows no pictures
+    plot: ClassVar[Callable[..., None]]
     page: ClassVar[Callable[..., None]]
+    _repr_html_: ClassVar[Callable[..., str]]
 
     @functools.cached_property
     def seeds(self) -> np.ndarray:

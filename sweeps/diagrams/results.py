@@ -1,9 +1,10 @@
 """What a sweep has found so far: its stored runs, and the pictures that are queries over them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxgen import FieldError
+from jaxgen import FieldError, notebook
 from sweeps.diagrams import gather, phases
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Labelling, find
@@ -40,6 +41,18 @@ class Results(Runs):
         held = super().specification
         check_held(self.workdir, held)
         return held
+
+    def _repr_html_(self) -> str:
+        held, runs = self.specification, self.table(["run_id", "status"])
+        counts = Counter(runs["status"].to_pylist())
+        said = ", ".join(f"{count:,} {status}" for status, count in counts.most_common()) or "none stored"
+        title = f"{held['name']}: {len(runs):,} runs ({said}) in {self.workdir}"
+        axes = {
+            path: ["{values} from {first} to {last}".format(**v)] if isinstance(v, dict) else v
+            for path, v in held["axes"].items()
+        }
+        rows = [(path, notebook.listed(values)) for path, values in axes.items()]
+        return notebook.table(title, ("axis", "values"), rows)
 
     def definition(self, threshold=None, budget=None, gap=None, sustained=None, metric=None) -> phases.Definition:
         """The sweep's own thresholds where none are given; without any: 0.9, the shortest budget, a fifth of it.

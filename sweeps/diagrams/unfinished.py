@@ -73,18 +73,18 @@ def _runs(sweep: Sweep, diagram: Diagram) -> Iterator[dict[str, Any]]:
     """What the table of runs has of each point, in the fields that the sweep, the axes or what is held need."""
     base = diagram.source.specification["fields"]
     known = {*base, *map(str, diagram.runs.columns)}
-    changes = {}
+    changes: dict[str, dict[Any, dict[str, Any]]] = {}
     for path, values in sorted(sweep.axes.items()):  # a component stands before its fields, which are changed after it
         found = {value: dict(_flat(path, value, known)) for value in values}
         every = dict.fromkeys(itertools.chain(*found.values()))
         changes[path] = {value: {**every, **fields} for value, fields in found.items()}
     usual = {path: base.get(path) for path in (diagram.x, diagram.y, *diagram.held, *SEEDS)}
-    usual |= {path: base.get(path) for values in changes.values() for fields in values.values() for path in fields}
+    usual |= {path: base.get(path) for decided in changes.values() for fields in decided.values() for path in fields}
     for point in sweep:
         run = dict(usual)
-        for path, fields_of in changes.items():
+        for path, decided in changes.items():
             if path in point:
-                run |= fields_of[point[path]]
+                run |= decided[point[path]]
         if run["split_seed"] is None:
             run["split_seed"] = run["seed"]
         yield run

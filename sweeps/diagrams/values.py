@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from sweeps.diagrams.phases import Definition
 from sweeps.statistics.moments import GroupStatistics, group_statistics
 from sweeps.storage.files import write_csv
 from sweeps.storage.runs import Runs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DEFINED = ("label", "train_time", "test_time", "test_after", "delay")
 """Columns of a diagram's runs that follow from its definition."""
@@ -45,7 +48,8 @@ class ValueMap:
     diverged: np.ndarray
     undecided: np.ndarray | None = None
     definition: Definition | None = None
-    plot: ClassVar[Callable[..., None]]  # bound by `sweeps.report`: a map knows no pictures
+    figure: ClassVar[Callable[..., "Figure"]]  # both are bound by `sweeps.report`: a map knows no pictures
+    plot: ClassVar[Callable[..., None]]
 
     @classmethod
     def of(

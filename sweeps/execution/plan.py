@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen import Experiment, FieldError, components, training
+from jaxgen import Experiment, FieldError, components, notebook, training
 from jaxgen.components import look_again
 from jaxgen.variants import Variants
 from sweeps.axes.sweep import Sweep, used
@@ -103,6 +103,15 @@ class Plan:
             group.pending, group.budgets = [group.pending[i] for i in keep], [group.budgets[i] for i in keep]
         if self.first is not None:
             self.first.drop(self.first.run_ids - {self.starts_from.get(run_id, "") for run_id in self.waiting})
+
+    def _repr_html_(self) -> str:
+        stored = len(self.run_ids) - self.pending
+        title = f"Plan of {len(self.run_ids):,} runs: {stored:,} stored, {self.pending:,} to train"
+        groups = [g for g in self.groups if g.pending]
+        rows = [(n, len(g.pending), f"{g.rows:.0f}", f"{g.steps:,}") for n, g in enumerate(groups, 1)]
+        return notebook.table(
+            f"{title}, {self.steps:,} lane-steps at most", ("program", "runs", "rows/step", "lane-steps"), rows
+        )
 
     def experiment(self, index: int) -> Experiment:
         """The experiment at a point of the sweep."""

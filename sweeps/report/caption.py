@@ -161,4 +161,5 @@ def replay_command(results: Any, run_id: str) -> str:
     """What trains a run of `sweeps.Results` again, for a shell in any directory; the run_id stands last."""
     files = [("sweep", str(Path(file).absolute())) for file in results.specification.get("sources", [])]
     said = [f"--{name}={shlex.quote(file)}" for name, file in (("workdir", results.workdir.absolute()), *files)]
-    return " ".join(["python", shlex.quote(str(SCRIPT)), *said, f"--run_id={run_id}"])
+    program = shlex.quote(str(SCRIPT)) if SCRIPT.is_file() else "-m sweeps replay"  # as `pip install .` has it
+    return " ".join(["python", program, *said, f"--run_id={run_id}"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,18 @@ UNRESOLVED: dict[str, Any] = {"s": 4, "color": "#ffffff", "edgecolors": "#000000
 WIDTH, NARROW, MARGIN, GAP, LINE = 7.0, 3.4, 0.16, 0.2, 0.14  # inches; LINE is one of small print
 
 
+def styled() -> AbstractContextManager[None]:
+    """The style that all figures are made and written in, whatever the user's."""
+    return matplotlib.style.context(["default", STYLE])
+
+
 def save(make: Callable[[], Figure], path: str | Path) -> None:
     """Makes a figure in the style of all and writes it; FieldError where the path's ending is unknown."""
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise FieldError("path", str(path), "must end in .png, .svg or .pdf")
     ending = path.suffix.lower()
-    with matplotlib.style.context(["default", STYLE]):
+    with styled():
         figure = make()
         write_atomically(path, lambda file: figure.savefig(file, format=ending[1:], metadata=ENDINGS[ending]))
 

@@ -1,5 +1,8 @@
 """The phase diagram as a figure for print: phase, time and probability maps above, example curves below."""
 
+import base64
+import io
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from jaxgen import FieldError
 from sweeps.axes import scales
 from sweeps.report import drawing, style
-from sweeps.report.caption import values_caption, write_caption
+from sweeps.report.caption import caption, values_caption, write_caption
 from sweeps.storage.files import write_text
 
 CURVE_GAP, CURVE_HEIGHT = 0.28, 1.0  # inches
@@ -20,8 +23,8 @@ TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)
 RATES = LinearSegmentedColormap.from_list("rates", style.RATE_SHADES)
 
 
-def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
-    """Writes a figure of a `sweeps.Diagram` as PNG (200 dpi), SVG or PDF by the path's ending; its caption as .txt.
+def make(diagram: Any, columns: int = 2) -> Figure:
+    """A figure of a `sweeps.Diagram`, in the style of all.
 
     Over two columns (7 inches) are drawn (a) each cell's most frequent label, with an inner square for the second one
     where seeds disagree, a dot in the corner of cells that turn within one interval of the gap, and the fitted boundary
@@ -33,11 +36,29 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
     without runs are crossed. The same diagram gives the same bytes.
 
     Raises:
-      FieldError: the path has another ending, or `columns` is neither 1 nor 2.
+      FieldError: `columns` is neither 1 nor 2.
     """
     if columns not in (1, 2):
         raise FieldError("columns", columns, "must be 1 or 2")
-    drawing.save(lambda: _figure(diagram) if columns == 2 else _narrow(diagram), path)
+    with drawing.styled():
+        return _figure(diagram) if columns == 2 else _narrow(diagram)
+
+
+def as_html(diagram: Any) -> str:
+    """The figure of a `sweeps.Diagram` as a picture that a notebook shows, what it says as its alternative text."""
+    with drawing.styled():
+        make(diagram).savefig(held := io.BytesIO(), format="png")
+    picture = base64.b64encode(held.getvalue()).decode()
+    return f'<img style="max-width: 7in" alt="{escape(caption(diagram))}" src="data:image/png;base64,{picture}">'
+
+
+def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
+    """Writes the figure that `make` gives as PNG (200 dpi), SVG or PDF by the path's ending; its caption as .txt.
+
+    Raises:
+      FieldError: the path has another ending, or `columns` is neither 1 nor 2.
+    """
+    drawing.save(lambda: make(diagram, columns), path)
     panels = ("a" if diagram.contour is None else "",) + ("c",) * (columns == 2)
     write_caption(diagram, path, " and ".join(filter(None, panels)))
 
@@ -92,6 +113,12 @@ def _figure(diagram: Any) -> Figure:
     return figure
 
 
+def make_values(values: Any, statistic: str) -> Figure:
+    """A map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, in the style of all."""
+    with drawing.styled():
+        return _values(values, statistic)
+
+
 def draw_values(values: Any, statistic: str, path: str | Path) -> None:
     """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, its caption as .txt.
 
@@ -100,7 +127,7 @@ def draw_values(values: Any, statistic: str, path: str | Path) -> None:
     Raises:
       FieldError: the path has another ending.
     """
-    drawing.save(lambda: _values(values, statistic), path)
+    drawing.save(lambda: make_values(values, statistic), path)
     write_text(Path(path).with_suffix(".txt"), values_caption(values, statistic) + "\n")
 
 

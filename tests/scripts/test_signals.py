@@ -33,7 +33,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 def signalled(name, arguments, number, delay=0.0, until=lambda: True):
     """Sends a signal so many seconds after its first statement, and not before `until`: code, stdout, stderr."""
-    arguments = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    program = name.split() if " " in name else [str(ROOT / "scripts" / f"{name}.py")]
+    arguments = [sys.executable, *program, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(arguments, cwd=ROOT, **pipes) as process:
         status = Path(f"/proc/{process.pid}/status")
@@ -60,11 +61,17 @@ def check(number, code, err):
     assert lines in (said if code else ([], *said)), err
 
 
-@pytest.mark.parametrize("name", ["launch_sweep", "phase_diagram", "replay", "reproduce"])
+@pytest.mark.parametrize("name", ["launch_sweep", "phase_diagram", "replay", "reproduce", "-m sweeps replay"])
 def test_a_signal_during_imports_is_one_line(name):
     for number, delay in ((signal.SIGINT, 0), (signal.SIGTERM, 0.2)):
         code, out, err = signalled(name, ["--workdir=none", "--run_id=x"], number, delay)
         assert (code, out, err) == (CODES[number], "", "interrupted: the same command continues\n")
+
+
+def test_a_signal_during_imports_of_the_installed_program_is_one_line(tmp_path):
+    (tmp_path / "jaxgen").write_text("from sweeps.cli.programs import main\nmain()\n")  # as pip writes it
+    code, out, err = signalled(f"-W ignore {tmp_path / 'jaxgen'}", ["launch"], signal.SIGINT)
+    assert (code, out, err) == (130, "", "interrupted: the same command continues\n")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,47 @@
+"""Imported first: from here on Ctrl-C and `kill` end a program with one line, whatever it is doing. Nothing is lost.
+
+`sweeps` does so where it is a program (`python -m sweeps`, `jaxgen`), and else leaves signals to whoever imports it.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75: "try again", as batch systems understand it
+PROGRAM = "jaxgen"
+
+
+def end(number: int, _) -> None:
+    """Leaves without unwinding: an exception could rise in an import, a callback or at exit, and be printed there."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        shown = b"\x1b[?25h" if os.isatty(2) else b""  # the cursor, which a progress display hides
+        os.write(2, shown + b"interrupted: the same command continues\n")
+    os._exit(CODES[signal.Signals(number)])
+
+
+def handle() -> None:
+    """From now on signals end the process so."""
+    for ending in CODES:
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, end)
+
+
+def is_program(arguments: list[str], original: list[str]) -> bool:
+    """Whether this process is one of our programs.
+
+    Args:
+      arguments: `sys.argv`; while Python looks for the module of `-m` the first is "-m".
+      original: `sys.orig_argv`.
+    """
+    if not arguments:
+        return False
+    if arguments[0] == "-m":
+        return original[-len(arguments)].removeprefix("-m") == "sweeps"
+    return os.path.basename(arguments[0]) in (PROGRAM, f"{PROGRAM}.exe")
+
+
+if is_program(sys.argv, sys.orig_argv):
+    handle()
