@@ -103,9 +103,7 @@ class Workdir:
     def local(self) -> Path:
         """Its path on disk; FieldError where it is not there."""
         if isinstance(self.root, Object):
-            why = (
-                "is not on this machine's disk, where pictures and tables are written: give --out, or a directory on it"
-            )
+            why = "is not on this machine's disk, where pictures and tables are written: give --out, or one that is"
             raise FieldError("workdir", str(self), why)
         return self.root
 
