@@ -103,7 +103,8 @@ class Workdir:
     def local(self) -> Path:
         """Its path on disk; FieldError where it is not there."""
         if isinstance(self.root, Object):
-            raise FieldError("workdir", str(self), "is not on this machine's disk: only runs can be stored there")
+            why = "is not on this machine's disk, where pictures and tables are written: give --out, or one that is"
+            raise FieldError("workdir", str(self), why)
         return self.root
 
     def absolute(self) -> str:

@@ -1,9 +1,11 @@
+import ast
 import contextlib
 import dataclasses
 import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -254,3 +256,51 @@ def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
         sweeps.Results(tmp_path).refined  # noqa: B018
     with pytest.raises(FieldError, match=r"refine\.json"):
         refine._stored(Workdir.at(tmp_path), {})
+
+
+ROOT = Path(__file__).parents[3]
+NAMES = {"runs", "inflight", "weights", "parents", "damaged", "lock", "sweep.json", "refine.json"}
+PLAIN = {"inflight", "sweep.json", "refine.json"}  # words that mean nothing else
+
+
+def spelled(text: str) -> list[str]:
+    """The names of what lies in a workdir that a module joins, or that stand in any of its texts but docstrings."""
+    tree, found = ast.parse(text), []
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    found += [name for node in texts if id(node) not in documents for name in PLAIN if name in node.value]
+    found += [name for node in texts if id(node) not in documents for name in NAMES if f"{name}/" in node.value]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Add)):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("Path", "join", "joinpath"):
+            parts = node.args
+        else:
+            continue
+        found += [part.value for part in parts if isinstance(part, ast.Constant) and part.value in NAMES]
+    return found
+
+
+def test_no_other_module_spells_what_lies_in_a_workdir():
+    modules = {file for top in ("sweeps", "scripts") for file in (ROOT / top).rglob("*.py")}
+    own = ROOT / "sweeps" / "storage" / "workdir.py"
+    assert {*spelled(own.read_text())} >= {"lock", "runs", "sweep.json", "refine.json"}
+    assert {str(file): names for file in modules - {own} if (names := spelled(file.read_text()))} == {}
+
+
+@pytest.mark.parametrize("text", ["x / 'runs'", "Path(x, 'weights')", "f'{x}/runs/y'", "y = 'its sweep.json'"])
+def test_a_name_that_is_spelled_is_found(text):
+    assert spelled(text)
+    assert not spelled(f'"""{text}"""')
+
+
+def test_a_workdir_is_a_path_or_a_uri(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for where in (tmp_path, str(tmp_path), tmp_path.as_uri(), Workdir.at(tmp_path), "."):
+        workdir = Workdir.at(where)
+        assert Path(workdir.absolute()) == tmp_path
+        assert isinstance(workdir.root, Path)
+    assert Workdir.at("a/b") == Workdir(Path("a/b"))
+    assert str(Workdir.at("a/b").parents) == "a/b/parents"
+    assert Path(Workdir.at("a/b")) == Path("a/b")
+    assert Workdir.at("a/b") / "x.png" == Path("a/b/x.png")
