@@ -16,12 +16,14 @@ from sweeps.execution.options import Options
 from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import refine
-from sweeps.studies.claims import Claim, Evidence, judge
-from sweeps.studies.effects import Effect, Verdict, share_of_seeds
-from sweeps.studies.recipe import Drawing, Recipe, Scale
+from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
+from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, trend
+from sweeps.studies.recipe import Drawing, Recipe
 from sweeps.studies.run import run
+from sweeps.studies.study import Scale, Study
 
 __all__ = [
+    "Arm",
     "Boundary",
     "Claim",
     "Definition",
@@ -38,6 +40,7 @@ __all__ = [
     "Recipe",
     "Results",
     "Scale",
+    "Study",
     "Sweep",
     "ValueMap",
     "Verdict",
@@ -49,8 +52,11 @@ __all__ = [
     "judge",
     "labels",
     "linspace",
+    "log_ratio",
     "logspace",
     "moments",
+    "near",
+    "ordered",
     "product",
     "refine",
     "register",
@@ -61,4 +67,5 @@ __all__ = [
     "statistics",
     "sweep",
     "tie",
+    "trend",
 ]

@@ -91,7 +91,7 @@ things = st.sampled_from(
         sweeps.sweep("task.p", [5, 7]),
         sweeps.Range(0, 1),
         sweeps.Drawing("d", "task.p", "seed"),
-        sweeps.Scale({}, sweeps.seeds(1)),
+        sweeps.Scale(),
         sweeps.Claim("1", "text", lambda evidence: []),
         sweeps.labels.FOUR_PHASES,
         Odd(),
@@ -283,11 +283,12 @@ def test_plain_data_takes_anything(place, value):
 
 
 RECIPES = {
-    sweeps.Recipe: ("base", "sweep", "name", "description", "definition", "scales", "drawings", "claims"),
-    sweeps.Scale: ("overrides", "sweep", "definition", "drawings"),
+    sweeps.Recipe: ("base", "sweep", "name", "description", "definition", "drawings", "claims"),
+    sweeps.Study: ("name", "base", "scales", "paper", "description", "definition", "axes", "drawings", "claims"),
+    sweeps.Scale: ("seeds", "overrides", "axes", "claim_seeds", "definition"),
     sweeps.Drawing: ("name", "x", "y", "panels", "contour", "labels"),
-    sweeps.Claim: ("name", "text", "measure", "published"),
-    sweeps.Effect: ("name", "values", "above", "note", "within", "share"),
+    sweeps.Claim: ("name", "text", "measure", "published", "arms", "more_seeds", "planned"),
+    sweeps.Effect: ("name", "values", "above", "note", "within", "below", "published", "gate", "share"),
     sweeps.Range: ("low", "high", "log"),
     proposal.Plane: ("x", "y", "seeds"),
     sweeps.Options: ("width", "intervals", "max_hours", "max_compiles", "checkpoint_seconds"),
@@ -296,7 +297,14 @@ RECIPES = {
 }
 GOOD = {
     sweeps.Recipe: {"base": BASE, "sweep": sweeps.seeds(2)},
-    sweeps.Scale: {"overrides": {}, "sweep": sweeps.seeds(2)},
+    sweeps.Study: {
+        "name": "s",
+        "base": BASE,
+        "scales": {"quick": sweeps.Scale()},
+        "axes": {"task.p": [5, 7], "optimizer.weight_decay": [0.1]},
+        "drawings": [sweeps.Drawing("d", "task.p", "optimizer.weight_decay")],
+    },
+    sweeps.Scale: {},
     sweeps.Drawing: {"name": "d", "x": "task.p", "y": "seed"},
     sweeps.Claim: {"name": "1", "text": "t", "measure": len},
     sweeps.Effect: {"name": "e", "values": {0: 1.0}},
@@ -320,9 +328,9 @@ def test_recipes_take_anything(data):
     kind = data.draw(st.sampled_from(list(RECIPES)))
     wrong = data.draw(st.dictionaries(st.sampled_from(RECIPES[kind]), anything, min_size=1, max_size=2))
     made = refused_or_done(kind, **{**GOOD[kind], **wrong})
-    if isinstance(made, sweeps.Recipe):
+    if isinstance(made, sweeps.Study):
         for scale in [*made.scales, data.draw(anything)]:
-            refused_or_done(made.at, scale)
+            refused_or_done(made.at, scale, data.draw(anything))
 
 
 makers = st.sampled_from(

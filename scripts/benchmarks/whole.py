@@ -5,6 +5,7 @@ Each function starts processes of its own, with caches and workdirs in a tempora
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import numpy as np
 from sweeps import recipes
 from sweeps.diagrams.results import Results
 from sweeps.storage import store
+from sweeps.storage.workdir import Workdir
 
 CORES = len(os.sched_getaffinity(0))
 SMALL = """
@@ -110,7 +112,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
         shares = [f"{folder}/torch-{i}" for i in range(CORES)]
         for share in shares:
             subprocess.run(["cp", "-r", f"{folder}/cold", share], check=True)
-            for shard in Path(share, "runs").glob("*"):
+            for shard in store.shards(share):
                 shard.unlink()
         code = "import sys; from benchmarks import torch_diagram as t; t.train(*sys.argv[1:])"
         path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -125,8 +127,8 @@ def same_diagram(scale: str) -> dict[str, Any]:
         ]
         torch = max(float(worker.communicate()[0]) for worker in workers)
         for share in shares[1:]:
-            for shard in Path(share, "runs").glob("*"):
-                shard.rename(Path(shares[0], "runs", shard.name))
+            for shard in store.shards(share):
+                shutil.move(str(shard), str(Workdir.at(shares[0]).runs))
         axes = "task.train_fraction", "optimizer.weight_decay"
         results = [Results(Path(path)) for path in (f"{folder}/cold", shares[0])]
         one, other = (r.phase_diagram(*axes) for r in results)
@@ -144,7 +146,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
 
 
 def _last_launch(workdir: Path) -> dict[str, Any]:
-    launch = json.loads((workdir / "sweep.json").read_text())["launches"][-1]
+    launch = (Workdir.at(workdir).read_specification() or {})["launches"][-1]
     return {key: launch[key] for key in ("seconds", "lane_steps", "computed_lane_steps")}
 
 

@@ -32,8 +32,10 @@ from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
+from sweeps.storage.workdir import Where
 from sweeps.studies.recipe import Recipe
 from sweeps.studies.run import run
+from sweeps.studies.study import QUICK, Study
 
 EXPECTED = FieldError, StoreError, OSError, flags.Error
 STOPPED = 75  # "try again", as batch systems understand it
@@ -142,23 +144,32 @@ def set_axes(base: Experiment, sweep: Sweep, texts: list[str], count: int | None
     return sweep
 
 
-def find_recipe(name: str | None, file: str | None) -> Recipe:
-    """The recipe called `name`, or the one that the Python file defines as `recipe`.
+def find_recipe(name: str | None, file: str | None, scale: str, claims: list[str] | None = None) -> Recipe:
+    """At a scale, the recipe called `name`, or the one that a Python file defines as `recipe`; of some claims only.
 
     Raises:
-      FieldError: neither or both are given, or there is none.
+      FieldError: neither or both are given, there is none, or it has no such scale or claim.
     """
     if name is not None and file is None:
-        return recipes.load(name)
+        return recipes.load(name).at(scale, claims)
     if name is not None or file is None:
         raise FieldError("recipe", name, f"give --recipe=NAME ({', '.join(recipes.names())}) or --sweep=FILE")
     recipe = getattr(load_file(file), "recipe", None)
+    if isinstance(recipe, Study):
+        return recipe.at(scale, claims)
     if not isinstance(recipe, Recipe):
-        raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…)")
+        raise FieldError("sweep", file, "must define recipe = sweeps.Recipe(base=…, sweep=…), or a sweeps.Study")
+    if scale != QUICK:
+        raise FieldError("scale", scale, "is for a sweeps.Study: this file defines a sweeps.Recipe")
+    if claims is not None:
+        known = {claim.name: claim for claim in recipe.claims}
+        if gone := [claim for claim in claims if claim not in known]:
+            raise FieldError("claims", gone[0], f"must be among {', '.join(known) or 'none'}")
+        recipe = dataclasses.replace(recipe, claims=[known[claim] for claim in claims], drawings=())
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
 
 
-def run_recipe(recipe: Recipe, points: Sweep, workdir: str | Path, **options: Any) -> tuple[Results, int]:
+def run_recipe(recipe: Recipe, points: Sweep, workdir: Where, **options: Any) -> tuple[Results, int]:
     """Trains a recipe's experiment at the points; the results and how many runs they hold.
 
     Where some runs are not stored in the end, says so and ends the program with exit code 75.
@@ -189,7 +200,7 @@ def exit_if_stopped(results: Results) -> int:
     return stored
 
 
-def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
+def show_plan(plan: Plan, prediction: Prediction, workdir: Where) -> None:
     """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
     table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
     groups = [g for g in plan.groups if g.pending]
@@ -202,9 +213,9 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: str | Path) -> None:
     if decaying:
         told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
         print(f"weight decay, where it is above 0, acts on {told} parameters")
-    for file in store.damaged(Path(workdir)):
+    for file in store.damaged(workdir):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
-    if strangers := store.strangers(Path(workdir)):
+    if strangers := store.strangers(workdir):
         print(left_alone(strangers))
     runs, steps, programs = prediction.first
     if runs:

@@ -15,8 +15,6 @@ logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch again; 2 the input is not allowed.
 """
 
-import os
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -26,12 +24,13 @@ from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import kind
 from sweeps.cli import command
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
 from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results, or its URI (gs://…, s3://…).", required=True)
 SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
 SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
@@ -55,14 +54,14 @@ CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mi
 
 def main() -> None:
     """Trains what the flags ask for, or tells what it would cost."""
-    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value)
     points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     if REFINE.value:
         return refine_line(recipe, points)
     for flag in (BUDGET, GOAL, ON_GRID, KEY):
         if flag.present:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
-    if os.path.exists(Path(WORKDIR.value) / "refine.json"):
+    if Workdir.at(WORKDIR.value).is_refined:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
@@ -103,7 +102,7 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked: dict[str, Any] = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
     if DRY_RUN.value:
-        plane, _, rounds = refine.checked(base, sides, Path(WORKDIR.value), **asked)
+        plane, _, rounds = refine.checked(base, sides, WORKDIR.value, **asked)
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])

@@ -33,8 +33,9 @@ from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
 from sweeps.storage.files import write_csv, write_text
+from sweeps.storage.workdir import Workdir
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results, or its URI (gs://…, s3://…).", required=True)
 X = flags.DEFINE_string("x", None, "Field on the x axis; the sweep's first axis when left out.")
 Y = flags.DEFINE_string("y", None, "Field on the y axis; the sweep's second axis when left out.")
 OUT = flags.DEFINE_string("out", None, "Directory of the files; the workdir when left out.")
@@ -74,7 +75,7 @@ LONGEST_WAIT = 86_400
 
 def main() -> None:
     """Draws what the flags ask for, once or as long as the sweep runs."""
-    out = Path(OUT.value or WORKDIR.value)
+    out = Path(OUT.value) if OUT.value else Workdir.at(WORKDIR.value).local
     check_flags()
     while True:
         results = sweeps.Results(WORKDIR.value)

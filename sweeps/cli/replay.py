@@ -11,7 +11,7 @@ from absl import flags
 from sweeps.cli import command
 from sweeps.execution.replay import replay
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results, or its URI (gs://…, s3://…).", required=True)
 RUN_ID = flags.DEFINE_string("run_id", None, "The run.", required=True)
 SWEEP = flags.DEFINE_multi_string("sweep", [], "Python file that defines the run's own components, if it has any.")
 

@@ -2,16 +2,21 @@
 
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick
   python scripts/reproduce.py --recipe=edge_of_stability --scale=paper --dry_run
+  python scripts/reproduce.py --list
+  python scripts/reproduce.py --all --scale=smoke
+  python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --claims=1,3
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --seeds=10
 
 Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds; PASS, FAIL or UNDECIDED;
 how many claims would PASS by chance, and whether later launches asked for other seeds), a figure per diagram (PNG, SVG,
 and its cells as CSV), and report.html. The same command again continues the training and draws anew; nothing is trained
-twice. A claim that fails is a finding, not an error.
+twice. A claim that fails is a finding, not an error. The dry run tells what each claim and diagram costs.
 
-Exit codes: 0 everything was written; 75 stopped before that, 130 by Ctrl-C, run again; 2 the input is not allowed.
+Exit codes: 0 everything was written; 1 a claim's own code failed; 75 stopped before that, 130 by Ctrl-C, run again; 2
+the input is not allowed.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -20,21 +25,33 @@ from typing import Any
 import jax
 import pandas as pd
 from absl import flags
+from rich.console import Console
+from rich.table import Table
 
 import sweeps
 from jaxgen import FieldError
+from sweeps import recipes
 from sweeps.cli import command
+from sweeps.execution.plan import Plan, Prediction
+from sweeps.execution.progress import clock
+from sweeps.report.gallery import write_gallery
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
-from sweeps.storage.workdir import environment
+from sweeps.storage.specification import environment
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import claims
 from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`.")
 SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; out/RECIPE-SCALE when left out.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the results; out/RECIPE-SCALE when left out, out with --all."
+)
+LIST = flags.DEFINE_bool("list", False, "Print the studies that there are, their claims, and what each scale takes.")
+ALL = flags.DEFINE_bool("all", False, "Every study, in directories of its own, and WORKDIR/gallery.html with them all.")
+CLAIMS = flags.DEFINE_list("claims", None, "Only these claims, by their numbers, and the runs that they need.")
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds in every cell and claim, instead of the recipe's.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
@@ -43,28 +60,63 @@ WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rul
 
 
 def main() -> None:
-    """Trains the recipe, judges its claims and draws its diagrams."""
-    recipe = command.find_recipe(RECIPE.value, SWEEP.value).at(SCALE.value)
+    """Trains the recipe, judges its claims and draws its diagrams; of every study where that is asked for."""
+    if LIST.value:
+        return show_studies()
+    if not ALL.value:
+        recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value, CLAIMS.value)
+        return end([reproduced(recipe, place(f"out/{recipe.name}-{SCALE.value}"))])
+    for flag in (RECIPE, SWEEP, CLAIMS):
+        if flag.value is not None:
+            raise FieldError(flag.name, flag.value, "goes with one study: leave --all out")
+    folder = place("out")
+    found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
+    places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
+    failed = [reproduced(recipe, places[recipe.name]) for recipe in found]
+    if not DRY_RUN.value:
+        write_gallery(list(places.values()), folder / "gallery.html")
+        print(f"all:    {folder / 'gallery.html'}")
+    end(failed)
+
+
+def place(otherwise: str) -> Path:
+    """The directory that was asked for, on this machine's disk, for figures lie there too."""
+    return Workdir.at(WORKDIR.value or otherwise).local
+
+
+def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:
+    """Trains, judges and draws one recipe; the file with the traceback of a claim's own code, where one failed."""
     if not recipe.drawings and not recipe.claims:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
     points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
-    workdir = Path(WORKDIR.value or f"out/{recipe.name}-{SCALE.value}")
     options: dict[str, Any] = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*foresee(recipe.base, points, workdir, **named, **options), workdir)
+        plan, prediction = foresee(recipe.base, points, workdir, **named, **options)
+        command.show_plan(plan, prediction, workdir)
+        show_parts(recipe, plan, prediction)
+        return None
     results, stored = command.run_recipe(recipe, points, workdir, **options)
 
-    judgements = sweeps.judge(recipe.claims, sweeps.Evidence(results, recipe.base))
+    planned = [c if SEEDS.value is None else dataclasses.replace(c, planned=SEEDS.value) for c in recipe.claims]
+    judgements = sweeps.judge(planned, sweeps.Evidence(results, recipe.base))
     for judgement in judgements:
         print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
     launches = results.specification["launches"]
     write_text(workdir / "claims.md", claims.table(judgements, launches))
-    how = {"recipe": recipe.name, "scale": SCALE.value, "command": sys.argv, "runs": stored}
+    told = {"recipe": recipe.name, "paper": recipe.paper, "description": recipe.description}
+    how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
     found["claims"] = [j.to_dict() for j in judgements]
+    found["drawings"] = [drawing.name for drawing in recipe.drawings]
     write_text(workdir / "claims.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+    draw(recipe, results, workdir, claims.html(judgements, launches))
+    print(f"claims: {workdir / 'claims.md'}")
+    return workdir / "claims.json" if any(j.verdict == sweeps.Verdict.ERROR for j in judgements) else None
 
+
+def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: str) -> None:
+    """A figure and a table of cells for each drawing, and one page of all of them that says what was claimed."""
     tabs: dict[str, Any] = {}
     for drawing in recipe.drawings:
         panels = {
@@ -79,6 +131,38 @@ def main() -> None:
         cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
         write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:
-        write_page(tabs, workdir / "report.html", claims.html(judgements, launches))
+        write_page(tabs, workdir / "report.html", said)
         print(f"page:   {workdir / 'report.html'}")
-    print(f"claims: {workdir / 'claims.md'}")
+
+
+def end(failed: list[Path | None]) -> None:
+    """Ends the program with exit code 1 where the code of a claim failed."""
+    if files := [file for file in failed if file is not None]:
+        print(f"a claim's own code failed: {', '.join(map(str, files))} has its traceback", file=sys.stderr)
+        sys.exit(1)
+
+
+def show_studies() -> None:
+    """Prints every study with its paper and claims, and its runs and lane-steps at each scale."""
+    table = Table("study", "paper", "claims", "scale", "runs", "lane-steps at most")
+    for study in map(recipes.load, recipes.names()):
+        told = [study.name, study.paper or study.description, f"{len(study.claims)}"]
+        for scale in study.scales:
+            recipe = study.at(scale)
+            runs = {run.run_id: run for run in (recipe.base.override(point) for point in recipe.sweep)}
+            table.add_row(*told, scale, f"{len(runs):,}", f"{sum(run.training.steps for run in runs.values()):,}")
+            told = ["", "", ""]
+    Console(width=None if Console().is_terminal else 110).print(table)
+    print("--dry_run tells what each claim and diagram of one costs on this machine")
+
+
+def show_parts(recipe: sweeps.Recipe, plan: Plan, prediction: Prediction) -> None:
+    """Prints what each claim and diagram needs: its runs, those to train, and their time, which others may share."""
+    steps = {run_id: b[0] for group in plan.groups for b, (run_id, _) in zip(group.budgets, group.pending)}
+    table = Table("for", "runs", "to train", "lane-steps", "alone at most about")
+    for name, part in recipe.parts.items():
+        run_ids = {recipe.base.override(point).run_id for point in part}
+        left = [steps[run_id] for run_id in run_ids if run_id in steps]
+        time = clock(prediction.seconds * sum(left) / max(plan.steps, 1))
+        table.add_row(name, f"{len(run_ids)}", f"{len(left)}", f"{sum(left):,}", time)
+    Console(width=None if Console().is_terminal else 110).print(table)

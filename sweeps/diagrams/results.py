@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxgen import FieldError, notebook
@@ -12,22 +11,22 @@ from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.unfinished import with_unfinished
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
-from sweeps.storage.workdir import damaged
+from sweeps.storage.workdir import Workdir
 
 
-def check_held(workdir: Path, specification: Mapping[str, Any]) -> None:
+def check_held(workdir: Workdir, specification: Mapping[str, Any]) -> None:
     """FieldError where the definition that a workdir's `sweep.json` holds is none."""
     try:
         phases.check_definition(specification.get("definition", {}))
     except FieldError:
-        raise damaged(workdir, "definition") from None
+        raise workdir.unsound("definition") from None
 
 
 class Results(Runs):
     """The stored runs of a workdir, and the diagrams that are queries over them.
 
     Args:
-      workdir: where a sweep was run.
+      workdir: where a sweep was run: a path, or a URI.
       run_ids: only these runs; all when left out.
       stopped_by: the signal that ended their training, if one did.
     """

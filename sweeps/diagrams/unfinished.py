@@ -17,7 +17,6 @@ from sweeps.axes.algebra import Sweep
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.gather import SEEDS, union, widened
 from sweeps.storage import checkpoint
-from sweeps.storage.workdir import damaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ def with_unfinished(diagram: Diagram) -> Diagram:
     """
     held = {path: _none(diagram.runs[path].iloc[0]) for path in diagram.held}
     within = lambda run: all(run.get(path) == value for path, value in held.items())  # noqa: E731
-    lanes = [lane["fields"] for lane in checkpoint.running(diagram.source.workdir / "inflight")]
+    lanes = [lane["fields"] for lane in checkpoint.running(diagram.source.workdir)]
     lanes = [fields for fields in lanes if within(fields)]
     sweep = _stored_sweep(diagram)
     if sweep is None:
@@ -61,7 +60,7 @@ def _stored_sweep(diagram: Diagram) -> Sweep | None:
     try:
         return Sweep.from_dict(data, _read)
     except FieldError:
-        raise damaged(diagram.source.workdir, "sweep") from None
+        raise diagram.source.workdir.unsound("sweep") from None
 
 
 def _read(path: str, data: Any) -> Any:

@@ -10,10 +10,8 @@ import math
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,13 +25,9 @@ from sweeps.execution.plan import Group, Plan
 from sweeps.execution.profile import out_of_memory, tuned
 from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, store, weights
-from sweeps.storage.files import set_aside
-from sweeps.storage.workdir import (
-    environment,
-    finish_launch,
-    write_widths,
-    written_widths,
-)
+from sweeps.storage.objects import Place
+from sweeps.storage.specification import environment
+from sweeps.storage.workdir import Workdir
 
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
@@ -44,9 +38,9 @@ FEW = 4  # blocks' worth of runs up to which a group is small; groups for each d
 _PROGRAMS: dict[str, Program] = {}
 
 
-def said_aside(file: Path, workdir: Path) -> str:
-    """One line on a file that was moved to `damaged/`."""
-    return f"{file} could not be read: set aside in {workdir / 'damaged'}, its runs start anew"
+def said_aside(file: Place, workdir: Workdir) -> str:
+    """One line on a file that was set aside."""
+    return f"{file} could not be read: set aside in {workdir.damaged}, its runs start anew"
 
 
 @dataclasses.dataclass
@@ -55,7 +49,7 @@ class _Work:
 
     template: Experiment
     plan: Plan
-    path: Path
+    workdir: Workdir
     program: Program
     devices: list[Any]
     intervals: int
@@ -83,7 +77,7 @@ class _Work:
             experiment = self.plan.experiment(index)
         else:
             raise StopIteration  # until runs are returned
-        return run_id, experiment, stages.given(self.path, self.program, experiment)
+        return run_id, experiment, stages.given(self.workdir, self.program, experiment)
 
 
 @dataclasses.dataclass
@@ -93,7 +87,7 @@ class _Slot:
     device: Any
     block: Block
     work: _Work
-    path: Path
+    path: Place
     saved_at: float
     provenance: str
     launched_at: float = 0.0
@@ -102,11 +96,11 @@ class _Slot:
 class Engine:
     """Trains what a plan has left into a workdir; with `keep`, stores what its runs end with too."""
 
-    def __init__(self, plan: Plan, path: Path, options: Options, progress: Progress, keep: bool):
-        self.plan, self.path, self.options, self.progress, self.keep = plan, path, options, progress, keep
+    def __init__(self, plan: Plan, workdir: Workdir, options: Options, progress: Progress, keep: bool):
+        self.plan, self.workdir, self.options, self.progress, self.keep = plan, workdir, options, progress, keep
         self.devices = jax.local_devices()[: options.devices]
-        self.saved = checkpoint.load(path / "inflight")
-        self.widths = written_widths(path)
+        self.saved = checkpoint.load(workdir)
+        self.widths = workdir.written_widths()
         self.useful = self.computed = 0
         self.stop = threading.Event()
         self.stopped_by: int | None = None
@@ -119,7 +113,11 @@ class Engine:
         self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
         self._share_out()
-        with _signals(self._ask), ThreadPoolExecutor(len(self.devices)) as pool, store.Writer(self.path) as self.writer:
+        with (
+            _signals(self._ask),
+            ThreadPoolExecutor(len(self.devices)) as pool,
+            store.Writer(self.workdir) as self.writer,
+        ):
             self.pool, self.compiling = pool, 0
             self._fill()
             self.progress.begin()
@@ -137,7 +135,8 @@ class Engine:
             pool.shutdown(wait=False, cancel_futures=True)
         self.progress.update(self.useful, self.computed)
         seconds = round(time.monotonic() - begun, 3)
-        finish_launch(self.path, {"seconds": seconds, "lane_steps": self.useful, "computed_lane_steps": self.computed})
+        made = {"lane_steps": self.useful, "computed_lane_steps": self.computed}
+        self.workdir.finish_launch({"seconds": seconds, **made})
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
         return self.stopped_by
@@ -153,7 +152,7 @@ class Engine:
             if self.options.tune and found["by"] != "tuned":
                 found = {"lanes": tuned(group.template, self.devices), "by": "tuned"}
             self.widths[widths.entry(group.template, self.devices[0])] = found
-        write_widths(self.path, self.widths)
+        self.workdir.write_widths(self.widths)
 
     def _work(self, group: Group) -> _Work:
         width = self.widths[widths.entry(group.template, self.devices[0])]["lanes"]
@@ -165,7 +164,7 @@ class Engine:
         pending = collections.deque(run for _, run in longest_first if run[0] not in taken)
         intervals = self.options.intervals or widths.first_intervals(group.template, width)
         return _Work(
-            group.template, self.plan, self.path, program, self.devices, intervals, name, pending, saved, resumed
+            group.template, self.plan, self.workdir, program, self.devices, intervals, name, pending, saved, resumed
         )
 
     def _fitting(self, name: str, program: Program) -> list[checkpoint.Saved]:
@@ -175,8 +174,8 @@ class Engine:
             if checkpoint.fits(saved, program):
                 found.append(saved)
             else:
-                set_aside(self.path, saved.path)
-                self.progress.note(said_aside(saved.path, self.path))
+                self.workdir.set_aside(saved.path)
+                self.progress.note(said_aside(saved.path, self.workdir))
         return found
 
     def _share_out(self) -> None:
@@ -212,9 +211,9 @@ class Engine:
         if work.saved:
             saved = work.saved.pop()
             path, block = saved.path, Block(work.program, device, self.keep)
-            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.path, work.program))
+            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.workdir, work.program))
         else:
-            path, block = self.path / "inflight" / f"{uuid.uuid4().hex}.block", Block(work.program, device, self.keep)
+            path, block = checkpoint.new(self.workdir), Block(work.program, device, self.keep)
         slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
         self.slots.append(slot)
         self._attempt(self._proceed, slot)
@@ -247,7 +246,7 @@ class Engine:
         work.resumed.clear()
         work.program, work.name = _program(work.template, width)
         self.widths[widths.entry(work.template, self.devices[0])] = {"lanes": width, "by": "memory"}
-        write_widths(self.path, self.widths)
+        self.workdir.write_widths(self.widths)
         self.progress.note(f"{2 * width} lanes of a block do not fit into memory: going on with {width}")
 
     def _go_on(self, slot: _Slot) -> bool:
@@ -278,7 +277,7 @@ class Engine:
         useful, computed = block.useful_steps, block.computed_steps
         for result in block.harvest():
             if result.ended_with is not None:
-                weights.save(self.path, result.run_id, result.ended_with)
+                weights.save(self.workdir, result.run_id, result.ended_with)
             self.writer.put(result, slot.provenance)
             self.progress.finished(result.steps, result.experiment.training.steps)
         self.useful += block.useful_steps - useful

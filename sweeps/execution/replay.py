@@ -2,11 +2,9 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import jax
-import pyarrow as pa
 
 from jaxgen import Experiment, FieldError, starts
 from jaxgen.kernel import Block, Program, Result
@@ -14,10 +12,11 @@ from jaxgen.starts import parent
 from sweeps.execution import stages
 from sweeps.execution.profile import set_up_jax
 from sweeps.storage import store, weights
-from sweeps.storage.workdir import environment, read_specification
+from sweeps.storage.specification import environment
+from sweeps.storage.workdir import Where, Workdir
 
 
-def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
+def replay(workdir: Where, run_id: str) -> tuple[list[str], list[str]]:
     """Trains a run alone in the program that its provenance names.
 
     Returns:
@@ -27,10 +26,11 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
     Raises:
       FieldError: there is no such run, or no sweep.
     """
-    if read_specification(Path(workdir)) is None:
+    held = Workdir.at(workdir)
+    if held.read_specification() is None:
         raise FieldError("workdir", str(workdir), "holds no sweep: give the directory that the run is stored in")
     set_up_jax()
-    result, stored = _again(Path(workdir), run_id)
+    result, stored = _again(held, run_id)
     made_by, device = json.loads(stored["provenance"]), jax.local_devices()[0]
     again = store.table([(result, "")]).to_pylist()[0]
     compared = [name for name in again | stored if name != "provenance"]
@@ -40,15 +40,15 @@ def replay(workdir: str | Path, run_id: str) -> tuple[list[str], list[str]]:
     return differences, notes
 
 
-def _again(workdir: Path, run_id: str, keep: bool = False) -> tuple[Result, dict[str, Any]]:
+def _again(workdir: Workdir, run_id: str, keep: bool = False) -> tuple[Result, dict[str, Any]]:
     """A stored run trained anew, after its parent if what that ended with is gone; and what is stored of it."""
-    table = store.read(workdir)
-    row = table.filter(pa.compute.equal(table["run_id"], run_id)).to_pylist()
+    row = store.read(workdir, run_ids={run_id}).to_pylist()
     if not row:
-        raise FieldError("run_id", run_id, f"is not among the {len(table)} runs stored in {workdir}")
+        stored = len(store.read(workdir, ["run_id"]))
+        raise FieldError("run_id", run_id, f"is not among the {stored} runs stored in {workdir}")
     experiment = Experiment.from_json(row[0]["experiment"])
     program = Program(experiment, json.loads(row[0]["provenance"])["width"])
-    first, folder = parent(experiment), workdir / stages.FOLDER
+    first, folder = parent(experiment), workdir.parents
     if first is None or first.run_id in weights.run_ids(folder):
         given = stages.given(workdir, program, experiment)
     else:

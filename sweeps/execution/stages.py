@@ -1,7 +1,6 @@
 """Runs that others start from: found in a plan, each once, and kept in a workdir of their own within the sweep's."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from jaxgen import Experiment, starts
@@ -11,8 +10,8 @@ from sweeps.axes.algebra import Points
 from sweeps.execution.plan import Plan, make_plan
 from sweeps.storage import weights
 from sweeps.storage.store import StoreError
+from sweeps.storage.workdir import Workdir
 
-FOLDER = "parents"
 PARTS = [field.name for field in dataclasses.fields(Experiment)]
 
 
@@ -39,18 +38,18 @@ def _planned(runs: list[Experiment], max_compiles: int) -> Plan:
     return make_plan(runs[0], points, max_compiles)
 
 
-def given(workdir: Path, program: Program, experiment: Experiment) -> Any:
+def given(workdir: Workdir, program: Program, experiment: Experiment) -> Any:
     """What a run of a program starts with: nothing but its seed, or what the run that it starts from ended with.
 
     Raises:
       StoreError: that is not stored.
       FieldError: it is of other shapes.
     """
-    first, folder = parent(experiment), workdir / FOLDER
+    first = parent(experiment)
     if first is None:
         return {}
-    stored = weights.load(folder, first.run_id)
+    stored = weights.load(workdir.parents, first.run_id)
     if stored is None:
         why = f"has nothing of the run {first.run_id}: launch the sweep again to train it"
-        raise StoreError(f"{folder / 'weights'} {why}")
+        raise StoreError(f"{workdir.parents.weights} {why}")
     return starts.given(experiment, program.given, stored)

@@ -1,10 +1,10 @@
-"""Ready sweeps, a file each, called like the file; imported when one is asked for."""
+"""Ready studies, a file each, called like the file; imported when one is asked for."""
 
 import importlib
 import pkgutil
 
 from jaxgen import FieldError
-from sweeps.studies.recipe import Recipe
+from sweeps.studies.study import Study
 
 
 def names() -> list[str]:
@@ -12,15 +12,15 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(name: str) -> Recipe:
-    """The recipe of that name.
+def load(name: str) -> Study:
+    """The study of that name.
 
     Raises:
       FieldError: there is none, or its file is not called so.
     """
     if name not in names():
         raise FieldError("recipe", name, f"must be one of {', '.join(names())}")
-    recipe = importlib.import_module(f"{__name__}.{name}").RECIPE
-    if recipe.name != name:
-        raise FieldError("recipe.name", recipe.name, f"must be {name}, as its file is called")
-    return recipe
+    study = importlib.import_module(f"{__name__}.{name}").STUDY
+    if study.name != name:
+        raise FieldError("study.name", study.name, f"must be {name}, as its file is called")
+    return study

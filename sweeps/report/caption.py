@@ -166,7 +166,7 @@ def _described(diagram: Any, held: dict[str, Any]) -> str:
 
 def replay_command(results: Any, run_id: str) -> str:
     """What trains a run of `sweeps.Results` again, for a shell in any directory; the run_id stands last."""
-    files = [("workdir", results.workdir), *(("sweep", file) for file in results.specification.get("sources", []))]
-    said = [f"--{name}={shlex.quote(str(Path(file).absolute()))}" for name, file in files]
+    files = [("sweep", str(Path(file).absolute())) for file in results.specification.get("sources", [])]
+    said = [f"--{name}={shlex.quote(file)}" for name, file in (("workdir", results.workdir.absolute()), *files)]
     program = shlex.quote(str(SCRIPT)) if SCRIPT.is_file() else "-m sweeps replay"  # as `pip install .` has it
     return " ".join(["python", program, *said, f"--run_id={run_id}"])

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import jax
 import numpy as np
 
 from jaxgen.kernel import Block, Program, Status
-from sweeps.storage.files import set_aside, write_atomically
+from sweeps.storage.files import listed, write_bytes
+from sweeps.storage.objects import Place
+from sweeps.storage.workdir import Workdir
 
 MAGIC = b"jaxgen block 1\n"
 
 
-def save(path: Path, block: Block, program: str) -> None:
+def save(path: Place, block: Block, program: str) -> None:
     """Writes a block between a harvest and its next launch; `program` names what trains it."""
     carry, lanes = block.snapshot()
     arrays: dict[str, Any] = {}
@@ -40,8 +43,7 @@ def save(path: Path, block: Block, program: str) -> None:
     np.savez(buffer, **arrays)
     content = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with_digest = b"".join([MAGIC, hashlib.sha256(content).digest(), content])
-    write_atomically(path, lambda temporary: temporary.write_bytes(with_digest))
+    write_bytes(path, b"".join([MAGIC, hashlib.sha256(content).digest(), content]))
 
 
 def _described(lane: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Saved:
       arrays: device state and curves.
     """
 
-    path: Path
+    path: Place
     program: str
     lanes: list[dict[str, Any] | None]
     arrays: dict[str, np.ndarray]
@@ -70,33 +72,44 @@ class Saved:
         return {lane["run_id"] for lane in self.lanes if lane is not None}
 
 
-def load(folder: Path) -> list[Saved]:
+def new(workdir: Workdir) -> Place:
+    """A file for a block that has none yet."""
+    return workdir.inflight / f"{uuid.uuid4().hex}.block"
+
+
+def files(workdir: Workdir) -> list[Place]:
+    """The files of saved blocks of a workdir."""
+    return listed(workdir.inflight, "*.block")
+
+
+def load(workdir: Workdir) -> list[Saved]:
     """The saved blocks of a workdir; files that cannot be read are passed over."""
-    return [saved for path in sorted(folder.glob("*.block")) if (saved := _read(path)) is not None]
+    return [saved for path in files(workdir) if (saved := _read(path)) is not None]
 
 
-def running(folder: Path) -> list[dict[str, Any]]:
+def running(workdir: Workdir) -> list[dict[str, Any]]:
     """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
-    return [lane for saved in load(folder) for lane in saved.lanes if lane is not None]
+    return [lane for saved in load(workdir) for lane in saved.lanes if lane is not None]
 
 
-def set_damaged_aside(workdir: Path) -> list[Path]:
-    """Moves everything in `inflight/` that is no saved block to `damaged/`; its runs start anew."""
-    folder = workdir / "inflight"
-    found = [folder] if os.path.lexists(folder) and not folder.is_dir() else sorted(folder.glob("*"))
+def set_damaged_aside(workdir: Workdir) -> list[Place]:
+    """Moves everything where blocks are saved that is none to `damaged/`; its runs start anew."""
+    folder = workdir.inflight
+    there = os.path.lexists(folder) if isinstance(folder, Path) else folder.exists()
+    found = [folder] if there and not folder.is_dir() else listed(folder, "*")
     moved = [path for path in found if path.suffix != ".block" or _read(path) is None]
     for path in moved:
-        set_aside(workdir, path)
+        workdir.set_aside(path)
     return moved
 
 
-def clear(workdir: Path) -> None:
+def clear(workdir: Workdir) -> None:
     """Removes the saved blocks of a sweep that is finished."""
-    for path in (workdir / "inflight").glob("*.block"):
-        path.unlink()
+    for path in files(workdir):
+        path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Saved | None:
+def _read(path: Place) -> Saved | None:
     """What `save` wrote; None for anything else, be it another in a single bit."""
     try:
         with np.load(io.BytesIO(_content(path)), allow_pickle=False) as file:
@@ -110,10 +123,10 @@ def _read(path: Path) -> Saved | None:
     return saved if all(kind == (str, int, dict) for kind in kinds) else None
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Place) -> bytes:
     if not path.is_file():
         raise ValueError("it is a directory, or something that may never end")
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise ValueError("it is no block")
         digest, content = file.read(hashlib.sha256().digest_size), file.read()

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves either the old one or the new one, never half of it."""
+"""Writing files so that a crash leaves either the old one or the new one, never half of it; on disk or elsewhere."""
 
 import contextlib
 import fcntl
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+
+from sweeps.storage.objects import Object, Place
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
@@ -35,9 +38,28 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         os.close(folder)
 
 
-def write_text(path: Path, text: str) -> None:
-    """`write_atomically` for a text."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def write_bytes(place: Place, content: bytes) -> None:
+    """Writes a file: by `write_atomically` on disk; elsewhere a put is atomic."""
+    if isinstance(place, Object):
+        place.write_bytes(content)
+    else:
+        write_atomically(place, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(place: Place, text: str) -> None:
+    """`write_bytes` for a text."""
+    write_bytes(place, text.encode())
+
+
+def listed(folder: Place, pattern: str) -> list[Place]:
+    """What lies in a folder under names like this, in their order; nothing where there is no folder."""
+    found: list[Any] = sorted(folder.glob(pattern))
+    return found
+
+
+def source(place: Place) -> Path | pa.NativeFile:
+    """A file as pyarrow's readers take it."""
+    return place.native() if isinstance(place, Object) else place
 
 
 def clear_temporaries(folder: Path) -> None:
@@ -54,27 +76,37 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def intact(path: Path) -> bool:
+def intact(path: Place) -> bool:
     """Whether a file's content is what its name says; one that stays as it is is read for that once a process."""
     try:
         if not path.is_file():
             return False
-        of = path.stat()
-        return _named(path, of.st_ino, of.st_size, of.st_mtime_ns)
+        return _named(path, *version(path))
     except OSError:
         return False
 
 
+def version(path: Place) -> tuple[int, ...]:
+    """Numbers that tell a file from one that was written in its place; FileNotFoundError where there is none."""
+    if isinstance(path, Object):
+        return path.version()
+    of = path.stat()
+    return of.st_ino, of.st_size, of.st_mtime_ns
+
+
 @functools.lru_cache(maxsize=2**16)
-def _named(path: Path, *version: int) -> bool:
+def _named(path: Place, *of: int) -> bool:
     return path.stem.endswith(f"-{digest(path.read_bytes())}")
 
 
-def set_aside(workdir: Path, path: Path) -> None:
-    """Moves a file that is not what it should be to the workdir's `damaged/`, under a name of its own there."""
-    aside = workdir / "damaged"
-    aside.mkdir(exist_ok=True)
-    path.rename(aside / f"{uuid.uuid4().hex[:8]}-{path.name[-60:]}")
+def move_into(folder: Place, path: Place) -> None:
+    """Moves a file of the same file system into a folder, under a name of its own there."""
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{uuid.uuid4().hex[:8]}-{path.name[-60:]}"
+    if isinstance(path, Object):
+        path.filesystem.move(path.path, target.path if isinstance(target, Object) else str(target))
+    else:
+        path.rename(str(target))
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:

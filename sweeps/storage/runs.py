@@ -1,8 +1,6 @@
 """The stored runs of a directory as tables and arrays: what is stored knows nothing of what is said of it."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +12,7 @@ from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import Range
 from sweeps.storage import store
-from sweeps.storage.workdir import read_specification
+from sweeps.storage.workdir import Where, Workdir
 
 HIDDEN = ("experiment", "provenance", "checksum")
 
@@ -23,13 +21,13 @@ class Runs:
     """The stored runs of a workdir.
 
     Args:
-      workdir: where a sweep was run.
+      workdir: where a sweep was run: a path, or a URI.
       run_ids: only these runs; all when left out.
       stopped_by: the signal that ended their training, if one did.
     """
 
-    def __init__(self, workdir: str | Path, run_ids: set[str] | None = None, stopped_by: int | None = None):
-        self.workdir, self.run_ids, self.stopped_by = Path(workdir), run_ids, stopped_by
+    def __init__(self, workdir: Where, run_ids: set[str] | None = None, stopped_by: int | None = None):
+        self.workdir, self.run_ids, self.stopped_by = Workdir.at(workdir), run_ids, stopped_by
         if not self.specification:
             raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
 
@@ -40,18 +38,12 @@ class Runs:
     @property
     def specification(self) -> dict[str, Any]:
         """The sweep's own record: name, base experiment, axes, definitions, launches."""
-        return read_specification(self.workdir) or {}
+        return self.workdir.read_specification() or {}
 
     @property
     def refined(self) -> dict[str, Any]:
         """The axes of a refined sweep (`sweeps.refine`): a `Range`, or the values that were allowed; else nothing."""
-        try:
-            axes = json.loads((self.workdir / "refine.json").read_text())["axes"]
-            return {path: Range(**side) if isinstance(side, dict) else list(side) for path, side in axes.items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise FieldError("workdir", str(self.workdir), f"its refine.json cannot be read: {error}") from None
+        return self.workdir.read_refinement(_sides) or {}
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -99,6 +91,11 @@ class Runs:
         fixed = [c for c in runs if runs[c].map(str).nunique() == 1 and c != "run_id"]
         varying = {c: ("run", runs[c].to_numpy()) for c in runs if c not in fixed}
         return dataset(data, varying, {c: runs[c].iloc[0] for c in fixed})
+
+
+def _sides(refinement: Any) -> dict[str, Any]:
+    sides = refinement["axes"].items()
+    return {path: Range(**side) if isinstance(side, dict) else list(side) for path, side in sides}
 
 
 def dataset(data: Mapping[str, Any], coordinates: Mapping[str, Any], attributes: Mapping[str, Any]) -> xr.Dataset:

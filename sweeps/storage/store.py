@@ -1,8 +1,8 @@
 """The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
 
-A shard appears under its name, which has a hash of its content, only when it is complete (written aside, fsynced,
-moved). Small shards are merged into larger ones; a crash in between leaves runs in two shards, which readers count
-once. Columns:
+A shard appears under its name, which has a hash of its content, only when it is complete (on a disk: written aside,
+fsynced, moved). Small shards are merged into larger ones; a crash in between leaves runs in two shards, which readers
+count once. Columns:
 
   run_id, status, steps, checksum        the run and how it ended
   experiment, provenance                 canonical JSON; the program, device and versions that trained it
@@ -19,7 +19,6 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,7 +27,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
-from sweeps.storage.files import digest, intact, set_aside, write_atomically
+from sweeps.storage.files import digest, intact, listed, source, version, write_bytes
+from sweeps.storage.objects import Place
+from sweeps.storage.workdir import Where, Workdir
 
 MERGE = 64  # shards of one level that become one of the next
 DICTIONARY = ("status", "provenance")
@@ -39,26 +40,27 @@ class StoreError(Exception):
     """The result set cannot be written or read: says which file and what to do."""
 
 
-def shards(workdir: Path) -> list[Path]:
+def shards(workdir: Where) -> list[Place]:
     """The shards of a workdir, oldest level last."""
-    return sorted((Path(workdir) / "runs").glob("L*.parquet"))
+    return listed(Workdir.at(workdir).runs, "L*.parquet")
 
 
-def strangers(workdir: Path) -> list[Path]:
+def strangers(workdir: Where) -> list[Place]:
     """What lies among the shards of a workdir, not hidden, and is none by its name: never read, moved or removed."""
-    return sorted({*(Path(workdir) / "runs").glob("[!.]*")} - {*shards(workdir)})
+    known = {*shards(workdir)}
+    return [path for path in listed(Workdir.at(workdir).runs, "[!.]*") if path not in known]
 
 
-def stored_ids(workdir: Path) -> set[str]:
+def stored_ids(workdir: Where) -> set[str]:
     """The run_ids that a workdir holds, in shards whose content is what their name says."""
     found: set[str] = set()
     for path in filter(intact, shards(workdir)):
         with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
-            found.update(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
+            found.update(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist())
     return found
 
 
-def columns(workdir: Path) -> list[str]:
+def columns(workdir: Where) -> list[str]:
     """The columns that the shards of a workdir have.
 
     Raises:
@@ -67,15 +69,15 @@ def columns(workdir: Path) -> list[str]:
     return list(dict.fromkeys(name for names in _each(workdir, lambda file: file.schema_arrow.names) for name in names))
 
 
-def set_damaged_aside(workdir: Path) -> list[Path]:
+def set_damaged_aside(workdir: Where) -> list[Place]:
     """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
     moved = damaged(workdir)
     for path in moved:
-        set_aside(Path(workdir), path)
+        Workdir.at(workdir).set_aside(path)
     return moved
 
 
-def damaged(workdir: Path) -> list[Path]:
+def damaged(workdir: Where) -> list[Place]:
     """The shards of a workdir whose content is not what their name says."""
     return [path for path in shards(workdir) if not intact(path)]
 
@@ -94,8 +96,11 @@ def merged(tables: list[pa.Table]) -> pa.Table:
     return joined if len(first) == len(joined) else joined.take(pa.array(np.sort(first)))
 
 
-def read(workdir: Path, columns: list[str] | None = None, run_ids: set[str] | None = None) -> pa.Table:
+def read(workdir: Where, columns: list[str] | None = None, run_ids: set[str] | None = None) -> pa.Table:
     """The runs of a workdir, each once; only `columns` (those that exist) are read, and only `run_ids` are kept.
+
+    Of row groups that have none of these runs nothing but their run_ids is read, once the content of their shard is
+    found to be what its name says.
 
     Raises:
       StoreError: a shard cannot be read, or its content is not what its name says.
@@ -105,25 +110,29 @@ def read(workdir: Path, columns: list[str] | None = None, run_ids: set[str] | No
         have = file.schema_arrow.names
         if "run_id" not in have or file.schema_arrow.field("run_id").type != pa.string():
             raise pa.ArrowInvalid("it has no run_id")
-        found = file.read(None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have])
-        return found if wanted is None else found.filter(pc.is_in(found["run_id"], wanted))
+        chosen = None if columns is None else [c for c in dict.fromkeys(["run_id", *columns]) if c in have]
+        if wanted is None:
+            return file.read(chosen)
+        ids = (file.read_row_group(group, ["run_id"])["run_id"] for group in range(file.num_row_groups))
+        groups = [group for group, held in enumerate(ids) if pc.any(pc.is_in(held, wanted)).as_py()]
+        found = file.read_row_groups(groups, chosen)
+        return found.filter(pc.is_in(found["run_id"], wanted))
 
     wanted = None if run_ids is None else pa.array(sorted(run_ids), pa.string())
-
     tables = _each(workdir, part)
-    with _readable(Path(workdir) / "runs"):
+    with _readable(Workdir.at(workdir).runs):
         return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
 
 
-def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]:
+def _each(workdir: Where, look: Callable[[pq.ParquetFile], Found]) -> list[Found]:
     """What `look` finds in each shard."""
     found = []
     for path in shards(workdir):
         with _readable(path):
             try:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                with pq.ParquetFile(source(path), page_checksum_verification=True) as file:
                     if not intact(path):
-                        path.stat()  # raises where it was merged meanwhile
+                        version(path)  # raises where it was merged meanwhile
                         raise ValueError("its content is not what its name says")
                     found.append(look(file))
             except FileNotFoundError:
@@ -134,7 +143,7 @@ def _each(workdir: Path, look: Callable[[pq.ParquetFile], Found]) -> list[Found]
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Place) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
@@ -148,8 +157,8 @@ class Writer:
     Used as a context; leaving it waits until everything is on disk.
     """
 
-    def __init__(self, workdir: Path):
-        self._folder = Path(workdir) / "runs"
+    def __init__(self, workdir: Where):
+        self._folder = Workdir.at(workdir).runs
         self._folder.mkdir(parents=True, exist_ok=True)
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._failure: BaseException | None = None
@@ -211,15 +220,18 @@ class Writer:
             write_page_checksum=True,
         )
         content = buffer.getvalue()
-        path = self._folder / f"L{level}-{digest(content)}.parquet"
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        write_bytes(self._folder / f"L{level}-{digest(content)}.parquet", content)
 
     def _merge(self, level: int) -> None:
-        small = sorted(self._folder.glob(f"L{level}-*.parquet"))
+        small = listed(self._folder, f"L{level}-*.parquet")
         if len(small) >= MERGE:
-            self._write(merged([pq.read_table(path) for path in small]), level + 1)
+            try:
+                tables = [pq.read_table(source(path)) for path in small]
+            except FileNotFoundError:  # on an object store another process merges them
+                return
+            self._write(merged(tables), level + 1)
             for path in small:
-                path.unlink()
+                path.unlink(missing_ok=True)
             self._merge(level + 1)
 
 

@@ -1,297 +1,348 @@
-"""A sweep's directory: one process at a time writes to it, and it knows which sweep it holds.
+"""A sweep's directory: what lies where, and which sweep it holds. No other module knows these names.
 
 sweep.json   name, base experiment, sweep, axes, definitions, widths, the user's own files, launches with their versions
+refine.json  the rounds of a sweep that is refined (`sweeps.refine`)
 runs/        the result set (`sweeps.storage.store`)
 inflight/    lanes in mid-training (`sweeps.storage.checkpoint`)
+weights/     what runs ended with, for others to start from (`sweeps.storage.weights`)
+parents/     the runs that others start from: a workdir like any other
 damaged/     shards and lanes that could not be read
+lock         the process that writes, on a disk
 """
 
 import contextlib
-import dataclasses
-import datetime
 import fcntl
 import json
-import math
 import os
-import sys
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, Union
 
-import jax
-import jaxlib
-import numpy as np
+import pyarrow as pa
+from pyarrow.fs import FileSystem, LocalFileSystem
 
 import jaxgen
-from jaxgen import Experiment, FieldError, training
-from jaxgen.components import type_name
-from sweeps.axes.sweep import Sweep, used
-from sweeps.storage.files import clear_temporaries, write_text
+from jaxgen import Experiment, FieldError
+from sweeps.axes.sweep import Sweep
+from sweeps.storage import specification
+from sweeps.storage.files import clear_temporaries, move_into, write_text
+from sweeps.storage.objects import Object, Place
+from sweeps.storage.specification import SCHEMA
 
-SCHEMA = 2
-LISTED = 1000  # values of an axis that are written out
-WRITTEN = 10_000  # values of a sweep that are
 FOLDERS = "runs", "inflight", "damaged", "weights", "parents"
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
+Found = TypeVar("Found")
+Where = Union[str, os.PathLike[str], "Workdir"]  # what users give for one
 
 
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the directory for this process; it is made if it does not exist, and rid of what killed writers left.
+class Workdir:
+    """The directory of a sweep, on this machine's disk or on an object store.
 
-    Raises:
-      FieldError: another process holds it.
+    On a disk one process at a time writes to it (`locked`), and whatever is written is durable before it has its name.
+    On an object store there is no lock that is safe, and none is pretended: several processes may write to it at once.
+    That loses no run: results are a set of shards that are named by their content, and what two of them train counts
+    once. Of `sweep.json` the last that was written stands, with its launches alone; lanes in mid-training may be gone
+    on with twice, or start anew.
+
+    Args:
+      root: a path on disk, or on a file system of `pyarrow.fs`.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with open(workdir / "lock", "a+", errors="replace") as file:
+
+    def __init__(self, root: Place):
+        self.root = root
+
+    @classmethod
+    def at(cls, where: Where) -> "Workdir":
+        """The workdir of a path, or of a URI: `gs://bucket/sweep`, `s3://…`, `file://…`, what `pyarrow.fs` knows.
+
+        Raises:
+          FieldError: it is none of these, or its file system cannot be reached.
+        """
+        if isinstance(where, Workdir):
+            return where
+        if not isinstance(where, (str, os.PathLike)):
+            raise FieldError("workdir", where, "must be a directory: a path, or a URI as gs://bucket/sweep")
+        if not isinstance(where, str) or not URI.fullmatch(where):
+            return cls(Path(where))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            filesystem, path = FileSystem.from_uri(where)
+        except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
+            why = " ".join(str(error).split())
+            raise FieldError("workdir", where, f"cannot be reached ({why})") from None
+        return cls.on(filesystem, path, where.partition("://")[0])
+
+    @classmethod
+    def on(cls, filesystem: FileSystem, path: str, scheme: str | None = None) -> "Workdir":
+        """The workdir of a path on a file system; `scheme` is what its URI begins with."""
+        if isinstance(filesystem, LocalFileSystem):
+            return cls(Path(path))
+        return cls(Object(filesystem, path, scheme or filesystem.type_name))
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def __repr__(self) -> str:
+        return f"Workdir({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workdir) and self.root == other.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def __fspath__(self) -> str:
+        return str(self.local)
+
+    def __truediv__(self, name: str) -> Path:
+        """The path of a file of the user's own within it; FieldError where it is not on disk."""
+        return self.local / name
+
+    @property
+    def local(self) -> Path:
+        """Its path on disk; FieldError where it is not there."""
+        if isinstance(self.root, Object):
+            why = "is not on this machine's disk, where pictures and tables are written: give --out, or one that is"
+            raise FieldError("workdir", str(self), why)
+        return self.root
+
+    def absolute(self) -> str:
+        """Its path or URI, that a program in another directory finds it by."""
+        return str(self) if isinstance(self.root, Object) else str(self.root.absolute())
+
+    @property
+    def runs(self) -> Place:
+        """Where shards lie."""
+        return self.root / "runs"
+
+    @property
+    def inflight(self) -> Place:
+        """Where lanes in mid-training lie."""
+        return self.root / "inflight"
+
+    @property
+    def weights(self) -> Place:
+        """Where what runs ended with lies."""
+        return self.root / "weights"
+
+    @property
+    def damaged(self) -> Place:
+        """Where what could not be read lies."""
+        return self.root / "damaged"
+
+    @property
+    def parents(self) -> "Workdir":
+        """The workdir of the runs that its own start from."""
+        return Workdir(self.root / "parents")
+
+    def set_aside(self, path: Place) -> None:
+        """Moves a file that is not what it should be to `damaged/`, under a name of its own there."""
+        move_into(self.damaged, path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for this process; it is made if it does not exist, and rid of what killed writers left.
+
+        On an object store it is made where it has to be, and held by nobody (see `Workdir`).
+
+        Raises:
+          FieldError: another process holds it, or an object store does not take it.
+        """
+        if isinstance(self.root, Object):
+            try:
+                self.root.mkdir()
+            except (OSError, pa.ArrowException) as error:
+                raise self._unwritable(self.root, error) from None
+            yield
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / "lock", "a+", errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise FieldError("workdir", str(self), f"is in use by process {file.read().strip() or '?'}") from None
             file.seek(0)
-            raise FieldError("workdir", str(workdir), f"is in use by process {file.read().strip() or '?'}") from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        for folder in (workdir, *(workdir / name for name in FOLDERS)):
-            clear_temporaries(folder)
-        yield
+            file.truncate()
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            for folder in (self.root, *(self.root / name for name in FOLDERS)):
+                clear_temporaries(folder)
+            yield
+
+    def read_specification(self) -> dict[str, Any] | None:
+        """What `sweep.json` says; None where there is none yet.
+
+        Raises:
+          FieldError: it is of a newer schema, or damaged.
+        """
+        path = self._specification
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
+            found = specification.parsed(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, OSError, RecursionError, MemoryError) as error:
+            raise self._unusable(f"cannot be read ({error})") from None
+        schema = found.get("schema") if isinstance(found, dict) else None
+        if type(schema) is int and schema != SCHEMA and 0 < schema < 2**31:
+            rest = "update jaxgen" if schema > SCHEMA else "use the jaxgen that wrote it, or another workdir"
+            raise FieldError("workdir", str(self), f"has schema {schema}, this version reads {SCHEMA}: {rest}")
+        damage = specification.damage(found) if schema == SCHEMA else "schema"
+        if damage:
+            raise self.unsound(damage)
+        return found
+
+    def unsound(self, part: str) -> FieldError:
+        """The error that a part of `sweep.json` is not what was written."""
+        return self._unusable(f"is damaged ({part})")
+
+    def _unusable(self, why: str) -> FieldError:
+        path = self._specification
+        remedy = f"the stored runs do not need it, move {path} away and launch again"
+        return FieldError("workdir", str(self), f"its {path.name} {why}: {remedy}")
+
+    def check_same(self, name: str, base: Experiment, sweep: Sweep) -> None:
+        """Refuses a directory of another sweep: another name, or a base that differs in a field neither sweeps over.
+
+        Raises:
+          FieldError: what differs, or cannot be written, and what to do.
+        """
+        self.check_place()
+        held = self.read_specification()
+        if held is not None and (why := specification.difference(held, name, base, sweep)):
+            raise FieldError("workdir", str(self), why)
+
+    def check_place(self) -> None:
+        """Refuses a place that holds other things, or where a sweep cannot be written; trying leaves nothing there.
+
+        On an object store nothing is tried, for what is removed there may be kept: `locked` finds out.
+
+        Raises:
+          FieldError: which path, and what to do.
+        """
+        if isinstance(self.root, Object):
+            return self._check_object(self.root)
+        where = self.root.resolve()
+        if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
+            raise FieldError("workdir", str(self), f"must be a directory of its own, not {where}")
+        if os.path.lexists(self.root) and not os.path.isdir(self.root):
+            raise FieldError("workdir", str(self), "is a file: it must be a directory")
+        for name, kind in (("lock", "file"), ("runs", "directory"), ("damaged", "directory")):
+            path = self.root / name
+            if os.path.lexists(path) and not (os.path.isfile if kind == "file" else os.path.isdir)(path):
+                raise FieldError("workdir", str(self), f"its {name} must be a {kind}: move {path} away")
+        folders = [folder for folder in (self.root, *(self.root / name for name in FOLDERS)) if os.path.isdir(folder)]
+        tried = self.root
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.stat(self.root)
+            for tried in folders or [next(place for place in where.parents if os.path.exists(place))]:
+                os.rmdir(tempfile.mkdtemp(prefix=".", dir=tried))
+            tried = self.root / "lock"
+            if tried.exists():
+                open(tried, "a+").close()
+        except OSError as error:
+            raise self._unwritable(tried, error) from None
+
+    def _check_object(self, root: Object) -> None:
+        if "/" not in root.path:
+            raise FieldError("workdir", str(self), "must be a directory of its own: a folder in a bucket")
+        try:
+            if root.is_file():
+                raise FieldError("workdir", str(self), "is a file: it must be a directory")
+        except (OSError, pa.ArrowException) as error:
+            raise FieldError("workdir", str(self), f"cannot be reached ({_line(error)})") from None
+
+    def _unwritable(self, tried: Place, error: Exception) -> FieldError:
+        why = getattr(error, "strerror", None) or _line(error)
+        return FieldError("workdir", str(self), f"{tried} cannot be written ({why}): use another directory")
+
+    def write_specification(
+        self,
+        name: str,
+        base: Experiment,
+        sweep: Sweep,
+        definition: dict[str, Any],
+        description: str = "",
+        changed: Sequence[str] = (),
+    ) -> None:
+        """Writes `sweep.json`: the specification as it is now, and one more entry in the list of launches."""
+        held = self.read_specification() or {}
+        self._write(specification.specified(held, name, base, sweep, definition, description, changed))
+
+    def finish_launch(self, facts: dict[str, Any]) -> None:
+        """Adds to the last launch in `sweep.json` what it did."""
+        held = self.read_specification()
+        if held and held["launches"]:
+            held["launches"][-1] |= facts
+            self._write(held)
+
+    def written_widths(self) -> dict[str, dict[str, Any]]:
+        """The lanes of each program that `sweep.json` says (see `sweeps.execution.widths`).
+
+        Raises:
+          FieldError: they are not what was written.
+        """
+        found = (self.read_specification() or {}).get("widths", {})
+        for width in found.values() if isinstance(found, dict) else [found]:
+            lanes = width.get("lanes") if isinstance(width, dict) else None
+            if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
+                raise FieldError("workdir", str(self), f"its sweep.json is damaged (widths: {width!r})")
+        return found
+
+    def write_widths(self, widths: dict[str, dict[str, Any]]) -> None:
+        """Notes in `sweep.json` how many lanes each program has."""
+        held = self.read_specification()
+        if held and held.get("widths") != widths:
+            self._write({**held, "widths": widths})
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether it holds rounds of `sweeps.refine`, whatever they are."""
+        path = self._refinement
+        return os.path.exists(path) if isinstance(path, Path) else path.exists()
+
+    def read_refinement(self, of: Callable[[Any], Found]) -> Found | None:
+        """What a function makes of the rounds that `refine.json` holds; None where there is none.
+
+        Raises:
+          FieldError: it cannot be read, or the function cannot make anything of it.
+        """
+        try:
+            return of(json.loads(self._refinement.read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise self.unsound_rounds(f"cannot be read: {error}") from None
+
+    def unsound_rounds(self, why: str) -> FieldError:
+        """The error that `refine.json` is not what was written."""
+        return FieldError("workdir", str(self), f"its {self._refinement.name} {why}")
+
+    def write_refinement(self, held: dict[str, Any]) -> None:
+        """Writes `refine.json`; the directory is made if it does not exist."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_text(self._refinement, json.dumps(held))
+
+    @property
+    def _refinement(self) -> Place:
+        return self.root / "refine.json"
+
+    @property
+    def _specification(self) -> Place:
+        return self.root / "sweep.json"
+
+    def _write(self, held: dict[str, Any]) -> None:
+        write_text(self._specification, specification.written(held))
 
 
-def read_specification(workdir: Path) -> dict[str, Any] | None:
-    """What `sweep.json` says; None where there is none yet.
-
-    Raises:
-      FieldError: it is of a newer schema, or damaged.
-    """
-    path = workdir / "sweep.json"
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False, indent=1).encode()  # raises where it could not be written again
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, OSError, RecursionError, MemoryError) as error:
-        raise _unusable(path, f"cannot be read ({error})") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if type(schema) is int and schema != SCHEMA and 0 < schema < 2**31:
-        rest = "update jaxgen" if schema > SCHEMA else "use the jaxgen that wrote it, or another workdir"
-        raise FieldError("workdir", str(workdir), f"has schema {schema}, this version reads {SCHEMA}: {rest}")
-    damage = _damage(found) if schema == SCHEMA else "schema"
-    if damage:
-        raise damaged(workdir, damage)
-    return found
-
-
-def damaged(workdir: Path, part: str) -> FieldError:
-    """The error that a part of `sweep.json` is not what was written."""
-    return _unusable(workdir / "sweep.json", f"is damaged ({part})")
-
-
-def _unusable(path: Path, why: str) -> FieldError:
-    remedy = f"the stored runs do not need it, move {path} away and launch again"
-    return FieldError("workdir", str(path.parent), f"its {path.name} {why}: {remedy}")
-
-
-def _damage(held: dict[str, Any]) -> str:
-    """The first part of a specification that `write_specification` has not written so; empty where all is well."""
-    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
-    for key, kind in kinds.items():
-        if not isinstance(held.get(key), kind):
-            return key
-    axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
-    runs, launches = held.get("runs", 0), held["launches"]
-    sound = {
-        "name": bool(held["name"]),
-        "sources": _are_texts(held.get("sources", [])),
-        "changed": _are_texts(held.get("changed", [])),
-        "description": isinstance(held.get("description", ""), str),
-        "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
-        "sweep": isinstance(held.get("sweep", {}), dict),
-        "runs": isinstance(runs, int) and 0 <= runs < 2**63,
-        "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
-    }
-    return next((key for key, well in sound.items() if not well), "")
-
-
-def _is_value(value: Any) -> bool:
-    """Whether it can stand on an axis: a text, a truth value, None, or a number that 64 bits hold."""
-    if isinstance(value, int):
-        return abs(value) < 2**63
-    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
-
-
-def check_same(workdir: Path, name: str, base: Experiment, sweep: Sweep) -> None:
-    """Refuses a directory of another sweep: another name, or a base that differs in a field that neither sweeps over.
-
-    Raises:
-      FieldError: what differs, or cannot be written, and what to do.
-    """
-    check_place(workdir)
-    held = read_specification(workdir)
-    if held is None:
-        return
-    if held["name"] != name:
-        raise FieldError(
-            "workdir", str(workdir), f"holds the sweep {held['name']!r}, not {name!r}: use another directory"
-        )
-    free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
-    old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
-    for path in sorted(old.keys() | new.keys()):
-        swept = any(path == axis or path.startswith(f"{axis}.") for axis in free)
-        if not swept and old.get(path) != new.get(path):
-            why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
-            raise FieldError("workdir", str(workdir), f"{why}: use another directory, or sweep over it")
-
-
-def check_place(workdir: Path) -> None:
-    """Refuses a place that holds other things, or where a sweep cannot be written; trying that leaves nothing there.
-
-    Raises:
-      FieldError: which path, and what to do.
-    """
-    where = workdir.resolve()
-    if where == Path.cwd() or any(where in (place, *place.parents) for place in _places()):
-        raise FieldError("workdir", str(workdir), f"must be a directory of its own, not {where}")
-    if os.path.lexists(workdir) and not os.path.isdir(workdir):
-        raise FieldError("workdir", str(workdir), "is a file: it must be a directory")
-    for name, kind in (("lock", "file"), ("runs", "directory"), ("damaged", "directory")):
-        path = workdir / name
-        if os.path.lexists(path) and not (os.path.isfile if kind == "file" else os.path.isdir)(path):
-            raise FieldError("workdir", str(workdir), f"its {name} must be a {kind}: move {path} away")
-    folders = [folder for folder in (workdir, *(workdir / name for name in FOLDERS)) if os.path.isdir(folder)]
-    tried = workdir
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.stat(workdir)
-        for tried in folders or [next(place for place in where.parents if os.path.exists(place))]:
-            os.rmdir(tempfile.mkdtemp(prefix=".", dir=tried))
-        tried = workdir / "lock"
-        if tried.exists():
-            open(tried, "a+").close()
-    except OSError as error:
-        why = f"{tried} cannot be written ({error.strerror}): use another directory"
-        raise FieldError("workdir", str(workdir), why) from None
-
-
-def write_specification(
-    workdir: Path,
-    name: str,
-    base: Experiment,
-    sweep: Sweep,
-    definition: dict[str, Any],
-    description: str = "",
-    changed: Sequence[str] = (),
-) -> None:
-    """Writes `sweep.json`: the specification as it is now, and one more entry in the list of launches."""
-    held = read_specification(workdir) or {}
-    launch = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        **environment(jax.local_devices()[0]),
-        "devices": len(jax.local_devices()),
-        **{name: len(sweep.axes.get(path, [None])) for name, path in (("seeds", "seed"), ("splits", "split_seed"))},
-        "runs": len(sweep),
-    }
-    data = {
-        "schema": SCHEMA,
-        "name": name,
-        "description": description,
-        "changed": list(dict.fromkeys([*held.get("changed", []), *changed])),
-        "base": base.to_dict(),
-        "fields": base.flat(),
-        "axes": {path: _summary(values) for path, values in sweep.axes.items()},
-        "sources": _sources(base, sweep, held.get("sources", [])),
-        **({"sweep": sweep.to_dict()} if sweep.entries <= WRITTEN else {}),
-        "runs": len(sweep),
-        "definition": definition,
-        "widths": held.get("widths", {}),
-        "launches": [*held.get("launches", []), launch],
-    }
-    write_text(workdir / "sweep.json", json.dumps(data, indent=1))
-
-
-def finish_launch(workdir: Path, facts: dict[str, Any]) -> None:
-    """Adds to the last launch in `sweep.json` what it did."""
-    held = read_specification(workdir)
-    if held and held["launches"]:
-        held["launches"][-1] |= facts
-        write_text(workdir / "sweep.json", json.dumps(held, indent=1))
-
-
-def written_widths(workdir: Path) -> dict[str, dict[str, Any]]:
-    """The lanes of each program that `sweep.json` says (see `sweeps.execution.widths`).
-
-    Raises:
-      FieldError: they are not what was written.
-    """
-    found = (read_specification(workdir) or {}).get("widths", {})
-    for width in found.values() if isinstance(found, dict) else [found]:
-        lanes = width.get("lanes") if isinstance(width, dict) else None
-        if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
-            raise FieldError("workdir", str(workdir), f"its sweep.json is damaged (widths: {width!r})")
-    return found
-
-
-def write_widths(workdir: Path, widths: dict[str, dict[str, Any]]) -> None:
-    """Notes in `sweep.json` how many lanes each program has."""
-    held = read_specification(workdir)
-    if held and held.get("widths") != widths:
-        write_text(workdir / "sweep.json", json.dumps({**held, "widths": widths}, indent=1))
-
-
-def environment(device: Any) -> dict[str, str]:
-    """Versions, device and flags that decide a run's bits."""
-    return {
-        "jaxgen": jaxgen.__version__,
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
-        "numpy": np.__version__,
-        "python": sys.version.split()[0],
-        "platform": device.platform,
-        "device_kind": device.device_kind,
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
-    }
-
-
-def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
-    """The files to load before runs can be read again: those that define the user's own components, or import them."""
-    parts = map(type, used(base, sweep))
-    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
-    known = [file for file in held if os.path.isfile(file)]
-    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
-
-
-def _source(cls: type) -> str | None:
-    """The file that was given to `--sweep` and has the class or its module, else the class's own."""
-    module = sys.modules.get(cls.__module__)
-    given = [m for name, m in sys.modules.items() if name.startswith("sweep_file_")]
-    importing = [m for m in given if m is module or any(v is cls or v is module for v in vars(m).values())]
-    file = getattr(importing[-1] if importing else module, "__file__", None)
-    return file and os.path.abspath(file)
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _places() -> list[Path]:
     """Directories that hold other things, as their parents do: the project and the user's home."""
     return [Path(jaxgen.__file__).resolve().parents[1], Path.home().resolve()]
-
-
-def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with the names of users' types alone: an edited component is still the same sweep."""
-    return {k: v.partition("#")[0] if k.endswith(".type") and isinstance(v, str) else v for k, v in fields.items()}
-
-
-def _summary(values: list) -> Any:
-    if len(values) > LISTED:
-        return {"values": len(values), "first": _text(values[0]), "last": _text(values[-1])}
-    return [_text(v) for v in values]
-
-
-def _text(value: Any) -> Any:
-    return value if isinstance(value, (int, float, str, bool, type(None))) else repr(value).replace("\n", " ")

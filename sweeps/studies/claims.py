@@ -5,6 +5,7 @@ train splits have seeds of their own, both are units.
 """
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import Experiment, FieldError
-from jaxgen.errors import check_type
+from jaxgen.errors import check_list, check_type, first_line
 from sweeps.axes.sweep import Sweep, product
 from sweeps.diagrams import phases
+from sweeps.diagrams.gather import SEEDS
 from sweeps.storage.runs import Runs
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 
@@ -29,39 +31,83 @@ class Claim:
     Attributes:
       name: its number in the paper or recipe.
       text: the statement.
-      measure: from `Evidence` to the effects that must all be above their bounds.
+      measure: gives the effects that must all be within their bounds: from an `Arm` for each of `arms`, by its name,
+        or, where the claim has none, from `Evidence`.
       published: the paper's own numbers, printed beside ours.
+      arms: the runs that it is made of, by a name: a point, or points that count together, that override the base. A
+        study trains them for every seed.
+      more_seeds: how many seeds it needs beyond those that a study gives its claims.
+      planned: how many seeds, the first ones, its arms were planned with. Others that are stored, for other claims say,
+        are left out; a planned one that an arm lacks is not known. None: all that are stored.
     """
 
     name: str
     text: str
-    measure: Callable[["Evidence"], Sequence[Effect]]
+    measure: Callable[..., Sequence[Effect]]
     published: str = ""
+    arms: Mapping[str, Sweep] = dataclasses.field(default_factory=dict)
+    more_seeds: int = 0
+    planned: int | None = None
 
     def __post_init__(self):
         for field in ("name", "text", "published"):
             check_type(f"claim.{field}", getattr(self, field), str, "text")
         if not callable(self.measure):
-            raise FieldError("claim.measure", self.measure, "must be a function from Evidence to a list of effects")
+            raise FieldError("claim.measure", self.measure, "must be a function that gives a list of effects")
+        check_type("claim.arms", self.arms, Mapping, "a table of names and sweeps")
+        for name, arm in self.arms.items():
+            check_type("claim.arms", name, str, "text")
+            check_type(f"claim.arms.{name}", arm, Sweep, "made by sweeps.fixed, product, …")
+            if seeded := arm.axes.keys() & {*SEEDS}:
+                raise FieldError(f"claim.arms.{name}", sorted(seeded)[0], "is for the study to give")
+        counts = {"more_seeds": self.more_seeds} | ({} if self.planned is None else {"planned": self.planned})
+        for field, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise FieldError(f"claim.{field}", count, "must be a whole number of at least 0")
+
+    def measured(self, evidence: "Evidence") -> Sequence[Effect]:
+        """Its effects on stored runs.
+
+        Raises:
+          Missing: no seed has all runs of an arm.
+        """
+        if not self.arms:
+            return self.measure(evidence)
+        return self.measure(**{name: evidence.arm(arm, first=self.planned) for name, arm in self.arms.items()})
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A claim with what was measured. `missing` says which runs it would have needed."""
+    """A claim with what was measured.
+
+    Attributes:
+      claim: the claim.
+      effects: what was measured.
+      missing: which runs it would have needed.
+      traceback: of the error that its code ended in.
+    """
 
     claim: Claim
     effects: Sequence[Effect]
     missing: str = ""
+    traceback: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """PASS if all effects pass; FAIL if one of m fails at 1 - 5 %/m (Bonferroni); UNDECIDED otherwise.
 
-        That all pass needs no such care: the one that is least sure to be above its bound is tested at 5 %.
+        That all pass needs no such care: the one that is least sure to be within its bounds is tested at 5 %. UNDECIDED
+        too where an effect that is a gate does not pass, for then the others say nothing of the claim; ERROR where the
+        claim's own code fails.
         """
-        tested = [effect for effect in self.effects if effect.above is not None]
+        if self.traceback:
+            return Verdict.ERROR
+        tested = [effect for effect in self.effects if effect.is_bounded]
         if tested and all(effect.verdict == Verdict.PASS for effect in tested):
             return Verdict.PASS
+        if any(effect.gate and effect.verdict != Verdict.PASS for effect in tested):
+            return Verdict.UNDECIDED
+        tested = [effect for effect in tested if not effect.gate]
         strict = 1 - (1 - CONFIDENCE) / max(len(tested), 1)
         fails = any(effect.verdict_at(strict) == Verdict.FAIL for effect in tested)
         return Verdict.FAIL if fails else Verdict.UNDECIDED
@@ -74,12 +120,14 @@ class Judgement:
             by_seed = {_seed_name(seed): finite(value) for seed, value in e.values.items()}
             at_most = {_seed_name(seed): finite(value) for seed, value in e.upper.items()}
             low, high = map(finite, e.interval)
-            numbers = {"mean": finite(e.mean), "low": low, "high": high, "above": finite(e.above)}
+            numbers = {"mean": finite(e.mean), "low": low, "high": high}
+            numbers |= {"above": finite(e.above), "below": finite(e.below), "published": finite(e.published)}
             how = {"interval": e.method, "unit": e.unit, "seeds": e.seeds}
             told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "by_seed": by_seed}
             effects.append(told | ({"at_most": at_most} if e.relation else {}) | {"note": e.note})
         said = {"name": self.claim.name, "text": self.claim.text, "published": self.claim.published}
-        return {**said, "verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
+        found = {"verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
+        return {**said, **found} | ({"traceback": self.traceback} if self.traceback else {})
 
 
 class Missing(LookupError):
@@ -95,12 +143,14 @@ class Arm:
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
       ended: (S, P) whether a run diverged or froze: what it has not reached it never will; none where left out.
+      experiment: the first of its runs, but for the seed.
     """
 
     seeds: pd.Index
     steps: np.ndarray
     curves: Callable[[str], np.ndarray]
     ended: np.ndarray | None = None
+    experiment: Experiment | None = None
 
     def mean(self, values: np.ndarray) -> pd.Series:
         """The mean over the runs of each seed of values (S, P), by seed."""
@@ -126,6 +176,11 @@ class Arm:
         flat = self.steps.shape[0] * self.steps.shape[1], -1
         found = phases.times(self.steps.reshape(flat), self.curves(probe).reshape(flat), threshold, below=below)
         return found.reshape(self.steps.shape[:2])
+
+    def until(self, other: "Arm") -> np.ndarray:
+        """The evaluations, but for that at step 0, up to the end of another arm's run of the same seed: a mask."""
+        ends = pd.Series(other.observed().max(axis=1), other.seeds).reindex(self.seeds).to_numpy()
+        return (self.steps > 0) & (self.steps <= ends[:, None, None])
 
     def observed(self) -> np.ndarray:
         """The step at which observation ended, (S, P)."""
@@ -173,14 +228,16 @@ class Evidence:
         self._seeds = seeds
         self._own_splits = any(seed != split for seed, split in seeds)
 
-    def arm(self, *parts: Sweep) -> Arm:
+    def arm(self, *parts: Sweep, first: int | None = None) -> Arm:
         """The runs of the base with the points of `product(*parts)` for every seed that has them all.
+
+        With `first` of so many seeds only, from 0 on.
 
         Raises:
           Missing: no seed does.
         """
         points, seeds, places = list(product(*parts)), [], []
-        for seed, split in self._seeds:
+        for seed, split in (pair for pair in self._seeds if first is None or pair[0] < first):
             found = [self._place({**point, "seed": seed}, split) for point in points]
             if None not in found:
                 seeds.append((seed, split) if self._own_splits else seed)
@@ -190,7 +247,7 @@ class Evidence:
         units = pd.MultiIndex.from_tuples(seeds, names=["seed", "split"]) if self._own_splits else pd.Index(seeds)
         index = np.array(places)
         curves = lambda name: self._curve(name)[index]  # noqa: E731
-        return Arm(units, self._curve("step")[index], curves, self._ended[index])
+        return Arm(units, self._curve("step")[index], curves, self._ended[index], self.base.override(points[0]))
 
     def _place(self, point: Mapping[str, Any], split: int) -> int | None:
         """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
@@ -205,15 +262,18 @@ class Evidence:
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
-    """Every claim with its effects and verdict; UNDECIDED where runs are missing."""
+    """Every claim with its effects and verdict; UNDECIDED where runs are missing, ERROR where its own code fails."""
     found = []
     for claim in claims:
         try:
-            found.append(Judgement(claim, claim.measure(evidence)))
-        except (Missing, FieldError) as error:
+            effects = list(claim.measured(evidence))
+            check_list(f"claim ({claim.name}).measure", effects, Effect, "effects")
+            found.append(Judgement(claim, effects))
+        except Missing as error:
             found.append(Judgement(claim, (), str(error)))
         except Exception as error:  # a mistake in one claim must not lose the others
-            found.append(Judgement(claim, (), f"cannot be measured: {type(error).__name__}: {error}"))
+            why = f"cannot be measured: {first_line(error)}"
+            found.append(Judgement(claim, (), why, "".join(traceback.format_exception(error))))
     return found
 
 
@@ -229,7 +289,7 @@ def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
       as each nominally does with 2.5 %; `launches`: `seeds`, `splits` and `runs` that each asked for, null where it is
       not recorded; `changed`: whether a later one asked for others than the first, null where that is not known.
     """
-    tested = sum(any(effect.above is not None for effect in j.effects) for j in judgements)
+    tested = sum(any(effect.is_bounded for effect in j.effects) for j in judgements)
     asked = [{key: launch.get(key) for key in ("seeds", "splits", "runs")} for launch in launches]
     known = [one for one in asked if None not in one.values()]
     changed = any(one != known[0] for one in known)
@@ -279,10 +339,9 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
         for e in j.effects:
             low, high = e.interval
             span = f"{e.relation}{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
-            claimed = "" if e.above is None else f"> {e.above:g}"
             lost = len(e.values) - e.seeds
             seeds = e.unit + (f" ({lost} of {len(e.values)} values are not known)" if lost else "")
-            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, claimed, seeds, e.verdict or ""]
+            yield ["", e.name + (f" ({e.note})" if e.note else ""), span, e.claimed, seeds, e.verdict or ""]
 
 
 def _said(point: dict[str, Any]) -> str:

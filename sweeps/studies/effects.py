@@ -1,9 +1,11 @@
-"""Effects: quantities by seed, of which a claim says that their mean is above a bound, and their intervals."""
+"""Effects: quantities by seed, of which a claim says within which bounds their mean is, and their intervals."""
 
 import dataclasses
 import enum
 import functools
+import itertools
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ class Verdict(enum.StrEnum):
     PASS = "PASS"
     FAIL = "FAIL"
     UNDECIDED = "UNDECIDED"
+    ERROR = "ERROR"
 
 
 class Bounds(NamedTuple):
@@ -34,16 +37,19 @@ class Bounds(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A quantity of which a claim says that its mean over seeds is above a bound.
+    """A quantity of which a claim says that its mean over seeds is above a bound, below one, or between two.
 
     Attributes:
       name: what it is, with its unit.
       values: one per seed, indexed by it, or by seed and split; NaN where nothing is known, so that the mean may be
         anything. Of `Bounds` the lower ends, with which alone a claim can pass.
-      above: the bound; None for a quantity that is only told.
+      above: the bound; None where there is none: a quantity that is only told, or one that is `below` another.
       note: what a reader has to know, e.g. of which evaluations it is.
       within: (low, high) between which a value must lie, e.g. (0, 1) of an accuracy. The interval then holds whatever
         the distribution is, where Student's t of a few skewed values does not: for single bounded means.
+      below: the bound from above. With both, two-sided: PASS shows that the mean is equal to something within a margin.
+      published: the paper's own number, printed beside.
+      gate: whether it is a condition of the claim: unless it passes, the claim is UNDECIDED, whatever else is found.
       share: whether a value is 1 where something happened and else 0; see `share_of_seeds`.
       upper: the upper ends, with which alone a claim can fail; like `values` where these are known.
     """
@@ -53,16 +59,26 @@ class Effect:
     above: float | None = 0.0
     note: str = ""
     within: tuple[float, float] | None = None
+    below: float | None = None
+    published: float | None = None
+    gate: bool = False
     share: bool = False
     upper: pd.Series = dataclasses.field(init=False)
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not isinstance(self.note, str):
             raise FieldError("effect.name", self.name, "name and note must be text")
-        number = isinstance(self.above, (int, float)) and not isinstance(self.above, bool)
-        if self.above is not None and not (number and abs(self.above) <= sys.float_info.max):
-            raise FieldError("effect.above", self.above, "must be a finite number, or None")
-        check_type("effect.share", self.share, bool, "true or false")
+        for field in ("above", "below", "published"):
+            bound = getattr(self, field)
+            number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
+            if bound is not None and not (number and abs(bound) <= sys.float_info.max):
+                raise FieldError(f"effect.{field}", bound, "must be a finite number, or None")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise FieldError("effect.below", self.below, f"must be more than above = {self.above}, or above None")
+        for field in ("share", "gate"):
+            check_type(f"effect.{field}", getattr(self, field), bool, "true or false")
+        if self.gate and not self.is_bounded:
+            raise FieldError("effect.gate", True, "needs a bound, above or below")
         if self.share:
             object.__setattr__(self, "within", (0, 1))
         limits = _limits(self.within)
@@ -152,16 +168,35 @@ class Effect:
         return low + (high - low) * least, high - (high - low) * rest
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether something is claimed of it."""
+        return self.above is not None or self.below is not None
+
+    @property
+    def claimed(self) -> str:
+        """What is claimed, and the published number: "> 0", "in (-0.1, 0.1)"; empty where there is neither."""
+        low, high = self.above, self.below
+        if low is not None and high is not None:
+            said = f"in ({low:g}, {high:g})"
+        else:
+            said = f"> {low:g}" if low is not None else f"< {high:g}" if high is not None else ""
+        told = "" if self.published is None else f"published {self.published:g}"
+        return "; ".join(part for part in (said, told) if part)
+
+    @property
     def verdict(self) -> Verdict | None:
-        """PASS: the whole interval is above the bound; FAIL: none of it; UNDECIDED otherwise. None without a bound."""
+        """PASS: the interval is within the bounds; FAIL: none of it is; UNDECIDED otherwise. None without a bound."""
         return self.verdict_at(CONFIDENCE)
 
     def verdict_at(self, confidence: float) -> Verdict | None:
         """`verdict` by the interval at another confidence."""
-        if self.above is None:
+        if not self.is_bounded:
             return None
         low, high = self.interval if confidence == CONFIDENCE else self.interval_at(confidence)
-        return Verdict.PASS if low > self.above else Verdict.FAIL if high <= self.above else Verdict.UNDECIDED
+        if (self.above is not None and high <= self.above) or (self.below is not None and low >= self.below):
+            return Verdict.FAIL
+        sure = (self.above is None or low > self.above) and (self.below is None or high < self.below)
+        return Verdict.PASS if sure else Verdict.UNDECIDED
 
 
 def _limits(within: Any) -> tuple[float, float]:
@@ -190,3 +225,37 @@ def share_of_seeds(name: str, happened: pd.Series, above: float | None = 0.5, no
       FieldError: a value is something else.
     """
     return Effect(f"share of seeds: {name}", happened, above, note, share=True)
+
+
+def near(name: str, values: Any, published: float, tolerance: float, note: str = "", **options: Any) -> Effect:
+    """A mean over seeds that is a published number, give or take a tolerance that is stated beforehand."""
+    low, high = published - tolerance, published + tolerance
+    return Effect(name, values, low, note, below=high, published=published, **options)
+
+
+def ordered(name: str, arms: Mapping[str, pd.Series], within: tuple[float, float] | None = None) -> list[Effect]:
+    """That several arms are in an order, the lowest first: the difference of each to the one before, seed by seed.
+
+    And each by itself, told only; `within` is of these.
+    """
+    steps = [
+        Effect(f"{name}, {higher} - {lower}", arms[higher] - arms[lower]) for lower, higher in itertools.pairwise(arms)
+    ]
+    return steps + [Effect(f"{name}, {arm}", values, None, within=within) for arm, values in arms.items()]
+
+
+def trend(name: str, arms: Mapping[float, pd.Series], above: float | None = 0.0, **options: Any) -> Effect:
+    """How a quantity changes along an axis: the least-squares slope of each seed over the arms' numbers.
+
+    b = Σ (x - x̄) y / Σ (x - x̄)², in units of the quantity per unit of the axis; NaN for a seed that an arm lacks.
+
+    Raises:
+      FieldError: there are fewer than two different numbers.
+    """
+    x = np.array([*arms], float)
+    if len(x) < 2 or not np.ptp(x) > 0:
+        raise FieldError("trend", list(arms), "needs arms at two numbers or more")
+    centred = x - x.mean()
+    table = pd.DataFrame({number: values for number, values in arms.items()})
+    slopes = (table * centred).sum(axis=1, skipna=False) / (centred**2).sum()
+    return Effect(f"slope of {name}", slopes, above, **options)

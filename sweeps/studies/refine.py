@@ -7,7 +7,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
 from sweeps.diagrams.results import Results
 from sweeps.execution.options import Options
-from sweeps.storage.files import write_text
-from sweeps.storage.workdir import check_place, check_same, read_specification
+from sweeps.storage.workdir import Where, Workdir
 from sweeps.studies.proposal import Plane, Point, Side, check_count, propose, unseen
 from sweeps.studies.run import run
 
@@ -59,7 +57,7 @@ def outcomes(
 def refine(
     base: Experiment,
     axes: Mapping[str, Side],
-    workdir: str | Path,
+    workdir: Where,
     *,
     budget: int,
     batch: int = 64,
@@ -75,14 +73,14 @@ def refine(
 ) -> Results:
     """Trains rounds of runs around the boundary of an event, until it is known well enough or the budget is used up.
 
-    Stopped at any moment, the same call goes on where it was: `refine.json` in the workdir holds the points of each
+    Stopped at any moment, the same call goes on where it was: the workdir holds the points of each
     round before it is trained. A larger budget, or a smaller goal, adds rounds; a round that was begun is finished.
 
     Args:
       base: the experiment that the points override.
       axes: two dotted paths, x and y, each with a `Range`, out of which any value of six digits is taken, or with the
         list of values that are allowed.
-      workdir: directory of the results; made if it does not exist.
+      workdir: directory of the results, or its URI; made if it does not exist.
       budget: runs in all rounds together, at most 100,000.
       batch: runs in a round, at most 10,000.
       goal: stop when `Boundary.uncertainty`, and the largest disc without runs, are at most this share of the plane.
@@ -99,12 +97,12 @@ def refine(
       FieldError: an argument is not allowed, an axis is structure, so that each value would be a compiled program, or
         the workdir holds rounds over other axes, or of another key.
     """
-    path, labelling, begun = Path(workdir), find(labels), time.monotonic()
-    plane, settings, rounds = checked(base, axes, path, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
+    held, labelling, begun = Workdir.at(workdir), find(labels), time.monotonic()
+    plane, settings, rounds = checked(base, axes, held, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
     hours = Options(**options).max_hours
-    check_same(path, name, base, as_sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
+    held.check_same(name, base, as_sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
     if not rounds:
-        _begin(path, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
+        _begin(held, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
     while True:
         if hours is not None:
             options["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
@@ -112,7 +110,7 @@ def refine(
         results = run(
             base,
             sweep,
-            path,
+            held,
             name=name,
             definition=definition,
             description=description,
@@ -128,15 +126,15 @@ def refine(
         points = propose(x, y, event, seed, plane, min(batch, budget - len(sweep)), key=key, fitted=fitted)
         if not points:
             return results
-        _begin(path, settings, rounds, points)
+        _begin(held, settings, rounds, points)
         if hours is not None and time.monotonic() - begun >= 3600 * hours:
-            return Results(path, {base.override(point).run_id for point in as_sweep(axes, rounds)})
+            return Results(held, {base.override(point).run_id for point in as_sweep(axes, rounds)})
 
 
 def checked(
     base: Experiment,
     axes: Mapping[str, Side],
-    path: Path,
+    workdir: Where,
     *,
     budget: int,
     batch: int = 64,
@@ -153,18 +151,18 @@ def checked(
     if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
         raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
     settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
-    check_place(path)
-    rounds = _stored(path / "refine.json", settings)
-    if not rounds and read_specification(path) is not None:
-        raise FieldError("workdir", str(path), "holds a sweep that was not refined: use another directory")
+    held = Workdir.at(workdir)
+    held.check_place()
+    rounds = _stored(held, settings)
+    if not rounds and held.read_specification() is not None:
+        raise FieldError("workdir", str(held), "holds a sweep that was not refined: use another directory")
     return plane, settings, rounds
 
 
-def _begin(path: Path, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:
+def _begin(workdir: Workdir, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:
     """Adds a round, on disk too."""
     rounds.append(points)
-    path.mkdir(parents=True, exist_ok=True)
-    write_text(path / "refine.json", json.dumps({"schema": SCHEMA, **settings, "rounds": rounds}))
+    workdir.write_refinement({"schema": SCHEMA, **settings, "rounds": rounds})
 
 
 def _plane(base: Experiment, axes: Any, seeds: int) -> Plane:
@@ -199,19 +197,20 @@ def as_sweep(axes: Iterable[str], rounds: list[list[Point]]) -> Sweep:
     return Points((*axes, "seed"), tuple(point for one in rounds for point in one))
 
 
-def _stored(path: Path, settings: dict[str, Any]) -> list[list[Point]]:
+def _stored(workdir: Workdir, settings: dict[str, Any]) -> list[list[Point]]:
     """The rounds that were begun in a workdir; none where it has no file of them."""
-    try:
-        held = json.loads(path.read_text())
-        rounds = [[(float(x), float(y), int(seed)) for x, y, seed in one] for one in held["rounds"]]
-    except (FileNotFoundError, NotADirectoryError):
+    read = workdir.read_refinement(lambda held: (held, _rounds(held["rounds"])))
+    if read is None:
         return []
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        raise FieldError("workdir", str(path.parent), f"its refine.json cannot be read: {error}") from None
+    held, rounds = read
     if held.get("schema") != SCHEMA:
-        raise FieldError("workdir", str(path.parent), f"its refine.json has schema {held.get('schema')}, not {SCHEMA}")
+        raise workdir.unsound_rounds(f"has schema {held.get('schema')}, not {SCHEMA}")
     for name, value in settings.items():
         if held.get(name) != json.loads(json.dumps(value)):
             why = f"holds rounds with {name} = {held.get(name)}: use another directory"
             raise FieldError(name, value, why)
     return rounds
+
+
+def _rounds(stored: Any) -> list[list[Point]]:
+    return [[(float(x), float(y), int(seed)) for x, y, seed in one] for one in stored]

@@ -1,7 +1,6 @@
 """A sweep from the call to its results."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxgen import Experiment
@@ -10,13 +9,13 @@ from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.results import Results, check_held
 from sweeps.execution import launch
 from sweeps.execution.plan import Plan, Prediction
-from sweeps.storage.workdir import check_place, read_specification
+from sweeps.storage.workdir import Where, Workdir
 
 
 def run(
     base: Experiment,
     sweep: Sweep,
-    workdir: str | Path,
+    workdir: Where,
     *,
     name: str = "sweep",
     definition: dict[str, Any] | None = None,
@@ -31,7 +30,7 @@ def run(
     Args:
       base: the experiment that the sweep's points override.
       sweep: the points.
-      workdir: directory of the results; made if it does not exist.
+      workdir: directory of the results, or its URI; made if it does not exist.
       name: what the sweep is called; a workdir holds one sweep.
       definition: default metric, below, threshold, budget, gap for its diagrams (`sweeps.Definition`).
       description: one line that is kept with the sweep.
@@ -44,13 +43,14 @@ def run(
     """
     _check_definitions(workdir, definition)
     told: dict[str, Any] = {"definition": definition, "description": description, "changed": changed}
-    return Results(workdir, *launch.launch(base, sweep, workdir, name=name, **told, **options))
+    held = Workdir.at(workdir)
+    return Results(held, *launch.launch(base, sweep, held, name=name, **told, **options))
 
 
 def foresee(
     base: Experiment,
     sweep: Sweep,
-    workdir: str | Path,
+    workdir: Where,
     *,
     name: str = "sweep",
     definition: dict[str, Any] | None = None,
@@ -64,8 +64,9 @@ def foresee(
     return launch.foresee(base, sweep, workdir, name=name, **options)
 
 
-def _check_definitions(workdir: str | Path, definition: Any) -> None:
+def _check_definitions(workdir: Where, definition: Any) -> None:
     """FieldError where the definition that is given, or that the workdir holds, is none, or the workdir cannot be."""
     check_definition(definition or {})
-    check_place(Path(workdir))
-    check_held(Path(workdir), read_specification(Path(workdir)) or {})
+    held = Workdir.at(workdir)
+    held.check_place()
+    check_held(held, held.read_specification() or {})

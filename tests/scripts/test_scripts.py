@@ -145,6 +145,46 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     assert "No seeds were added" in (tmp_path / "out" / "claims.md").read_text()
 
 
+def test_a_claim_whose_code_fails_is_an_error_and_the_others_are_judged(program, tmp_path, capfd):
+    broken = STUDY.replace("claims=[", 'claims=[sweeps.Claim("2", "broken", lambda e: 1 / 0), ')
+    (tmp_path / "hinge.py").write_text(OWN + broken)
+    arguments = f"--sweep={tmp_path / 'hinge.py'}", f"--workdir={tmp_path / 'out'}", "--width=1", "--devices=1"
+    assert program("reproduce")(*arguments) == 1
+    said = capfd.readouterr()
+    assert "(1) PASS" in said.out
+    assert "claims.json has its traceback" in said.err
+    found = json.loads((tmp_path / "out" / "claims.json").read_text())["claims"]
+    assert [c["verdict"] for c in found] == ["ERROR", "PASS"]
+    assert "ZeroDivisionError" in found[0]["traceback"]
+    assert (tmp_path / "out" / "report.html").exists()
+    assert program("reproduce")(*arguments, "--claims=1") == 0
+    assert program("reproduce")(*arguments, "--claims=3") == 2
+
+
+def test_studies_are_listed_and_the_dry_run_tells_what_each_claim_needs(program, tmp_path, capfd):
+    assert program("reproduce")("--list") == 0
+    assert all(text in capfd.readouterr().out for text in ("edge_of_stability", "arXiv 2501.04697", "30,960,000"))
+    arguments = ["--recipe=edge_of_stability", "--scale=smoke", "--dry_run", f"--workdir={tmp_path / 'none'}"]
+    assert program("reproduce")(*arguments, "--width=1", "--devices=1", "--claims=3,5") == 0
+    rows = [line for line in capfd.readouterr().out.splitlines() if "claim (" in line]
+    assert [[int(word) for word in row.split() if word.isdigit()][:2] for row in rows] == [[3, 3], [9, 9]]
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_all_studies_have_one_page(tmp_path):
+    done = script("reproduce", "--all", "--scale=smoke", f"--workdir={tmp_path}", "--width=1", "--devices=1")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "gallery.html").read_text()
+    for link in (
+        "edge_of_stability-smoke/report.html",
+        "edge_of_stability-smoke/decay.png",
+        "quickstart-smoke/diagram.png",
+    ):
+        assert f'"{link}"' in page
+        assert (tmp_path / link).exists()
+
+
 @pytest.mark.slow
 def test_the_study_writes_claims_figures_and_a_page(tmp_path):
     arguments = ["--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path}", "--width=1", "--devices=1"]

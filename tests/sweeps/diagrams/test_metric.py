@@ -140,14 +140,16 @@ def test_claims_have_times_from_above(losses):
     assert claims.log_ratio(late, early, "test/loss", 0.01).low[0] == 0  # both begin above
 
 
-def test_a_recipe_and_its_scales_share_a_metric(toy):
+def test_a_study_and_its_scales_share_a_metric(toy):
     one = sweeps.seeds(1)
-    made = sweeps.Recipe(toy, one, definition=LOSS, scales={"paper": sweeps.Scale({}, one, {"threshold": 7})})
+    scales = {"quick": sweeps.Scale(), "paper": sweeps.Scale(definition={"threshold": 7})}
+    claims_ = [sweeps.Claim("1", "text", len)]
+    made = sweeps.Study("s", toy, scales, definition=LOSS, claims=claims_)
     assert made.at("paper").definition == LOSS | {"threshold": 7}
     with pytest.raises(FieldError, match=r"threshold = 7: must be a number in \[0, 1\]"):
-        sweeps.Recipe(toy, one, scales={"paper": sweeps.Scale({}, one, {"threshold": 7})})
+        sweeps.Study("s", toy, scales, claims=claims_)
     with pytest.raises(FieldError, match="below = 'yes'"):
-        sweeps.Scale({}, one, {"below": "yes"})
+        sweeps.Scale(definition={"below": "yes"})
     with pytest.raises(FieldError, match="threshold = None: must be given with the metric loss"):
         sweeps.Recipe(toy, one, definition={"metric": "loss"})
 

@@ -9,7 +9,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from sweeps.recipes.quickstart import BASE
-from sweeps.storage.workdir import read_specification, write_specification
+from sweeps.storage.workdir import Workdir
 
 FRACTION, DECAY = "task.train_fraction", "optimizer.weight_decay"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
@@ -117,8 +117,8 @@ def test_what_a_launch_writes_is_read_and_is_small(tmp_path):
     large = sweeps.product(sweep, sweeps.sweep("optimizer.learning_rate", sweeps.linspace(0.001, 0.01, 10_001)))
     for name, written in (("one", sweep), ("seeds", sweeps.product(sweep, sweeps.seeds(50_000))), ("large", large)):
         (workdir := tmp_path / name).mkdir()
-        write_specification(workdir, "sweep", BASE, written, {})
-        held = read_specification(workdir)
+        Workdir.at(workdir).write_specification("sweep", BASE, written, {})
+        held = Workdir.at(workdir).read_specification()
         assert ("sweep" in held) == (written is not large)
         assert written is large or sweeps.Sweep.from_dict(held["sweep"]) == written
         assert (workdir / "sweep.json").stat().st_size < 20_000

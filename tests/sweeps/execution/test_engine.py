@@ -15,7 +15,8 @@ import sweeps
 from jaxgen import FieldError, kernel
 from sweeps.execution import engine, launch, profile
 from sweeps.execution.replay import replay
-from sweeps.storage import checkpoint, store, workdir
+from sweeps.storage import checkpoint, store
+from sweeps.storage.workdir import Workdir
 
 GRID = sweeps.product(
     sweeps.sweep("task.train_fraction", [0.3, 0.8]),
@@ -104,7 +105,7 @@ def test_the_same_command_has_the_same_bits_whatever_was_measured_or_cached(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{call}"))
         sweeps.run(toy, GRID, tmp_path / call, quiet=True, devices=1)
     assert bits(tmp_path / "first") == bits(tmp_path / "second")
-    held = [workdir.written_widths(tmp_path / call) for call in ("first", "second")]
+    held = [Workdir.at(tmp_path / call).written_widths() for call in ("first", "second")]
     assert held[0] == held[1]
     assert {w["by"] for w in held[0].values()} == {"rule"}
 
@@ -120,7 +121,7 @@ def test_what_width_was_asked_for_holds_for_the_directory(toy, tmp_path, nothing
     assert used(tmp_path) == [3, 3]
     sweeps.run(toy, sweeps.seeds(3), tmp_path, width=2, quiet=True, devices=1)
     assert sorted(used(tmp_path)) == [2, 3, 3]
-    (held,) = workdir.written_widths(tmp_path).values()
+    (held,) = Workdir.at(tmp_path).written_widths().values()
     assert held == {"lanes": 2, "by": "asked"}
 
 
@@ -137,7 +138,7 @@ def test_tuning_is_asked_for_measures_once_and_is_written_down(toy, tmp_path, mo
     sweeps.run(toy, sweeps.seeds(3), tmp_path, quiet=True, devices=1)
     assert measured == [1, 8, 64]
     assert used(tmp_path) == [8, 8, 8]
-    assert [w["by"] for w in workdir.written_widths(tmp_path).values()] == ["tuned"]
+    assert [w["by"] for w in Workdir.at(tmp_path).written_widths().values()] == ["tuned"]
     with pytest.raises(FieldError, match="measures the width"):
         sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, width=2, devices=1)
 
@@ -152,7 +153,7 @@ def test_a_width_that_did_not_fit_is_written_down_narrower(toy, tmp_path, monkey
 
     monkeypatch.setattr(kernel.Block, "launch", scarce)
     sweeps.run(toy, sweeps.seeds(2), tmp_path, width=4, quiet=True, devices=1)
-    assert list(workdir.written_widths(tmp_path).values()) == [{"lanes": 2, "by": "memory"}]
+    assert list(Workdir.at(tmp_path).written_widths().values()) == [{"lanes": 2, "by": "memory"}]
 
 
 def test_damaged_widths_are_refused(toy, tmp_path):
@@ -347,7 +348,7 @@ def test_kill_9_at_any_moment_loses_nothing(toy, tmp_path, whole, times):
         if process.returncode == 0:
             break
         kills += 1
-        saved = checkpoint.load(tmp_path / "killed" / "inflight")
+        saved = checkpoint.load(Workdir.at(tmp_path / "killed"))
         resumed += sum(1 for s in saved for lane in s.lanes if lane and lane["step"])
         stored = store.read(tmp_path / "killed", ["steps"])["run_id"].to_pylist()
         assert len(stored) == len(set(stored))
@@ -363,7 +364,7 @@ def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path, whole):
             process.stdout.readline()
         process.terminate()
         assert process.wait(timeout=60) == 0
-    saved = checkpoint.load(tmp_path / "stopped" / "inflight")
+    saved = checkpoint.load(Workdir.at(tmp_path / "stopped"))
     in_training = any(lane and lane["step"] > 0 for s in saved for lane in s.lanes)
     assert in_training or len(store.read(tmp_path / "stopped")) == 18  # the signal may come after the last run
     assert finish(tmp_path / "stopped", toy) == whole
@@ -375,7 +376,7 @@ def test_max_hours_stops_in_time_and_resumably(toy, tmp_path):
     sweeps.run(toy, long, tmp_path, max_hours=1 / 3600, **FAST)
     assert time.monotonic() - start < 30
     assert len(store.read(tmp_path)) == 0
-    assert checkpoint.load(tmp_path / "inflight")
+    assert checkpoint.load(Workdir.at(tmp_path))
 
 
 def test_an_unreadable_checkpoint_only_costs_time(toy, tmp_path):
@@ -431,7 +432,7 @@ def test_a_crash_costs_no_run_and_trains_none_twice(toy, tmp_path, counted, monk
         sweeps.run(toy, sweep, tmp_path / "crashed", **options)
     monkeypatch.setattr(kernel.Block, "launch", launch)
     stored = set(store.stored_ids(tmp_path / "crashed"))
-    running = checkpoint.running(tmp_path / "crashed" / "inflight")
+    running = checkpoint.running(Workdir.at(tmp_path / "crashed"))
     assert max(lane["step"] for lane in running) > 0
     counted.clear()
     sweeps.run(toy, sweep, tmp_path / "crashed", **options)

@@ -274,7 +274,7 @@ def test_a_sweep_has_a_bound_that_a_million_runs_are_below(toy):
 
 
 def test_a_recipe_with_swapped_arguments_or_wrong_lists_is_refused(toy):
-    for wrong in ({"drawings": [3]}, {"claims": ["a"]}, {"scales": {"a": 1}}, {"definition": {"gap": -1}}, {"name": 3}):
+    for wrong in ({"drawings": [3]}, {"claims": ["a"]}, {"description": 1}, {"definition": {"gap": -1}}, {"name": 3}):
         with pytest.raises(FieldError):
             sweeps.Recipe(toy, sweeps.seeds(1), **wrong)
 

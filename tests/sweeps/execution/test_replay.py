@@ -94,6 +94,13 @@ def test_the_same_run_has_no_differences(trained, one_program):
     assert one_program == [2, 2]  # lanes, as when it was trained
 
 
+def test_of_other_runs_than_the_one_that_is_replayed_nothing_is_asked_for(trained, monkeypatch):
+    read, asked = store.read, []
+    monkeypatch.setattr(store, "read", lambda *a, run_ids=None: (asked.append(run_ids), read(*a, run_ids=run_ids))[1])
+    replay(trained, BASE.run_id)
+    assert asked == [{BASE.run_id}]
+
+
 @pytest.mark.parametrize(("column", "change"), CHANGES, ids=[f"{i}-{name}" for i, (name, _) in enumerate(CHANGES)])
 def test_a_difference_in_any_bit_is_named(trained, tmp_path, column, change):
     workdir = tampered(trained, tmp_path / "copy", BASE.run_id, column, change)

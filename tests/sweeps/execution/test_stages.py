@@ -11,6 +11,7 @@ from sweeps.execution import engine, launch, stages
 from sweeps.execution.replay import replay
 from sweeps.storage import checkpoint, weights
 from sweeps.storage.store import StoreError
+from sweeps.storage.workdir import Workdir
 
 RATES = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.5, 0.9]), sweeps.seeds(2))
 FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}
@@ -39,16 +40,16 @@ def taken(monkeypatch):
 
 def test_each_is_trained_once_before_those_that_start_from_it(base, tmp_path, taken):
     results = sweeps.run(base, RATES, tmp_path, **FAST)
-    first = sweeps.Results(tmp_path / stages.FOLDER)
+    first = sweeps.Results(tmp_path / "parents")
     assert len(taken) == 8
     assert set(taken[:2]) == set(first.runs["run_id"])
     assert set(taken[2:]) == set(results.runs["run_id"])
     assert set(first.runs["seed"]) == {0, 1}
-    assert weights.run_ids(tmp_path / stages.FOLDER) == set(first.runs["run_id"])
+    assert weights.run_ids(Workdir.at(tmp_path).parents) == set(first.runs["run_id"])
     more = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.7]), sweeps.seeds(3))
     sweeps.run(base, more, tmp_path, **FAST)
     assert len(taken) == 8 + 1 + 4  # one new parent, and four new runs
-    for place, found in ((tmp_path, results), (tmp_path / stages.FOLDER, first)):
+    for place, found in ((tmp_path, results), (tmp_path / "parents", first)):
         assert replay(place, found.runs["run_id"][0])[0] == []
     plain = jg.train(base.override({"start.transforms.0.rate": 0.9, "seed": 1}))
     row = results.runs.query("`start.transforms.0.rate` == 0.9 and seed == 1")
@@ -60,7 +61,7 @@ def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, t
     assert (plan.pending, prediction.first) == (6, (2, 40, 1))
     taken.clear()  # what the dry run has timed
     sweeps.run(base, RATES, tmp_path, **FAST)
-    for file in (tmp_path / stages.FOLDER / "weights").iterdir():
+    for file in (tmp_path / "parents" / "weights").iterdir():
         file.unlink()
     sweeps.run(base, RATES, tmp_path, **FAST)
     assert len(taken) == 8
@@ -71,7 +72,7 @@ def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, t
 def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, taken, damage):
     seeds = sweeps.seeds(2)
     sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
-    file = next((tmp_path / stages.FOLDER / "weights").iterdir())
+    file = next((tmp_path / "parents" / "weights").iterdir())
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()
@@ -79,7 +80,7 @@ def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, 
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         run = base.override({"seed": 0})
         with pytest.raises(StoreError, match="launch the sweep again"):
-            stages.given(tmp_path, kernel.Program(run, 1), run)
+            stages.given(Workdir.at(tmp_path), kernel.Program(run, 1), run)
     taken.clear()
     sweeps.run(base, sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.5, 0.7]), seeds), tmp_path, **FAST)
     assert len(taken) == 2 + 3
@@ -88,7 +89,7 @@ def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, 
 
 def test_a_run_is_replayed_without_the_weights_of_its_parent(base, tmp_path):
     results = sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
-    for file in (tmp_path / stages.FOLDER / "weights").iterdir():
+    for file in (tmp_path / "parents" / "weights").iterdir():
         file.write_bytes(b"damaged")
     assert replay(tmp_path, results.runs["run_id"][0])[0] == []
 
@@ -98,7 +99,7 @@ def test_a_signal_that_comes_with_the_last_parent_is_heard(base, tmp_path, monke
     monkeypatch.setattr(engine.Engine, "run", lambda self: run(self) or 15)
     assert sweeps.run(base, RATES, tmp_path, **FAST).stopped_by == 15
     assert not len(sweeps.Results(tmp_path).runs)
-    assert len(sweeps.Results(tmp_path / stages.FOLDER).runs) == 2
+    assert len(sweeps.Results(tmp_path / "parents").runs) == 2
 
 
 def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, monkeypatch):
@@ -145,7 +146,7 @@ def test_rows_that_a_parent_chose_are_the_same_after_a_stop(tmp_path):
         sweeps.run(base, sweeps.seeds(2), tmp_path / name, **FAST)  # trains the parents
     whole = sweeps.run(base, shares, tmp_path / "whole", **FAST)
     sweeps.run(base, shares, tmp_path / "cut", **{**FAST, "intervals": 1}, max_hours=1e-9)
-    assert checkpoint.load(tmp_path / "cut" / "inflight")
+    assert checkpoint.load(Workdir.at(tmp_path / "cut"))
     again = sweeps.run(base, shares, tmp_path / "cut", **FAST)
     assert whole.runs.equals(again.runs)
     assert replay(tmp_path / "cut", again.runs["run_id"][0])[0] == []

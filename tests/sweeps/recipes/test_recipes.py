@@ -23,7 +23,7 @@ def test_another_name_is_refused_with_those_that_there_are(name):
 
 
 def test_a_recipe_with_the_name_of_another_file_is_refused(monkeypatch):
-    monkeypatch.setattr(quickstart, "RECIPE", dataclasses.replace(quickstart.RECIPE, name="other"))
+    monkeypatch.setattr(quickstart, "STUDY", dataclasses.replace(quickstart.STUDY, name="other"))
     with pytest.raises(FieldError, match="must be quickstart, as its file is called"):
         recipes.load("quickstart")
 

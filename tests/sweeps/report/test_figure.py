@@ -141,7 +141,7 @@ def test_the_replay_command_runs_in_any_directory(synthetic_results, tmp_path, m
     held = results.specification | {"sources": [str(tmp_path / "own.py")]}
     (results.workdir / "sweep.json").write_text(json.dumps(held))
     monkeypatch.chdir(tmp_path)
-    command = shlex.split(caption.replay_command(Results(results.workdir.name), "0123"))
+    command = shlex.split(caption.replay_command(Results(Path(results.workdir).name), "0123"))
     assert command[0] == "python"
     assert Path(command[1]).samefile(Path(caption.__file__).parents[2] / "scripts" / "replay.py")
     assert command[2:] == [f"--workdir={results.workdir}", f"--sweep={tmp_path / 'own.py'}", "--run_id=0123"]

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -431,7 +432,7 @@ def test_a_narrow_page_scrolls_down_only(synthetic_results, tmp_path, browser_pa
 
 
 def test_replay_commands_are_quoted_for_the_shell(synthetic_results, tmp_path, browser_page):
-    workdir = synthetic_results(GRID).workdir.rename(tmp_path / """it's "a" <b>&""")
+    workdir = Path(synthetic_results(GRID).workdir).rename(tmp_path / """it's "a" <b>&""")
     held = json.loads((workdir / "sweep.json").read_text())
     files = [str(tmp_path / "own.py"), str(tmp_path / "it's <i>mine</i>.py")]
     (workdir / "sweep.json").write_text(json.dumps({**held, "sources": files}))

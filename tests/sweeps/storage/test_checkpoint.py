@@ -16,6 +16,7 @@ import sweeps
 from jaxgen import kernel
 from sweeps.execution import engine
 from sweeps.storage import checkpoint, store
+from sweeps.storage.workdir import Workdir
 
 SEEDS = sweeps.product(sweeps.fixed("training.steps", 40), sweeps.seeds(3))
 FAST = {"width": 2, "intervals": 2, "devices": 1}
@@ -53,10 +54,10 @@ def folder_with(content, name="x.block", root=None):
 def is_set_aside(workdir):
     """Whether all readers pass over the only file there, and a launch moves it away."""
     inflight = workdir / "inflight"
-    assert checkpoint.load(inflight) == []
-    assert checkpoint.running(inflight) == []
+    assert checkpoint.load(Workdir.at(workdir)) == []
+    assert checkpoint.running(Workdir.at(workdir)) == []
     (path,) = inflight.iterdir()
-    assert checkpoint.set_damaged_aside(workdir) == [path]
+    assert checkpoint.set_damaged_aside(Workdir.at(workdir)) == [path]
     assert list(inflight.iterdir()) == []
     (moved,) = (workdir / "damaged").iterdir()
     shutil.rmtree(workdir)
@@ -66,11 +67,11 @@ def is_set_aside(workdir):
 def test_what_is_saved_is_read_back(saved, tmp_path):
     content, program = saved
     workdir = folder_with(content, root=tmp_path)
-    (found,) = checkpoint.load(workdir / "inflight")
+    (found,) = checkpoint.load(Workdir.at(workdir))
     assert [lane["step"] for lane in found.lanes] == [20, 20]
     assert checkpoint.fits(found, program)
-    assert [lane["fields"]["seed"] for lane in checkpoint.running(workdir / "inflight")] == [0, 1]
-    assert checkpoint.set_damaged_aside(workdir) == []
+    assert [lane["fields"]["seed"] for lane in checkpoint.running(Workdir.at(workdir))] == [0, 1]
+    assert checkpoint.set_damaged_aside(Workdir.at(workdir)) == []
 
 
 def test_every_flipped_bit_is_noticed(saved):
@@ -106,11 +107,11 @@ def test_directories_and_what_never_ends_are_set_aside(tmp_path):
     (tmp_path / "inflight" / "x.block").mkdir()
     os.mkfifo(tmp_path / "inflight" / "y.block")
     (tmp_path / "inflight" / "z.block").symlink_to("nowhere")
-    assert checkpoint.load(tmp_path / "inflight") == []
-    assert len(checkpoint.set_damaged_aside(tmp_path)) == 4
+    assert checkpoint.load(Workdir.at(tmp_path)) == []
+    assert len(checkpoint.set_damaged_aside(Workdir.at(tmp_path))) == 4
     (tmp_path / "inflight").rmdir()
     (tmp_path / "inflight").write_text("a file")
-    assert checkpoint.set_damaged_aside(tmp_path) == [tmp_path / "inflight"]
+    assert checkpoint.set_damaged_aside(Workdir.at(tmp_path)) == [tmp_path / "inflight"]
 
 
 def sealed(content, change):
@@ -178,7 +179,7 @@ ARRAYS = {
 @pytest.mark.parametrize("change", ARRAYS.values(), ids=ARRAYS)
 def test_arrays_that_are_not_the_programs_do_not_fit(saved, tmp_path, change):
     content, program = saved
-    (found,) = checkpoint.load(folder_with(sealed(content, change), root=tmp_path) / "inflight")
+    (found,) = checkpoint.load(Workdir.at(folder_with(sealed(content, change), root=tmp_path)))
     assert not checkpoint.fits(found, program)
 
 
@@ -223,7 +224,7 @@ def test_blocks_stay_until_all_runs_are_stored(saved, toy, tmp_path):
     endless = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(2))
     sweeps.run(toy, endless, tmp_path, quiet=True, max_hours=1e-6, **FAST)
     assert other.exists()
-    assert checkpoint.running(tmp_path / "inflight")
+    assert checkpoint.running(Workdir.at(tmp_path))
 
 
 @pytest.mark.slow

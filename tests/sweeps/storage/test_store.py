@@ -81,6 +81,33 @@ def test_only_the_columns_asked_for_are_read(toy, tmp_path):
     assert store.read(tmp_path, ["steps", "absent"]).schema.names == ["run_id", "steps"]
 
 
+def test_of_shards_without_the_runs_asked_for_only_their_ids_are_read(toy, tmp_path, monkeypatch):
+    other = result(toy.override({"model.width": 8}), 5)
+    other.curves["extra"] = other.curves["train/loss"]
+    for batch in ([result(toy, 0), result(toy, 1)], [result(toy, 2), result(toy, 3)], [result(toy, 4), other]):
+        write(tmp_path, batch)
+    whole, wanted, decoded = store.read(tmp_path), {result(toy, 2).run_id}, []
+    for name in ("read", "read_row_group", "read_row_groups"):
+        monkeypatch.setattr(pq.ParquetFile, name, counting(getattr(pq.ParquetFile, name), decoded))
+    found = store.read(tmp_path, run_ids=wanted)
+    columns = len(whole.schema)  # of which the last shard alone has two
+    assert sorted(decoded) == [(0, columns - 2), (0, columns), *[(2, 1)] * 3, (2, columns - 2)]
+    expected = whole.filter(pa.compute.is_in(whole["run_id"], pa.array(wanted)))
+    assert found.select(whole.schema.names).to_pylist() == expected.to_pylist()
+    assert found.schema.equals(whole.schema)
+
+
+def counting(read, decoded):
+    """The method of a Parquet file, which notes the rows and columns that it decodes."""
+
+    def reading(self, *arguments, **options):
+        found = read(self, *arguments, **options)
+        decoded.append(found.shape)
+        return found
+
+    return reading
+
+
 @pytest.mark.parametrize("damage", ["truncate", "empty", "flip"])
 def test_damaged_shards_are_set_aside(toy, tmp_path, damage):
     write(tmp_path, [result(toy, s) for s in range(3)])

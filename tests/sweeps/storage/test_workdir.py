@@ -1,9 +1,11 @@
+import ast
 import contextlib
 import dataclasses
 import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,39 +15,39 @@ import sweeps
 from jaxgen import Experiment, FieldError, components
 from sweeps.execution import engine
 from sweeps.report import caption
-from sweeps.storage import workdir
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import refine
 
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.seeds(2))
 
 
 def test_a_directory_is_held_by_one_process(tmp_path):
-    held = f"locked(Path({str(tmp_path)!r})).__enter__()"
-    code = f"from pathlib import Path; from sweeps.storage.workdir import locked; {held}"
-    with workdir.locked(tmp_path):
+    held = f"Workdir.at({str(tmp_path)!r}).locked().__enter__()"
+    code = f"from sweeps.storage.workdir import Workdir; {held}"
+    with Workdir.at(tmp_path).locked():
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "is in use by process" in other.stderr
-    with workdir.locked(tmp_path):
+    with Workdir.at(tmp_path).locked():
         pass
 
 
 def test_the_same_sweep_may_grow(toy, tmp_path):
-    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
     finer = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.5, 1.0]), sweeps.seeds(5))
-    workdir.check_same(tmp_path, "mine", toy, finer)
-    workdir.check_same(tmp_path, "mine", toy.override({"optimizer.weight_decay": 7}), SWEEP)
+    Workdir.at(tmp_path).check_same("mine", toy, finer)
+    Workdir.at(tmp_path).check_same("mine", toy.override({"optimizer.weight_decay": 7}), SWEEP)
     wider = sweeps.product(SWEEP, sweeps.sweep("model.width", [12, 24]))
-    workdir.check_same(tmp_path, "mine", toy.override({"model.width": 24}), wider)
-    workdir.write_specification(tmp_path, "mine", toy, finer, {})
-    held = workdir.read_specification(tmp_path)
+    Workdir.at(tmp_path).check_same("mine", toy.override({"model.width": 24}), wider)
+    Workdir.at(tmp_path).write_specification("mine", toy, finer, {})
+    held = Workdir.at(tmp_path).read_specification()
     assert held["axes"]["optimizer.weight_decay"] == [0.1, 0.5, 1.0]
     assert len(held["launches"]) == 2
     assert [launch["runs"] for launch in held["launches"]] == [len(SWEEP), 15]
     assert (held["launches"][1]["seeds"], held["launches"][1]["splits"]) == (5, 1)
     assert held["changed"] == []
     for changed in (["task.p", "model.width"], ["task.p"], ["loss.dtype"]):
-        workdir.write_specification(tmp_path, "mine", toy, finer, {}, "", changed)
-    assert workdir.read_specification(tmp_path)["changed"] == ["task.p", "model.width", "loss.dtype"]
+        Workdir.at(tmp_path).write_specification("mine", toy, finer, {}, "", changed)
+    assert Workdir.at(tmp_path).read_specification()["changed"] == ["task.p", "model.width", "loss.dtype"]
     assert held["launches"][0]["jax"]
 
 
@@ -58,9 +60,9 @@ def test_the_same_sweep_may_grow(toy, tmp_path):
     ],
 )
 def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
-    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
     with pytest.raises(FieldError, match=said):
-        workdir.check_same(tmp_path, name, toy.override(changes), SWEEP)
+        Workdir.at(tmp_path).check_same(name, toy.override(changes), SWEEP)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
 def test_newer_or_broken_specifications_are_refused(toy, tmp_path, text, said):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(FieldError, match=said):
-        workdir.check_same(tmp_path, "mine", toy, SWEEP)
+        Workdir.at(tmp_path).check_same("mine", toy, SWEEP)
 
 
 PARTS = """
@@ -101,11 +103,11 @@ def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, 
     (tmp_path / "own_parts.py").write_text(PARTS)
     monkeypatch.syspath_prepend(tmp_path)
     model = importlib.import_module("own_parts").Line()
-    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
-    assert workdir.read_specification(tmp_path)["sources"] == []
+    Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
+    assert Workdir.at(tmp_path).read_specification()["sources"] == []
     axis = sweeps.product(sweeps.sweep("model", [toy.model, model]), sweeps.seeds(2))
-    workdir.write_specification(tmp_path, "mine", toy, axis, {})
-    assert workdir.read_specification(tmp_path)["sources"] == [str(tmp_path / "own_parts.py")]
+    Workdir.at(tmp_path).write_specification("mine", toy, axis, {})
+    assert Workdir.at(tmp_path).read_specification()["sources"] == [str(tmp_path / "own_parts.py")]
     own = dataclasses.replace(toy, model=model)
     monkeypatch.setattr(components.names, "_SEEN", {})
     assert Experiment.from_json(own.to_json()) == own
@@ -118,11 +120,11 @@ def test_files_of_own_components_are_recorded_and_importing_them_is_enough(toy, 
 def test_a_file_is_no_workdir(toy, tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(FieldError, match="is a file"):
-        workdir.check_same(tmp_path / "x", "mine", toy, SWEEP)
+        Workdir.at(tmp_path / "x").check_same("mine", toy, SWEEP)
 
 
 def held_by(toy, workdir_path):
-    workdir.write_specification(workdir_path, "mine", toy, SWEEP, {"threshold": 0.9, "budget": 100}, "one line")
+    Workdir.at(workdir_path).write_specification("mine", toy, SWEEP, {"threshold": 0.9, "budget": 100}, "one line")
     return json.loads((workdir_path / "sweep.json").read_text())
 
 
@@ -146,7 +148,7 @@ def test_a_damaged_part_is_refused_with_what_to_do(toy, tmp_path, key, value):
     held = held_by(toy, tmp_path)
     (tmp_path / "sweep.json").write_text(json.dumps(held | {key: value}))
     with pytest.raises(FieldError, match=r"the stored runs do not need it, move .*sweep.json away and launch again"):
-        workdir.check_same(tmp_path, "mine", toy, SWEEP)
+        Workdir.at(tmp_path).check_same("mine", toy, SWEEP)
 
 
 def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
@@ -160,9 +162,9 @@ def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
 
     def look():
         with contextlib.suppress(FieldError):
-            workdir.check_same(tmp_path, "mine", toy, SWEEP)
-            workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
-            workdir.finish_launch(tmp_path, {"seconds": 1})
+            Workdir.at(tmp_path).check_same("mine", toy, SWEEP)
+            Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
+            Workdir.at(tmp_path).finish_launch({"seconds": 1})
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 8 * len(content) - 1), st.sampled_from(sorted(held)), values, st.binary(max_size=20))
@@ -248,9 +250,57 @@ def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch
     ],
 )
 def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
-    workdir.write_specification(tmp_path, "mine", toy, SWEEP, {})
+    Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
     (tmp_path / "refine.json").write_bytes(content)
     with pytest.raises(FieldError, match=r"refine\.json"):
         sweeps.Results(tmp_path).refined  # noqa: B018
     with pytest.raises(FieldError, match=r"refine\.json"):
-        refine._stored(tmp_path / "refine.json", {})
+        refine._stored(Workdir.at(tmp_path), {})
+
+
+ROOT = Path(__file__).parents[3]
+NAMES = {"runs", "inflight", "weights", "parents", "damaged", "lock", "sweep.json", "refine.json"}
+PLAIN = {"inflight", "sweep.json", "refine.json"}  # words that mean nothing else
+
+
+def spelled(text: str) -> list[str]:
+    """The names of what lies in a workdir that a module joins, or that stand in any of its texts but docstrings."""
+    tree, found = ast.parse(text), []
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    found += [name for node in texts if id(node) not in documents for name in PLAIN if name in node.value]
+    found += [name for node in texts if id(node) not in documents for name in NAMES if f"{name}/" in node.value]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Add)):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("Path", "join", "joinpath"):
+            parts = node.args
+        else:
+            continue
+        found += [part.value for part in parts if isinstance(part, ast.Constant) and part.value in NAMES]
+    return found
+
+
+def test_no_other_module_spells_what_lies_in_a_workdir():
+    modules = {file for top in ("sweeps", "scripts") for file in (ROOT / top).rglob("*.py")}
+    own = ROOT / "sweeps" / "storage" / "workdir.py"
+    assert {*spelled(own.read_text())} >= {"lock", "runs", "sweep.json", "refine.json"}
+    assert {str(file): names for file in modules - {own} if (names := spelled(file.read_text()))} == {}
+
+
+@pytest.mark.parametrize("text", ["x / 'runs'", "Path(x, 'weights')", "f'{x}/runs/y'", "y = 'its sweep.json'"])
+def test_a_name_that_is_spelled_is_found(text):
+    assert spelled(text)
+    assert not spelled(f'"""{text}"""')
+
+
+def test_a_workdir_is_a_path_or_a_uri(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for where in (tmp_path, str(tmp_path), tmp_path.as_uri(), Workdir.at(tmp_path), "."):
+        workdir = Workdir.at(where)
+        assert Path(workdir.absolute()) == tmp_path
+        assert isinstance(workdir.root, Path)
+    assert Workdir.at("a/b") == Workdir(Path("a/b"))
+    assert str(Workdir.at("a/b").parents) == "a/b/parents"
+    assert Path(Workdir.at("a/b")) == Path("a/b")
+    assert Workdir.at("a/b") / "x.png" == Path("a/b/x.png")

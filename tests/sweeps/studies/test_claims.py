@@ -154,8 +154,9 @@ def test_a_mistake_in_one_claim_is_told_and_loses_no_other(evidence):
     broken = Claim("1", "broken", lambda e: 1 / 0)
     good = Claim("2", "good", lambda e: [Effect("x", [1.0, 1.1, 0.9]), Effect("t", [np.inf, 1, 2], above=None)])
     first, second = sweeps.judge([broken, good], evidence)
-    assert first.verdict == Verdict.UNDECIDED
+    assert first.verdict == Verdict.ERROR
     assert "ZeroDivisionError" in first.missing
+    assert "test_claims.py" in first.to_dict()["traceback"]
     assert second.verdict == Verdict.PASS
     assert json.loads(json.dumps(second.to_dict(), allow_nan=False))["effects"][1]["mean"] is None
 
@@ -387,13 +388,14 @@ class Watched:
 
     base = BASE
 
-    def arm(self, *parts):
+    def arm(self, *parts, first=None):
         steps = np.tile(np.arange(0.0, 1000, 100), (6, 1, 1))
-        return claims.Arm(pd.Index(range(6)), steps, lambda name: np.minimum(steps / 400, name != "train/collapse"))
+        curves = lambda name: np.minimum(steps / 400, name != "train/collapse")  # noqa: E731
+        return claims.Arm(pd.Index(range(6)), steps, curves, experiment=BASE)
 
 
 def test_the_edge_study_judges_no_bounded_mean_by_students_t():
-    effects = [e for claim in edge_of_stability.CLAIMS for e in claim.measure(Watched()) if e.above is not None]
+    effects = [e for claim in edge_of_stability.CLAIMS for e in claim.measured(Watched()) if e.above is not None]
     assert {e.above for e in effects if not e.share} == {0}
     shares = [e for e in effects if e.share]
     assert [e.seeds for e in shares] == [6] * 3

@@ -1,0 +1,43 @@
+"""One page of many studies: what each claims, what was found, and its figures, with links to its own page."""
+
+import json
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from sweeps.storage.files import write_atomically
+
+STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+img { max-width: 48%; vertical-align: top; border: 1px solid #ddd } table { border-collapse: collapse }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
+.PASS { color: #1a7f37 } .FAIL { color: #b42318 } .ERROR { color: #b42318; font-weight: bold }"""
+
+
+def write_gallery(workdirs: Sequence[Path], path: Path) -> None:
+    """Writes an HTML file about the studies in `workdirs`, of which each has the `claims.json` of a reproduction.
+
+    It refers to their figures and pages by paths relative to its own place: the folder can be moved as a whole.
+    """
+    parts = [_study(workdir, os.path.relpath(workdir, path.parent)) for workdir in workdirs]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+    page = f"<!doctype html><html lang=en><title>Studies</title>{head}<h1>Studies</h1>{''.join(parts)}</html>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def _study(workdir: Path, place: str) -> str:
+    found = json.loads((workdir / "claims.json").read_text(encoding="utf-8"))
+    rows = "".join(
+        f'<tr><td>({escape(c["name"])})<td>{escape(c["text"])}<td class="{escape(c["verdict"])}">{escape(c["verdict"])}'
+        for c in found["claims"]
+    )
+    link = lambda file: escape(f"{place}/{file}", quote=True)  # noqa: E731
+    figures = "".join(
+        f'<a href="{link("report.html")}"><img src="{link(f"{name}.png")}" alt="{escape(name)}"></a> '
+        for name in found["drawings"]
+    )
+    chance = "{passes_by_chance:.2g} of {claims_tested} would pass by chance if none were true".format(**found)
+    told = f"{escape(found['scale'])}, {found['runs']} runs; {chance}" if found["claims"] else escape(found["scale"])
+    about = " – ".join(escape(text) for text in (found["paper"], found["description"]) if text)
+    return f"<h2>{escape(found['recipe'])}</h2><p>{about}<br>{told}</p><table>{rows}</table><p>{figures}</p>"

@@ -1,0 +1,166 @@
+"""What `sweep.json` says of a sweep, and whether it is what was written."""
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+
+import jaxgen
+from jaxgen import Experiment, training
+from jaxgen.components import type_name
+from sweeps.axes.sweep import Sweep, used
+
+SCHEMA = 2
+LISTED = 1000  # values of an axis that are written out
+WRITTEN = 10_000  # values of a sweep that are
+
+
+def parsed(text: str) -> Any:
+    """A specification's text as JSON that can be written again; raises where it cannot."""
+    found = json.loads(text)
+    json.dumps(found, ensure_ascii=False, indent=1).encode()
+    return found
+
+
+def written(held: dict[str, Any]) -> str:
+    """A specification as text."""
+    return json.dumps(held, indent=1)
+
+
+def damage(held: dict[str, Any]) -> str:
+    """The first part of a specification that `specified` has not made so; empty where all is well."""
+    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
+    for key, kind in kinds.items():
+        if not isinstance(held.get(key), kind):
+            return key
+    axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
+    runs, launches = held.get("runs", 0), held["launches"]
+    sound = {
+        "name": bool(held["name"]),
+        "sources": _are_texts(held.get("sources", [])),
+        "changed": _are_texts(held.get("changed", [])),
+        "description": isinstance(held.get("description", ""), str),
+        "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
+        "sweep": isinstance(held.get("sweep", {}), dict),
+        "runs": isinstance(runs, int) and 0 <= runs < 2**63,
+        "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
+    }
+    return next((key for key, well in sound.items() if not well), "")
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it can stand on an axis: a text, a truth value, None, or a number that 64 bits hold."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
+
+
+def difference(held: dict[str, Any], name: str, base: Experiment, sweep: Sweep) -> str:
+    """What of a specification is another sweep's, and what to do; empty where it is the same sweep.
+
+    That is another name, or a base that differs in a field that neither sweeps over.
+    """
+    if held["name"] != name:
+        return f"holds the sweep {held['name']!r}, not {name!r}: use another directory"
+    free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
+    old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
+    for path in sorted(old.keys() | new.keys()):
+        swept = any(path == axis or path.startswith(f"{axis}.") for axis in free)
+        if not swept and old.get(path) != new.get(path):
+            why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
+            return f"{why}: use another directory, or sweep over it"
+    return ""
+
+
+def specified(
+    held: dict[str, Any],
+    name: str,
+    base: Experiment,
+    sweep: Sweep,
+    definition: dict[str, Any],
+    description: str = "",
+    changed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The specification as it is now, after the one that was `held`, and one more entry in the list of launches."""
+    launch = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        **environment(jax.local_devices()[0]),
+        "devices": len(jax.local_devices()),
+        **{name: len(sweep.axes.get(path, [None])) for name, path in (("seeds", "seed"), ("splits", "split_seed"))},
+        "runs": len(sweep),
+    }
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "description": description,
+        "changed": list(dict.fromkeys([*held.get("changed", []), *changed])),
+        "base": base.to_dict(),
+        "fields": base.flat(),
+        **({"sweep": sweep.to_dict()} if sweep.entries <= WRITTEN else {}),
+        "axes": {path: _summary(values) for path, values in sweep.axes.items()},
+        "sources": _sources(base, sweep, held.get("sources", [])),
+        "runs": len(sweep),
+        "definition": definition,
+        "widths": held.get("widths", {}),
+        "launches": [*held.get("launches", []), launch],
+    }
+
+
+def environment(device: Any) -> dict[str, str]:
+    """Versions, device and flags that decide a run's bits."""
+    return {
+        "jaxgen": jaxgen.__version__,
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
+    }
+
+
+def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
+    """The files to load before runs can be read again: those that define the user's own components, or import them."""
+    parts = map(type, used(base, sweep))
+    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    known = [file for file in held if os.path.isfile(file)]
+    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
+
+
+def _source(cls: type) -> str | None:
+    """The file that was given to `--sweep` and has the class or its module, else the class's own."""
+    module = sys.modules.get(cls.__module__)
+    given = [m for name, m in sys.modules.items() if name.startswith("sweep_file_")]
+    importing = [m for m in given if m is module or any(v is cls or v is module for v in vars(m).values())]
+    file = getattr(importing[-1] if importing else module, "__file__", None)
+    return file and os.path.abspath(file)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the names of users' types alone: an edited component is still the same sweep."""
+    return {k: v.partition("#")[0] if k.endswith(".type") and isinstance(v, str) else v for k, v in fields.items()}
+
+
+def _summary(values: list) -> Any:
+    if len(values) > LISTED:
+        return {"values": len(values), "first": _text(values[0]), "last": _text(values[-1])}
+    return [_text(v) for v in values]
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str, bool, type(None))) else repr(value).replace("\n", " ")
