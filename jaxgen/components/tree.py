@@ -20,8 +20,8 @@ Structure = tuple
 
 
 def walk(component: Component | None, where: str) -> Iterator[tuple[str, Component]]:
-    """Every component in `component`, itself first, with its path; nothing where it is None."""
-    if component is None:
+    """Every component in `component`, itself first, with its path; nothing of None, and of a text that names one."""
+    if component is None or isinstance(component, str):
         return
     if is_run(component):
         yield from ((f"{where}.{path}", part) for path, part in component.walk())

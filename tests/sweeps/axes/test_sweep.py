@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps.axes.sweep import replaced
+from sweeps.axes.sweep import replaced, used
+from sweeps.recipes.quickstart import BASE
 
 values = st.lists(st.integers(-5, 5), min_size=1, max_size=5, unique=True)
 
@@ -101,3 +102,8 @@ def test_replaced_changes_every_link_of_a_chain():
 def test_components_can_be_swept():
     losses = [jg.losses.CrossEntropy(), jg.losses.MeanSquaredError(), jg.losses.CrossEntropy(dtype="float16")]
     assert [p["loss"] for p in sweeps.sweep("loss", losses)] == losses
+
+
+def test_components_whose_parts_are_named_by_texts_can_be_swept():
+    training = jg.Training(probes=("loss", jg.probes.Every("zeros", 100)))
+    assert training in used(BASE, sweeps.sweep("training", [training]))
