@@ -79,7 +79,7 @@ def test_help_has_commands_that_work():
 
 
 def test_captions_name_a_program_that_is_there(monkeypatch):
-    results = SimpleNamespace(workdir="w", specification={})
+    results = SimpleNamespace(workdir=SimpleNamespace(absolute=lambda: "/w"), specification={})
     assert "scripts/replay.py --workdir=" in caption.replay_command(results, "x")
     monkeypatch.setattr(caption, "SCRIPT", Path("/nowhere/scripts/replay.py"))
     assert caption.replay_command(results, "x").startswith("python -m sweeps replay --workdir=/")
