@@ -7,17 +7,20 @@ import numpy as np
 
 from jaxgen import FieldError
 
-LARGEST = float(np.finfo(float).max)
+LOGARITHMIC = "log", "symlog"
+"""Kinds of scales that run in the logarithm of their `positions`."""
+LARGEST, SMALLEST = float(np.finfo(float).max), float(np.finfo(float).tiny)
 
 
 def kind(values: list) -> str:
-    """How an axis runs: "linear", "log", or "categorical" (cells of one size, each under its value).
+    """How an axis runs: "linear", "log", "symlog", or "categorical" (cells of one size, each under its value).
 
-    Numbers above 0 whose ratios are nearer to constant than their differences are logarithmic. Texts, truth values and
-    a single value are categorical; so are numbers with a 0 that stands beside a logarithmic sweep.
+    Numbers above 0 whose ratios are nearer to constant than their differences are logarithmic, and symmetrically so
+    with a 0 beside them, which stands one step below the smallest. Texts, truth values and a single value are
+    categorical.
 
     >>> kind([0.01, 0.1, 1.0]), kind([0.2, 0.4, 0.6]), kind([0.0, 0.01, 0.1, 1.0]), kind(["MLP", "Transformer"])
-    ('log', 'linear', 'categorical', 'categorical')
+    ('log', 'linear', 'symlog', 'categorical')
     """
     if len(values) < 2 or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
         return "categorical"
@@ -26,7 +29,8 @@ def kind(values: list) -> str:
         return "categorical"
     gaps = np.diff(numbers)
     if numbers[0] == 0 and len(numbers) > 2 and kind(values[1:]) == "log":
-        return "categorical"
+        low, next_ = values[1:3]
+        return "symlog" if low * (low / next_) ** 2 > SMALLEST else "categorical"
     if numbers[0] <= 0:
         return "linear"
     if len(numbers) == 2:
@@ -36,21 +40,31 @@ def kind(values: list) -> str:
 
 
 def positions(values: list, kind: str) -> np.ndarray:
-    """Where the values stand on an axis of this `scale`: themselves, or 0, 1, 2 … on a categorical one."""
-    return np.arange(len(values), dtype=float) if kind == "categorical" else np.asarray(values, float)
+    """Where the values stand on an axis of this kind: themselves, or 0, 1, 2 … on a categorical one.
+
+    On a symmetric-log one 0 stands as far below the smallest value above it as that does below the next, in the
+    logarithm, in which the whole axis runs.
+
+    >>> positions([0.0, 0.01, 0.1, 1.0], "symlog").round(6).tolist()
+    [0.001, 0.01, 0.1, 1.0]
+    """
+    if kind == "categorical":
+        return np.arange(len(values), dtype=float)
+    at = np.asarray(values, float)
+    return np.concatenate([[at[1] * (at[1] / at[2])], at[1:]]) if kind == "symlog" else at
 
 
 def edges(values: list, kind: str) -> np.ndarray:
-    """The borders of the cells: half way to the neighbours (in the logarithm on a log axis), one more than values.
+    """The borders of the cells, one more than values: half way to the neighbours, as the axis runs.
 
     >>> edges([1, 2, 3], "linear").tolist(), edges(["a", "b"], "categorical").tolist()
     ([0.5, 1.5, 2.5, 3.5], [-0.5, 0.5, 1.5])
     """
     at = positions(values, kind)
-    at = np.log(at) if kind == "log" else at
+    at = np.log(at) if kind in LOGARITHMIC else at
     steps = np.diff(at) if len(at) > 1 else np.ones(1)
     borders = np.concatenate([[at[0] - steps[0] / 2], at[:-1] + np.diff(at) / 2, [at[-1] + steps[-1] / 2]])
-    return np.exp(borders) if kind == "log" else borders
+    return np.exp(borders) if kind in LOGARITHMIC else borders
 
 
 def value_name(value: Any) -> str:

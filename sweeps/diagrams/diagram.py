@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from sweeps import statistics
-from sweeps.axes.scales import kind
+from sweeps.axes.scales import LOGARITHMIC, kind, positions
 from sweeps.diagrams import compare, phases
 from sweeps.diagrams.guessing import Guess, guess
 from sweeps.diagrams.labels import FOUR_PHASES, Labelling
@@ -299,8 +299,8 @@ class Diagram:
     def boundary(self) -> Boundary | None:
         """Where P(event | x, y) = 1/2, fitted to the decided runs, with its band; see `sweeps.boundary`.
 
-        Its `bounds` say what the area is whatever the undecided runs are. None where an axis is of texts, or has fewer
-        than three values.
+        Its `bounds` say what the area is whatever the undecided runs are. A 0 on a logarithmic axis is where
+        `sweeps.axes.scales.positions` has it. None where an axis is of texts, or has fewer than three values.
         """
         kinds = [kind(values) for values in (self.x_values, self.y_values)]
         least = min(len(self.x_values), len(self.y_values), *self.runs[[self.x, self.y]].nunique())
@@ -309,8 +309,14 @@ class Diagram:
         event = self.labelling.events(self.runs["label"].to_numpy())
         if np.isnan(event).all():
             return None
-        x, y = (self.runs[path].to_numpy(float) for path in (self.x, self.y))
-        return fit(x, y, event, self.units, kinds[0], kinds[1])
+        row, column = np.divmod(self.runs["cell"].to_numpy(), len(self.x_values))
+        sides = (self.x, self.x_values, kinds[0], column), (self.y, self.y_values, kinds[1], row)
+        x, y = (
+            positions(values, kind)[place] if kind == "symlog" else self.runs[path].to_numpy(float)
+            for path, values, kind, place in sides
+        )
+        scales = ["log" if kind in LOGARITHMIC else kind for kind in kinds]
+        return fit(x, y, event, self.units, *scales)
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`.

@@ -295,8 +295,8 @@ def _binned(path: str, column: pd.Series, bins: int, results: Runs) -> tuple[lis
     if not isinstance(side, Range):
         values, _ = _places(column)
         scale = kind(values)
-        if scale == "categorical":
-            raise FieldError(path, _listed(column), "has no order to gather values by: leave bins out")
+        if scale in ("categorical", "symlog"):
+            raise FieldError(path, _listed(column), "has no even scale to gather values on: leave bins out")
         side = Range(values[0], values[-1], scale == "log")
     places = np.clip((side.to_unit(column.to_numpy(float)) * bins).astype(int), 0, bins - 1)
     return side.from_unit((np.arange(bins) + 0.5) / bins).tolist(), places

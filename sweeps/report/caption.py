@@ -48,6 +48,7 @@ def caption(diagram: Any, panels: str = "") -> str:
         + "".join(f"; {path} goes with {style.label(axis)}" for path, axis in diagram.followers.items())
         + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
         + ".",
+        *_zeros(diagram, ", also for the line" if diagram.boundary is not None else ""),
         f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",
         f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
         "average.",
@@ -100,6 +101,7 @@ def values_caption(values: Any, statistic: str) -> str:
         f"{style.label(values.y)} ({len(values.y_values)}), {style.seeds_text(values.seeds)}"
         + "".join(f"; {said}" for said in style.left_out_texts(values))
         + ".",
+        *_zeros(values),
     ]
     if values.statistics.left_out.any():
         lines.append("Runs without a finite value count in nothing: of times these are runs that did not get there.")
@@ -108,6 +110,11 @@ def values_caption(values: Any, statistic: str) -> str:
     if values.definition is not None:
         lines.append(f"Definition: {values.definition}.")
     return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def _zeros(drawn: Any, more: str = "") -> list[str]:
+    """Where 0 stands on logarithmic axes, as a line if it does on any."""
+    return [f"{said}{more}."] if (said := style.zero_text(drawn)) else []
 
 
 def _contour(diagram: Any) -> str:

@@ -93,7 +93,7 @@ def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
         set_scale, set_limits = (
             (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
         )
-        set_scale("log" if scales.kind(values) == "log" else "linear")
+        set_scale("log" if scales.kind(values) in scales.LOGARITHMIC else "linear")
         set_limits(borders[0], borders[-1])
         axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
         axis.set_minor_locator(NullLocator())

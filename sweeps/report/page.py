@@ -237,12 +237,12 @@ def _plot_over(diagram: Any, title: str) -> Any:
         kind = scales.kind(values)
         borders = scales.edges(values, kind)
         options[f"{name}_range"] = Range1d(start=borders[0], end=borders[-1], bounds="auto")
-        options[f"{name}_axis_type"] = "log" if kind == "log" else "linear"
+        options[f"{name}_axis_type"] = "log" if kind in scales.LOGARITHMIC else "linear"
     drawn = _plot(title, frame_height=330, min_width=240, **options)
     drawn.grid.visible = False
     for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
         axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
-        if scales.kind(values) == "categorical" or len(values) <= 6:
+        if scales.kind(values) in ("categorical", "symlog") or len(values) <= 6:
             _name_ticks(axis, style.ticks(values, 12))
         elif abs(values[0]) >= 1e-4 and abs(values[-1]) < 1e5:
             axis.formatter = BasicTickFormatter(use_scientific=False)

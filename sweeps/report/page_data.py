@@ -190,7 +190,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
             "replay": escape(replay_command(diagram.source, "")),
         },
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap, "stays": d.sustained == 0},
-        "logs": [scales.kind(values) == "log" for values in (diagram.x_values, diagram.y_values)],
+        "logs": [scales.kind(values) in scales.LOGARITHMIC for values in (diagram.x_values, diagram.y_values)],
         "event": labelling.indices(labelling.event),
         "undecided": labelling.indices(labelling.undecided),
         "seeds": runs[["seed", "split_seed"]].to_numpy().tolist(),

@@ -57,7 +57,8 @@ def all_edges(diagram: Any) -> list[np.ndarray]:
 
 
 def ticks(values: list, most: int) -> list[tuple[float, str]]:
-    """At most `most` positions along an axis with the texts that stand there; a categorical axis has up to twelve.
+    """At most `most` positions along an axis with the texts that stand there; a categorical axis has up to twelve, a
+    symmetric-log one its 0.
 
     >>> ticks([0.01, 0.1, 1.0, 10.0, 100.0], 6), ticks(["MLP", "CNN"], 6)
     ([(0.01, '0.01'), (0.1, '0.1'), (1.0, '1'), (10.0, '10'), (100.0, '100')], [(0.0, 'MLP'), (1.0, 'CNN')])
@@ -67,7 +68,21 @@ def ticks(values: list, most: int) -> list[tuple[float, str]]:
     if kind == "categorical" or len(values) < most:
         return [(at[i], value_text(values[i], 3)) for i in range(0, len(at), -(-len(at) // 12))]
     borders = scales.edges(values, kind)
+    if kind == "symlog":
+        return [(at[0], "0"), *round_ticks(borders[1], borders[-1], True, most - 1)]
     return round_ticks(borders[0], borders[-1], kind == "log", most)
+
+
+def zero_text(diagram: Any) -> str:
+    """Where 0 stands on the axes that are logarithmic beside it, for a line may run there; empty where on none."""
+    said = []
+    for path, values in ((diagram.x, diagram.x_values), (diagram.y, diagram.y_values)):
+        if (kind := scales.kind(values)) == "symlog":
+            at = value_text(float(scales.positions(values, kind)[0]))
+            said.append(
+                f"0 on the axis {label(path)} stands at {at}, one step of its scale below {value_text(values[1])}"
+            )
+    return "; ".join(said)
 
 
 def round_ticks(low: float, high: float, wide: bool, most: int) -> list[tuple[float, str]]:
@@ -137,7 +152,7 @@ def inner(low: np.ndarray, high: np.ndarray, share: np.ndarray, kind: str) -> tu
     >>> inner(np.array([0.0]), np.array([1.0]), np.array([0.5]), "linear")
     (array([0.25]), array([0.75]))
     """
-    if kind == "log":
+    if kind in scales.LOGARITHMIC:
         low, high = inner(np.log(low), np.log(high), share, "linear")
         return np.exp(low), np.exp(high)
     middle, half = (low + high) / 2, (high - low) / 2 * share

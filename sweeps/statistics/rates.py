@@ -13,8 +13,8 @@ def wilson(successes: Any, trials: Any, confidence: float = 0.95) -> tuple[Any, 
 
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = successes / n (Wilson 1927).
 
-    >>> [round(v, 4) for v in wilson(8, 10)]
-    [0.4902, 0.9433]
+    >>> tuple(round(v, 4) for v in wilson(8, 10))
+    (0.4902, 0.9433)
 
     Raises:
       FieldError: `successes` is below 0 or above `trials`, or `confidence` is not in (0, 1).

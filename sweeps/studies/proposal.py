@@ -116,7 +116,7 @@ def _values(name: str, side: Any) -> tuple[float, ...]:
         raise FieldError(name, side, "must be a Range or a list of numbers") from None
     if len(set(values)) < max(len(values), 2) or not np.isfinite(values).all():
         raise FieldError(name, side, "must have at least two values, all finite and different")
-    if kind(list(values)) == "categorical":
+    if kind(list(values)) == "symlog":
         raise FieldError(name, side, "must stand on a linear or logarithmic scale: leave the 0 out")
     return values
 
