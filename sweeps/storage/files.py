@@ -104,7 +104,8 @@ def move_into(folder: Place, path: Place) -> None:
     folder.mkdir(exist_ok=True)
     target = folder / f"{uuid.uuid4().hex[:8]}-{path.name[-60:]}"
     if isinstance(path, Object):
-        path.filesystem.move(path.path, target.path if isinstance(target, Object) else str(target))
+        with contextlib.suppress(FileNotFoundError):  # another process has moved or merged it meanwhile
+            path.filesystem.move(path.path, target.path if isinstance(target, Object) else str(target))
     else:
         path.rename(str(target))
 

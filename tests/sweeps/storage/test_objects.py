@@ -98,6 +98,12 @@ def test_damaged_shards_are_not_read_and_set_aside(toy, remote):
     assert len(files.listed(remote.damaged, "*")) == 1
 
 
+def test_what_another_process_removes_meanwhile_is_no_error(remote):
+    remote.set_aside(remote.inflight / "gone.block")
+    (remote.inflight / "gone.block").unlink(missing_ok=True)
+    assert files.listed(remote.damaged, "*") == []
+
+
 def test_weights_are_read_back(remote):
     arrays = {"a": np.arange(3.0), "b": np.ones((2, 2), np.float32)}
     assert weights.load(remote, "0123") is None
