@@ -163,7 +163,8 @@ def test_a_claim_whose_code_fails_is_an_error_and_the_others_are_judged(program,
 
 def test_studies_are_listed_and_the_dry_run_tells_what_each_claim_needs(program, tmp_path, capfd):
     assert program("reproduce")("--list") == 0
-    assert all(text in capfd.readouterr().out for text in ("edge_of_stability", "arXiv 2501.04697", "30,960,000"))
+    said = capfd.readouterr().out
+    assert all(text in said for text in ("edge_of_stability", "arXiv 2501.04697", "30,960,000"))
     arguments = ["--recipe=edge_of_stability", "--scale=smoke", "--dry_run", f"--workdir={tmp_path / 'none'}"]
     assert program("reproduce")(*arguments, "--width=1", "--devices=1", "--claims=3,5") == 0
     rows = [line for line in capfd.readouterr().out.splitlines() if "claim (" in line]

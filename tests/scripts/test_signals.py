@@ -79,7 +79,7 @@ def own(tmp_path_factory):
     """A sweep of 4 runs: the flags to launch it, a function that trains it here, and a workdir where that was done."""
     folder = tmp_path_factory.mktemp("signals")
     (folder / "own.py").write_text(OWN)
-    recipe = command.find_recipe(None, str(folder / "own.py"))
+    recipe = command.find_recipe(None, str(folder / "own.py"), "quick")
 
     def train(workdir):
         sweeps.run(recipe.base, recipe.sweep, workdir, name="own", width=1, devices=2, quiet=True)
