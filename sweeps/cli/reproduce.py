@@ -18,6 +18,7 @@ the input is not allowed.
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
 from sweeps.storage.specification import environment
 from sweeps.storage.workdir import Workdir
-from sweeps.studies import claims
+from sweeps.studies import claims, study
 from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
@@ -61,14 +62,14 @@ WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rul
 
 def main() -> None:
     """Trains the recipe, judges its claims and draws its diagrams; of every study where that is asked for."""
+    for flag in (RECIPE, SWEEP, CLAIMS) if LIST.value or ALL.value else ():
+        if flag.value is not None:
+            raise FieldError(flag.name, flag.value, "goes with one study: leave --list and --all out")
     if LIST.value:
         return show_studies()
     if not ALL.value:
         recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value, CLAIMS.value)
         return end([reproduced(recipe, place(f"out/{recipe.name}-{SCALE.value}"))])
-    for flag in (RECIPE, SWEEP, CLAIMS):
-        if flag.value is not None:
-            raise FieldError(flag.name, flag.value, "goes with one study: leave --all out")
     folder = place("out")
     found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
     places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
@@ -103,24 +104,26 @@ def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:
     for judgement in judgements:
         print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
     launches = results.specification["launches"]
-    write_text(workdir / "claims.md", claims.table(judgements, launches))
+    some = "" if CLAIMS.value is None else re.sub(r"[^\w-]", "_", "-".join(["", *CLAIMS.value]))  # the others' stay
+    write_text(workdir / f"claims{some}.md", claims.table(judgements, launches))
     told = {"recipe": recipe.name, "paper": recipe.paper, "description": recipe.description}
     how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
     found["claims"] = [j.to_dict() for j in judgements]
     found["drawings"] = [drawing.name for drawing in recipe.drawings]
-    write_text(workdir / "claims.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+    write_text(workdir / f"claims{some}.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     draw(recipe, results, workdir, claims.html(judgements, launches))
-    print(f"claims: {workdir / 'claims.md'}")
-    return workdir / "claims.json" if any(j.verdict == sweeps.Verdict.ERROR for j in judgements) else None
+    print(f"claims: {workdir / f'claims{some}.md'}")
+    return workdir / f"claims{some}.json" if any(j.verdict == sweeps.Verdict.ERROR for j in judgements) else None
 
 
 def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: str) -> None:
     """A figure and a table of cells for each drawing, and one page of all of them that says what was claimed."""
     tabs: dict[str, Any] = {}
     for drawing in recipe.drawings:
+        plane = study.on_plane(results, drawing, recipe.parts.get(f"diagram {drawing.name}"))
         panels = {
-            title: results.phase_diagram(
+            title: plane.phase_diagram(
                 drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels
             )
             for title, where in drawing.panels.items()
@@ -145,10 +148,10 @@ def end(failed: list[Path | None]) -> None:
 def show_studies() -> None:
     """Prints every study with its paper and claims, and its runs and lane-steps at each scale."""
     table = Table("study", "paper", "claims", "scale", "runs", "lane-steps at most")
-    for study in map(recipes.load, recipes.names()):
-        told = [study.name, study.paper or study.description, f"{len(study.claims)}"]
-        for scale in study.scales:
-            recipe = study.at(scale)
+    for one in map(recipes.load, recipes.names()):
+        told = [one.name, one.paper or one.description, f"{len(one.claims)}"]
+        for scale in one.scales:
+            recipe = one.at(scale)
             runs = {run.run_id: run for run in (recipe.base.override(point) for point in recipe.sweep)}
             table.add_row(*told, scale, f"{len(runs):,}", f"{sum(run.training.steps for run in runs.values()):,}")
             told = ["", "", ""]
@@ -161,7 +164,8 @@ def show_parts(recipe: sweeps.Recipe, plan: Plan, prediction: Prediction) -> Non
     steps = {run_id: b[0] for group in plan.groups for b, (run_id, _) in zip(group.budgets, group.pending)}
     table = Table("for", "runs", "to train", "lane-steps", "alone at most about")
     for name, part in recipe.parts.items():
-        run_ids = {recipe.base.override(point).run_id for point in part}
+        points = command.set_axes(recipe.base, part, [], SEEDS.value)
+        run_ids = {recipe.base.override(point).run_id for point in points}
         left = [steps[run_id] for run_id in run_ids if run_id in steps]
         time = clock(prediction.seconds * sum(left) / max(plan.steps, 1))
         table.add_row(name, f"{len(run_ids)}", f"{len(left)}", f"{sum(left):,}", time)

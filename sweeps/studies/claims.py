@@ -5,6 +5,7 @@ train splits have seeds of their own, both are units.
 """
 
 import dataclasses
+import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
@@ -60,6 +61,12 @@ class Claim:
             check_type(f"claim.arms.{name}", arm, Sweep, "made by sweeps.fixed, product, …")
             if seeded := arm.axes.keys() & {*SEEDS}:
                 raise FieldError(f"claim.arms.{name}", sorted(seeded)[0], "is for the study to give")
+        if self.arms:
+            try:
+                inspect.signature(self.measure).bind(**self.arms)
+            except (TypeError, ValueError) as error:
+                why = f"must take the arms {', '.join(self.arms)} by name ({error})"
+                raise FieldError("claim.measure", getattr(self.measure, "__name__", self.measure), why) from None
         counts = {"more_seeds": self.more_seeds} | ({} if self.planned is None else {"planned": self.planned})
         for field, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
@@ -266,8 +273,10 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
     found = []
     for claim in claims:
         try:
-            effects = list(claim.measured(evidence))
+            effects = claim.measured(evidence)
             check_list(f"claim ({claim.name}).measure", effects, Effect, "effects")
+            if not effects:
+                raise FieldError(f"claim ({claim.name}).measure", effects, "must give effects")
             found.append(Judgement(claim, effects))
         except Missing as error:
             found.append(Judgement(claim, (), str(error)))

@@ -40,6 +40,8 @@ class Drawing:
         for axis in ("x", "y"):
             check_type(f"{where}.{axis}", getattr(self, axis), str, "a dotted path")
         check_type(f"{where}.panels", self.panels, Mapping, "a table: titles, and the values that fields are held at")
+        if not 1 <= len(self.panels) <= 4:
+            raise FieldError(f"{where}.panels", len(self.panels), "must be 1 to 4")
         for title, held in self.panels.items():
             check_type(f"{where}.panels", title, str, "text")
             check_type(f"{where}.panels.{title}", held, Mapping, "a table of dotted paths and values")
@@ -87,10 +89,11 @@ class Recipe:
         check_definition(self.definition)
         check_list("recipe.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
         check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
-        names = [drawing.name for drawing in self.drawings]
-        for name in names:
-            if names.count(name) > 1:
-                raise FieldError("drawings", name, "stands twice: files are called so")
+        for field, parts in (("drawings", self.drawings), ("claims", self.claims)):
+            names = [part.name for part in parts]
+            for name in names:
+                if names.count(name) > 1:
+                    raise FieldError(field, name, "stands twice: give each a name of its own")
         known = [*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))]
         for drawing in self.drawings:
             for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):

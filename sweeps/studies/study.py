@@ -1,8 +1,11 @@
 """A study: a paper's experiment with its diagrams and claims, which say themselves what runs they need."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
@@ -10,6 +13,7 @@ from jaxgen.errors import check_list, check_type
 from sweeps.axes.sweep import Sweep, chain, fixed, product, seeds, sweep
 from sweeps.diagrams.gather import SEEDS
 from sweeps.diagrams.phases import check_definition
+from sweeps.diagrams.results import Results
 from sweeps.studies.claims import Claim
 from sweeps.studies.recipe import Drawing, Recipe, check_name
 
@@ -75,7 +79,8 @@ class Study:
     claims: Sequence[Claim] = ()
 
     def __post_init__(self):
-        check_name("study.name", self.name)
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
+            raise FieldError("study.name", self.name, "must be letters, digits, _ and -: directories are called so")
         check_type("study.base", self.base, Experiment, "a jaxgen.Experiment")
         for text in ("paper", "description"):
             check_type(f"study.{text}", getattr(self, text), str, "text")
@@ -86,6 +91,10 @@ class Study:
         check_list("study.claims", self.claims, Claim, "sweeps.Claim(…)")
         if not self.drawings and not self.claims:
             raise FieldError("study.drawings", self.drawings, "has neither drawings nor claims: use sweeps.Recipe")
+        names = [claim.name for claim in self.claims]
+        for name in names:
+            if names.count(name) > 1:
+                raise FieldError("study.claims", name, "stands twice: give each a name of its own")
         for name, scale in self.scales.items():
             check_name("study.scales", name)
             check_type(f"study.scales.{name}", scale, Scale, "a sweeps.Scale(…)")
@@ -102,6 +111,8 @@ class Study:
         """
         if not isinstance(scale, str) or scale not in self.scales:
             raise FieldError("scale", scale, f"must be one of {', '.join(self.scales)}")
+        if claims is not None:
+            check_list("claims", claims, str, "names of claims")
         size = self.scales[scale]
         base = self.base.override(size.overrides)
         chosen = self.claims if claims is None else [self._claim(name) for name in claims]
@@ -188,3 +199,13 @@ def check_arms(base: Experiment, parts: Mapping[str, Sweep]) -> None:
                     base.override({path: value})
                 except FieldError as error:
                     raise FieldError(f"{name}: {error.field}", error.value, error.allowed) from None
+
+
+def on_plane(results: Results, drawing: Drawing, part: Sweep | None) -> Results:
+    """The runs at the values of a drawing's axes, without what only claims have between them; all of a plain recipe."""
+    if part is None:
+        return results
+    runs = results.runs
+    axes = [path for path in (drawing.x, drawing.y) if path in runs and path in part.axes]
+    kept = [runs[path].isin(part.axes[path]).to_numpy() for path in axes]
+    return results.only(set(runs["run_id"][np.logical_and.reduce(kept)])) if kept else results

@@ -158,6 +158,10 @@ def test_a_claim_whose_code_fails_is_an_error_and_the_others_are_judged(program,
     assert "ZeroDivisionError" in found[0]["traceback"]
     assert (tmp_path / "out" / "report.html").exists()
     assert program("reproduce")(*arguments, "--claims=1") == 0
+    found = {
+        name: json.loads((tmp_path / "out" / name).read_text())["claims"] for name in ("claims.json", "claims-1.json")
+    }
+    assert [len(some) for some in found.values()] == [2, 1]
     assert program("reproduce")(*arguments, "--claims=3") == 2
 
 

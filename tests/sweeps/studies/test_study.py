@@ -10,7 +10,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from sweeps import recipes
-from sweeps.studies import claims
+from sweeps.studies import claims, study
 from sweeps.studies.effects import Verdict
 
 FRACTION, DECAY, LOSS = "task.train_fraction", "optimizer.weight_decay", "loss"
@@ -22,9 +22,15 @@ def higher(low, high):
     return [sweeps.Effect("difference", high.final("test/accuracy") - low.final("test/accuracy"))]
 
 
+def any_arms(**arms):
+    return [sweeps.Effect("x", [1.0, 1.1, 0.9])]
+
+
 def claim(name="1", **fields):
     arms = {"low": sweeps.fixed(FRACTION, 0.3), "high": sweeps.sweep(FRACTION, [0.5, 0.7])}
-    return sweeps.Claim(name, "more data, more accuracy", higher, **{"arms": arms, **fields})
+    fields = {"arms": arms, **fields}
+    measure = fields.pop("measure", higher if fields["arms"] == arms else any_arms)
+    return sweeps.Claim(name, "more data, more accuracy", measure, **fields)
 
 
 @pytest.fixture
@@ -92,11 +98,21 @@ def test_some_claims_alone_need_their_runs_only(fields):
         ({"definition": {"gap": -1}}, "gap = -1"),
         ({"scales": {"quick": 3}}, "study.scales.quick = 3: must be a sweeps.Scale"),
         ({"drawings": [], "claims": []}, "use sweeps.Recipe"),
+        ({"claims": [claim(), claim()]}, "study.claims = '1': stands twice"),
+        ({"name": "../x"}, "study.name = '../x'"),
     ],
 )
 def test_what_no_run_can_be_is_refused_when_it_is_written(fields, wrong, said):
     with pytest.raises(FieldError, match=said):
         sweeps.Study(**{**fields, **wrong})
+
+
+def test_a_claim_takes_its_arms_and_a_drawing_has_panels():
+    with pytest.raises(FieldError, match=r"claim.measure = 'higher': must take the arms low, hi by name"):
+        claim(measure=higher, arms={"low": sweeps.fixed(FRACTION, 0.3), "hi": sweeps.fixed(FRACTION, 0.5)})
+    for count in (0, 5):
+        with pytest.raises(FieldError, match=rf"drawing d.panels = {count}: must be 1 to 4"):
+            sweeps.Drawing("d", FRACTION, DECAY, {str(i): {} for i in range(count)})
 
 
 @pytest.mark.parametrize(
@@ -121,6 +137,8 @@ def test_a_claim_is_given_its_arms_by_name(synthetic_results):
     (found,) = sweeps.judge([claim()], evidence)
     assert found.verdict == Verdict.PASS
     assert found.effects[0].mean == pytest.approx(0.9, abs=0.05)
+    (empty,) = sweeps.judge([sweeps.Claim("1", "nothing", lambda e: [])], evidence)
+    assert (empty.verdict, "must give effects" in empty.missing) == (Verdict.ERROR, True)
     (missing,) = sweeps.judge([claim(arms={"low": sweeps.fixed(DECAY, 7.0)})], evidence)
     assert (missing.verdict, "optimizer.weight_decay = 7.0" in missing.missing) == (Verdict.UNDECIDED, True)
 
@@ -132,6 +150,15 @@ def test_seeds_of_other_claims_are_left_out_and_a_planned_one_that_is_gone_is_no
     by_seeds = {n: sweeps.judge([claim(planned=n)], evidence)[0] for n in (6, 7, None)}
     assert [by_seeds[n].verdict for n in (6, 7, None)] == [Verdict.PASS, Verdict.UNDECIDED, Verdict.UNDECIDED]
     assert by_seeds[6].effects[0].unit == "6 seeds"
+
+
+def test_a_diagram_has_no_cells_that_only_claims_have(synthetic_results):
+    results = synthetic_results({FRACTION: [0.3, 0.5, 0.7], DECAY: [0.1, 1.0]}, 2, lambda *_: "grokking")
+    part = sweeps.product(sweeps.sweep(FRACTION, [0.3, 0.7]), sweeps.fixed(DECAY, 1.0), sweeps.seeds(1))
+    drawing = sweeps.Drawing("d", FRACTION, DECAY)
+    runs = study.on_plane(results, drawing, part).runs
+    assert (sorted(set(runs[FRACTION])), set(runs[DECAY]), len(runs)) == ([0.3, 0.7], {1.0}, 4)
+    assert study.on_plane(results, drawing, None) is results
 
 
 def test_the_studies_are_the_runs_that_they_were():
