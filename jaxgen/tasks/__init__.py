@@ -1,5 +1,6 @@
 """What is learned: each task is a table of examples cut into splits."""
 
+from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.clusters import XorClusters
 from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.modular import (
@@ -17,6 +18,7 @@ from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition
 
 __all__ = [
+    "Around",
     "CorruptedLabels",
     "Examples",
     "Modular",
@@ -32,6 +34,8 @@ __all__ = [
     "ToyAddition",
     "XorClusters",
     "exact_share",
+    "has_classes",
+    "innermost",
     "is_stream",
     "table",
     "train_test",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
+from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.split import exact_share
 from jaxgen.tasks.task import Examples, Task, is_stream, table
 
@@ -15,7 +16,7 @@ STREAM = 0x6C6162  # of the key that the task has, apart from what it may split 
 
 
 @flax.struct.dataclass
-class CorruptedLabels(Task):
+class CorruptedLabels(Around):
     """`task` with the labels of ⌊share · train rows⌋ of its train rows drawn anew, uniformly (Doshi et al. 2310.13061).
 
     Which rows these are is drawn too; the rows of other splits keep their labels. The train rows are the splits
@@ -38,23 +39,8 @@ class CorruptedLabels(Task):
             raise FieldError("task", "CorruptedLabels", "is corrupted already: set its share")
         if is_stream(self.task):
             raise FieldError("task", type(self.task).__name__, "draws fresh rows at each step: nothing stays corrupted")
-        if type(self.task).correct is not Task.correct or type(self.task).metrics is not Task.metrics:
+        if not has_classes(self.task) or type(innermost(self.task)).metrics is not Task.metrics:
             raise FieldError("task", type(self.task).__name__, "must be a task whose labels are classes")
-
-    @property
-    def outputs(self) -> int:
-        return self.task.outputs
-
-    @property
-    def vocabulary(self) -> int | None:
-        return self.task.vocabulary
-
-    @property
-    def practice(self):
-        return self.task.practice
-
-    def rows(self) -> dict[str, int]:
-        return self.task.rows()
 
     def counts(self) -> dict[str, int]:
         return {**self.task.counts(), "corrupted": exact_share(self.rows()["train"], self.share)}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
-from jaxgen.probes.evaluation import Evaluation
+from jaxgen.tasks.around import Around
 from jaxgen.tasks.split import exact_share
 from jaxgen.tasks.task import Examples, Task, is_stream, table
 
@@ -16,7 +16,7 @@ STREAM = 0x736574  # of the key that the task has, apart from what it may split 
 
 
 @flax.struct.dataclass
-class Subset(Task):
+class Subset(Around):
     """`task` with ⌊share · train rows⌋ of its train rows, at least one; the others are the split "left_out".
 
     Which rows are left is drawn, or those for which `by` is largest: an array with a number for each row of the task
@@ -39,31 +39,10 @@ class Subset(Task):
         if is_stream(self.task):
             raise FieldError("task", type(self.task).__name__, "draws fresh rows at each step: there are none to leave")
 
-    @property
-    def outputs(self) -> int:
-        return self.task.outputs
-
-    @property
-    def vocabulary(self) -> int | None:
-        return self.task.vocabulary
-
-    @property
-    def practice(self):
-        return self.task.practice
-
     def rows(self) -> dict[str, int]:
         train, *others = self.task.rows().items()
         kept = max(1, exact_share(train[1], self.share))
         return {"train": kept, "left_out": train[1] - kept, **dict(others)}
-
-    def counts(self) -> dict[str, int]:
-        return self.task.counts()
-
-    def correct(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-        return self.task.correct(outputs, labels)
-
-    def metrics(self, seen: Evaluation) -> dict[str, jax.Array]:
-        return self.task.metrics(seen)
 
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array], given: Mapping[str, jax.Array]) -> Examples:
         whole = counts["train"] + counts["left_out"]

@@ -18,7 +18,7 @@ from jaxgen.losses import of_step
 from jaxgen.paths import by_name, in_group
 from jaxgen.signatures import takes
 from jaxgen.starts import Solve, parent
-from jaxgen.tasks import Regression, is_stream
+from jaxgen.tasks import has_classes, innermost, is_stream
 from sweeps.execution.profile import device_bytes
 
 OURS = Path(training.__file__).parent
@@ -80,7 +80,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if data.weights is not None and data.weights.ndim > losses.ndim:
             why = f"has weights of shape {data.weights.shape}, but the loss gives one value per row: give {(total,)}"
             raise FieldError("task", name, why)
-        if type(task).metrics is Task.metrics:
+        if type(innermost(task)).metrics is Task.metrics:
             _check_values_of("task.correct", task.correct, network, outputs, data.labels, None)
         splits = [*rows.names, *(s for s in data.splits if s not in rows.names)]
         for split in template.training.stop_splits:
@@ -290,8 +290,7 @@ def _kind(array: Any) -> tuple:
 
 def _check_values(task: Any, name: str, data: training.Data) -> None:
     kinds = [("inputs", data.inputs, task.vocabulary, "vocabulary")]
-    classes = type(task).correct is Task.correct and not isinstance(task, Regression)
-    kinds.append(("labels", data.labels, task.outputs if classes else None, "outputs"))
+    kinds.append(("labels", data.labels, task.outputs if has_classes(task) else None, "outputs"))
     if data.weights is not None and not (np.isfinite(data.weights) & (np.asarray(data.weights) >= 0)).all():
         raise FieldError("task", name, "has weights that are negative or not finite")
     for split, mask in data.splits.items():

@@ -1,5 +1,6 @@
 """Parts of a task's train rows: drawn, or by what another run keeps for each row."""
 
+import flax.struct
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -14,6 +15,7 @@ from examples import example
 from jaxgen import training
 from jaxgen.kernel import Program
 from jaxgen.starts import FromRun, Rewind
+from sweeps.execution.rehearsal import rehearse
 
 ADDITION = jg.tasks.ModularAddition(p=5, train_fraction=0.6)  # 15 of 25 rows
 KEY = jax.random.key(3, impl="threefry2x32")
@@ -63,6 +65,33 @@ def test_masks_and_weights_go_with_their_rows():
     true = np.asarray(found.inputs).sum(1) % 5
     np.testing.assert_array_equal(found.splits["corrupted"], found.labels != true)
     assert found.splits["corrupted"].sum() == 7
+
+
+@flax.struct.dataclass
+class Beyond(jg.tasks.ModularAddition):
+    """With a label that is no class."""
+
+    def examples(self, key):
+        found = super().examples(key)
+        return found.replace(labels=found.labels.at[0].set(self.p))
+
+
+def test_tasks_around_a_task_with_classes_have_classes(base):
+    part = jg.tasks.Subset(task=ADDITION, share=0.5)
+    assert jg.tasks.has_classes(jg.tasks.CorruptedLabels(task=part))
+    assert not jg.tasks.has_classes(jg.tasks.Subset(task=example("regression").Teacher()))
+    assert base.override({"task": jg.tasks.CorruptedLabels(task=part, share=0.2)}).task.rows()["left_out"] == 8
+    for around in (jg.tasks.Subset, jg.tasks.CorruptedLabels):
+        with pytest.raises(jg.FieldError, match="has labels from 0 to 5: outputs = 5 allows 0 to 4"):
+            rehearse(
+                base.override({"task": around(task=Beyond(p=5), share=1.0 if around is jg.tasks.Subset else 0.0)}),
+                False,
+            )
+
+
+@pytest.fixture
+def base():
+    return example("data_diet").first.override({"training.probes": ("loss", "metrics")})
 
 
 @pytest.fixture
