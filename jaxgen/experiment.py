@@ -18,6 +18,8 @@ import numpy as np
 from jaxgen import components, kinds, models, notebook
 from jaxgen.errors import FieldError
 from jaxgen.kinds import Component, Plain
+from jaxgen.starts import is_continuing
+from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Task, is_stream
 from jaxgen.training import Training
 
@@ -74,6 +76,10 @@ class Experiment:
             raise FieldError("training.stop_frozen", True, why)
         if self.training.stop_frozen and models.is_random(self.model):
             raise FieldError("training.stop_frozen", True, "this network is random in training: nothing can be proved")
+        if is_continuing(self.start):
+            parts = [part for path, part in self.walk() if path.partition(".")[0] == "task"]
+            for subset in [part for part in parts if isinstance(part, Subset) and part.by is not None]:
+                subset.check_start(self, self.start.run(self))
         batch = self.training.batch_size
         if is_stream(self.task):
             if batch is None:

@@ -1,6 +1,7 @@
 """A part of a task's train rows."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import flax.struct
 import jax
@@ -8,9 +9,12 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
-from jaxgen.tasks.around import Around
+from jaxgen.tasks.around import Around, innermost
 from jaxgen.tasks.split import exact_share
 from jaxgen.tasks.task import Examples, Task, is_stream, table
+
+if TYPE_CHECKING:
+    from jaxgen.experiment import Experiment
 
 STREAM = 0x736574  # of the key that the task has, apart from what it may split off itself
 
@@ -21,7 +25,8 @@ class Subset(Around):
 
     Which rows are left is drawn, or those for which `by` is largest: an array with a number for each row of the task
     that the run which this one starts from keeps (`FromRun` with `Rewind`, whose weights begin anew; Paul et al. 2021,
-    2107.07075). Of equal numbers any are taken. A larger share has the rows of a smaller one among its own.
+    2107.07075). Of equal numbers any are taken, and NaN comes last. A larger share has the rows of a smaller one among
+    its own.
 
     Attributes:
       task: what rows are taken from.
@@ -39,6 +44,15 @@ class Subset(Around):
         if is_stream(self.task):
             raise FieldError("task", type(self.task).__name__, "draws fresh rows at each step: there are none to leave")
 
+    def check_start(self, run: "Experiment", first: "Experiment") -> None:
+        """FieldError where the numbers of another run, which this one starts from, are not of the same rows."""
+        if run.drawn_from != first.drawn_from:
+            why = f"has rows of split seed {first.drawn_from}, and numbers of these: not of {run.drawn_from}'s"
+            raise FieldError("start.parent", first.run_id, why)
+        mine, theirs = (type(innermost(task)) for task in (self, first.task))
+        if mine is not theirs:
+            raise FieldError("start.parent.task", theirs.__name__, f"must be {mine.__name__}, whose rows are chosen")
+
     def rows(self) -> dict[str, int]:
         train, *others = self.task.rows().items()
         kept = max(1, exact_share(train[1], self.share))
@@ -51,8 +65,9 @@ class Subset(Around):
         drawn = jax.random.uniform(jax.random.fold_in(key, STREAM), rows.shape, jnp.float32)
         numbers = jnp.zeros_like(drawn) if self.by is None else self.numbers(given, len(rows))
         train = rows < whole
-        first = jnp.where(train, -numbers if self.largest else numbers, jnp.inf)
-        order = jnp.lexsort((jnp.where(train, drawn, rows.astype(jnp.float32)), first))
+        tie = jnp.where(train, drawn, rows.astype(jnp.float32))
+        first = jnp.where(train, -numbers if self.largest else numbers, 0)
+        order = jnp.lexsort((tie, first, ~train))  # rows of other splits stay where they are, whatever the numbers are
         return jax.tree.map(lambda a: a[order], found)
 
     def numbers(self, given: Mapping[str, jax.Array], rows: int) -> jax.Array:

@@ -164,8 +164,14 @@ def held_shapes(experiment: "Experiment") -> dict[str, jax.Array]:
 def held(experiment: "Experiment", state: State) -> dict[str, jax.Array]:
     """What the probes of a run keep for runs that start from it, by name: arrays of their memory."""
     probes = [(str(place), probe) for place, probe in enumerate(experiment.training.probes)]
-    found = [probe.keeps(state.memory[place]) for place, probe in probes if hasattr(probe, "keeps")]
-    return {name: array for some in found for name, array in some.items()}
+    found: dict[str, jax.Array] = {}
+    for place, probe in probes:
+        kept = probe.keeps(state.memory[place]) if hasattr(probe, "keeps") else {}
+        for twice in found.keys() & kept.keys():
+            why = f"keeps {twice!r} as another probe does: give another name"
+            raise FieldError("training.probes", type(probe).__name__, why)
+        found |= kept
+    return found
 
 
 def named(experiment: "Experiment", state: State) -> dict[str, np.ndarray]:

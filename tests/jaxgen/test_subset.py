@@ -50,6 +50,19 @@ def test_the_rows_with_the_largest_numbers_stay(share, scores, largest):
     np.testing.assert_array_equal(found.labels, np.asarray(found.inputs).sum(1) % 5)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("largest", [True, False])
+def test_other_splits_stay_where_they_are_whatever_the_numbers_are(odd, largest):
+    scores = np.arange(25.0)
+    scores[[0, 7, 20]] = odd
+    found = pairs(table(jg.tasks.Subset(task=ADDITION, share=0.4, by="score", largest=largest), scores).inputs)
+    whole = pairs(ADDITION.examples(KEY).inputs)
+    assert found[15:] == whole[15:]
+    assert set(found[:15]) == set(whole[:15])
+    if np.isnan(odd):
+        assert {whole[0], whole[7]} == set(found[13:15])  # the last to stay
+
+
 def test_rows_that_are_drawn_are_among_those_of_a_larger_share_and_differ_by_key():
     small, large = (jg.tasks.Subset(task=ADDITION, share=share) for share in (0.2, 0.6))
     kept = pairs(table(small).inputs)[:3]
@@ -133,12 +146,26 @@ def test_what_is_kept_at_a_probes_own_cadence(diet):
     np.testing.assert_array_equal(jg.train(rare)["train/loss"], jg.train(diet)["train/loss"])
 
 
+@flax.struct.dataclass
+class Other(example("data_diet").EL2N):
+    """Keeps the same name, measured as another."""
+
+    def measure(self, e, memory):
+        return {"other": memory[0]}, memory
+
+
+TWO = Other(), example("data_diet").EL2N()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"start": None}, r"task.by = 'el2n': is not among the arrays that the run starts with \(none: `start` must"),
         ({"task.by": "other"}, r"task.by = 'other': is not among .* \(el2n\)"),
         ({"start.parent.task.task.p": 7}, r"task.by = 'el2n': is of shape \(49,\) where \(25,\) is needed"),
+        ({"start.same_seed": False, "seed": 3}, r"start.parent = .*: has rows of split seed 0"),
+        ({"start.parent.task": jg.tasks.ModularSubtraction(p=5)}, "start.parent.task = 'ModularSubtraction': must be"),
+        ({"start.parent.training.probes": ("loss", "metrics", *TWO)}, "training.probes = 'EL2N': keeps 'el2n' as"),
         ({"task.share": 0.0}, r"task.share = 0.0: must be in \(0, 1\]"),
         ({"task.task": example("stream").OnlineParity(bits=5)}, "task.task = 'OnlineParity': draws fresh rows"),
     ],
