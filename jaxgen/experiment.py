@@ -191,13 +191,7 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> "Experiment":
         """The experiment written by `to_json`."""
-        if not isinstance(text, (str, bytes)):
-            raise FieldError("json", text, "must be text")
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FieldError("json", text[:40], f"cannot be read: {error}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(components.parsed(text))
 
     def _repr_html_(self) -> str:
         rows = []

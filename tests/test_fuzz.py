@@ -24,6 +24,7 @@ from jaxgen.components import KINDS
 from sweeps.axes import grammar
 from sweeps.cli import command
 from sweeps.execution import launch, plan
+from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
 
 BASE = jg.Experiment(
@@ -182,13 +183,13 @@ def planned_only(monkeypatch, launch_sweep):
     """Programs check and plan, but trace and train nothing."""
 
     def run_recipe(recipe, points, workdir, **options):
-        launch._planned(recipe.base, points, workdir, recipe.name, options)
+        launch._planned(recipe.base, points, Workdir.at(workdir), recipe.name, options)
         return None, 0
 
     def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
         plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
         points = refine.as_sweep(sides, rounds or [proposal.propose([], [], [], [], plane, 1)])
-        launch._planned(base, points, workdir, name, options)
+        launch._planned(base, points, Workdir.at(workdir), name, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)

@@ -1,6 +1,7 @@
 """Components checked, changed, and written as plain data: whole, with the components within them."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -208,6 +209,20 @@ def to_dict(component: object, canonical: bool = False) -> dict[str, Plain]:
 def _written(part: object, canonical: bool) -> Plain:
     """A component within another as plain data; until it is checked, a text may stand for it."""
     return part if isinstance(part, str) else to_dict(part, canonical)
+
+
+def parsed(text: object) -> Any:
+    """The data of a JSON text, as `from_dict` takes it.
+
+    Raises:
+      FieldError: it is none.
+    """
+    if not isinstance(text, (str, bytes)):
+        raise FieldError("json", text, "must be text")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FieldError("json", text[:40], f"cannot be read: {error}") from None
 
 
 def from_dict(data: Any, where: str, kind: str | None = None) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from jaxgen import FieldError, notebook
+from jaxgen import FieldError, components, notebook
 from jaxgen.kinds import Plain
 from sweeps.axes import plain
 
@@ -111,13 +111,7 @@ class Sweep(Sequence):
         Raises:
           FieldError: it is none.
         """
-        if not isinstance(text, (str, bytes)):
-            raise FieldError("json", text, "must be text")
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FieldError("json", text[:40], f"cannot be read: {error}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(components.parsed(text))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -33,7 +33,7 @@ from sweeps.execution.progress import clock
 from sweeps.storage import store
 from sweeps.storage.store import StoreError
 from sweeps.storage.workdir import Where
-from sweeps.studies.recipe import Recipe
+from sweeps.studies.recipe import Recipe, chosen
 from sweeps.studies.run import run
 from sweeps.studies.study import QUICK, Study
 
@@ -162,10 +162,7 @@ def find_recipe(name: str | None, file: str | None, scale: str, claims: list[str
     if scale != QUICK:
         raise FieldError("scale", scale, "is for a sweeps.Study: this file defines a sweeps.Recipe")
     if claims is not None:
-        known = {claim.name: claim for claim in recipe.claims}
-        if gone := [claim for claim in claims if claim not in known]:
-            raise FieldError("claims", gone[0], f"must be among {', '.join(known) or 'none'}")
-        recipe = dataclasses.replace(recipe, claims=[known[claim] for claim in claims], drawings=())
+        recipe = dataclasses.replace(recipe, claims=chosen(recipe.claims, claims), drawings=())
     return recipe if recipe.name else dataclasses.replace(recipe, name=Path(file).stem)
 
 

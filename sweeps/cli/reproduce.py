@@ -121,7 +121,7 @@ def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: st
     """A figure and a table of cells for each drawing, and one page of all of them that says what was claimed."""
     tabs: dict[str, Any] = {}
     for drawing in recipe.drawings:
-        plane = study.on_plane(results, drawing, recipe.parts.get(f"diagram {drawing.name}"))
+        plane = study.on_plane(results, drawing, recipe.parts.get(drawing.part))
         panels = {
             title: plane.phase_diagram(
                 drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels

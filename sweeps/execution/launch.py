@@ -1,7 +1,7 @@
 """A sweep from the call to its stored runs: what is refused, planned, foretold, and trained in which order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxgen import Experiment, FieldError
@@ -21,29 +21,29 @@ NAMED = 5  # files in one line
 def launch(
     base: Experiment,
     sweep: Sweep,
-    workdir: Where,
-    *,
-    name: str = "sweep",
-    definition: dict[str, Any] | None = None,
-    description: str = "",
-    changed: Sequence[str] = (),
-    **options: Any,
+    workdir: Workdir,
+    said: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[set[str], int | None]:
-    """Trains every run of a sweep that is not stored yet; arguments and errors are those of `sweeps.run`.
+    """Trains every run of a sweep that is not stored yet; errors are those of `sweeps.run`.
 
-    What is in a definition is not looked at.
+    Args:
+      base: the experiment that the sweep's points override.
+      sweep: the points.
+      workdir: of the results.
+      said: name, definition, description and changed fields, as `sweep.json` keeps them; all but the name unseen.
+      options: of `Options`, by name.
 
     Returns:
       The run_ids of the sweep, and the signal that stopped it, if one did.
     """
     begun = time.monotonic()
-    held, settings, plan = _planned(base, sweep, workdir, name, options)
-    said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
-    return plan.run_ids, _train(held, settings, plan, said, begun)
+    settings, plan = _planned(base, sweep, workdir, said["name"], options)
+    return plan.run_ids, _train(workdir, settings, plan, said, begun)
 
 
 def _train(
-    workdir: Workdir, settings: Options, plan: Plan, said: dict[str, Any], begun: float, keep: bool = False
+    workdir: Workdir, settings: Options, plan: Plan, said: Mapping[str, Any], begun: float, keep: bool = False
 ) -> int | None:
     """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
 
@@ -97,7 +97,8 @@ def foresee(
 
     Trains nothing of it and leaves nothing in the workdir.
     """
-    held, settings, plan = _planned(base, sweep, workdir, name, options)
+    held = Workdir.at(workdir)
+    settings, plan = _planned(base, sweep, held, name, options)
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
     plan.drop(store.stored_ids(held))
@@ -112,10 +113,10 @@ def foresee(
 
 
 def _planned(
-    base: Experiment, sweep: Sweep, workdir: Where, name: str, options: dict[str, Any]
-) -> tuple[Workdir, Options, Plan]:
+    base: Experiment, sweep: Sweep, workdir: Workdir, name: str, options: Mapping[str, Any]
+) -> tuple[Options, Plan]:
     """All that is checked before anything is written, and the plan."""
-    held, settings = Workdir.at(workdir), Options(**options)
+    settings = Options(**options)
     if not isinstance(base, Experiment):
         raise FieldError("base", base, "must be a jaxgen.Experiment")
     if not isinstance(sweep, Sweep):
@@ -123,5 +124,5 @@ def _planned(
     if not isinstance(name, str) or not name.isprintable() or not name:
         raise FieldError("name", name, "must be printable text")
     set_up_jax()
-    held.check_same(name, base, sweep)
-    return held, settings, stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)
+    workdir.check_same(name, base, sweep)
+    return settings, stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)

@@ -72,6 +72,11 @@ class Claim:
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise FieldError(f"claim.{field}", count, "must be a whole number of at least 0")
 
+    @property
+    def part(self) -> str:
+        """What its runs are called among the parts of a recipe."""
+        return f"claim ({self.name})"
+
     def measured(self, evidence: "Evidence") -> Sequence[Effect]:
         """Its effects on stored runs.
 

@@ -50,6 +50,11 @@ class Drawing:
         if self.x == self.y:
             raise FieldError(f"{where}.y", self.y, "must be another axis than x")
 
+    @property
+    def part(self) -> str:
+        """What its runs are called among the parts of a recipe."""
+        return f"diagram {self.name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -63,7 +68,7 @@ class Recipe:
       definition: metric, below, threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
       drawings: its diagrams; their panels hold fields at values, as `where` of `Results.phase_diagram`.
       claims: statements of its paper, checked on the stored runs.
-      parts: what of the sweep is for which claim or diagram, by a name, where that is known (`sweeps.Study`).
+      parts: what of the sweep is for which claim or diagram, by its `part`, where that is known (`sweeps.Study`).
       paper: where it is published.
 
     Raises:
@@ -89,16 +94,34 @@ class Recipe:
         check_definition(self.definition)
         check_list("recipe.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
         check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
-        for field, parts in (("drawings", self.drawings), ("claims", self.claims)):
-            names = [part.name for part in parts]
-            for name in names:
-                if names.count(name) > 1:
-                    raise FieldError(field, name, "stands twice: give each a name of its own")
+        check_names("drawings", self.drawings)
+        check_names("claims", self.claims)
         known = [*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))]
         for drawing in self.drawings:
             for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:
                     raise unknown(str(path), known)
+
+
+def chosen(claims: Sequence[Claim], names: Sequence[str]) -> list[Claim]:
+    """The claims of these names.
+
+    Raises:
+      FieldError: there is none of one of them.
+    """
+    known = {claim.name: claim for claim in claims}
+    for name in names:
+        if name not in known:
+            raise FieldError("claims", name, f"must be among {', '.join(known) or 'none'}")
+    return [known[name] for name in names]
+
+
+def check_names(field: str, parts: Sequence[Drawing] | Sequence[Claim]) -> None:
+    """FieldError where two have one name."""
+    names = [part.name for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise FieldError(field, name, "stands twice: give each a name of its own")
 
 
 def check_name(field: str, name: object) -> None:

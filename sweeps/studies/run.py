@@ -42,9 +42,9 @@ def run(
       sweeps.storage.store.StoreError: results cannot be written.
     """
     _check_definitions(workdir, definition)
-    told: dict[str, Any] = {"definition": definition, "description": description, "changed": changed}
+    said = {"name": name, "definition": definition or {}, "description": description, "changed": changed}
     held = Workdir.at(workdir)
-    return Results(held, *launch.launch(base, sweep, held, name=name, **told, **options))
+    return Results(held, *launch.launch(base, sweep, held, said, options))
 
 
 def foresee(

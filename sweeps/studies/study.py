@@ -15,7 +15,7 @@ from sweeps.diagrams.gather import SEEDS
 from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.results import Results
 from sweeps.studies.claims import Claim
-from sweeps.studies.recipe import Drawing, Recipe, check_name
+from sweeps.studies.recipe import Drawing, Recipe, check_name, check_names, chosen
 
 QUICK = "quick"
 
@@ -91,10 +91,7 @@ class Study:
         check_list("study.claims", self.claims, Claim, "sweeps.Claim(…)")
         if not self.drawings and not self.claims:
             raise FieldError("study.drawings", self.drawings, "has neither drawings nor claims: use sweeps.Recipe")
-        names = [claim.name for claim in self.claims]
-        for name in names:
-            if names.count(name) > 1:
-                raise FieldError("study.claims", name, "stands twice: give each a name of its own")
+        check_names("study.claims", self.claims)
         for name, scale in self.scales.items():
             check_name("study.scales", name)
             check_type(f"study.scales.{name}", scale, Scale, "a sweeps.Scale(…)")
@@ -111,15 +108,15 @@ class Study:
         """
         if not isinstance(scale, str) or scale not in self.scales:
             raise FieldError("scale", scale, f"must be one of {', '.join(self.scales)}")
-        if claims is not None:
-            check_list("claims", claims, str, "names of claims")
         size = self.scales[scale]
         base = self.base.override(size.overrides)
-        chosen = self.claims if claims is None else [self._claim(name) for name in claims]
-        drawings = self.drawings if claims is None else ()
-        chosen = [dataclasses.replace(c, planned=_seeds_of(c, size)) for c in chosen]
-        parts = {f"claim ({c.name})": _runs_of_claim(c) for c in chosen if c.arms}
-        parts |= {f"diagram {d.name}": self._runs_of_drawing(d, size) for d in drawings}
+        judged, drawings = self.claims, self.drawings
+        if claims is not None:
+            check_list("claims", claims, str, "names of claims")
+            judged, drawings = chosen(judged, claims), ()
+        judged = [dataclasses.replace(c, planned=_seeds_of(c, size)) for c in judged]
+        parts = {c.part: _runs_of_claim(c) for c in judged if c.arms}
+        parts |= {d.part: self._runs_of_drawing(d, size) for d in drawings}
         check_arms(base, parts)
         whole = [*parts.values()] or [seeds(size.seeds)]
         return Recipe(
@@ -129,16 +126,10 @@ class Study:
             description=self.description,
             definition={**self.definition, **size.definition},
             drawings=[self._held(d, base, whole) for d in drawings],
-            claims=chosen,
+            claims=judged,
             parts=parts,
             paper=self.paper,
         )
-
-    def _claim(self, name: str) -> Claim:
-        for claim in self.claims:
-            if claim.name == name:
-                return claim
-        raise FieldError("claims", name, f"must be among {', '.join(claim.name for claim in self.claims)}")
 
     def _runs_of_drawing(self, drawing: Drawing, size: Scale) -> Sweep:
         values = {**self.axes, **size.axes}
