@@ -11,7 +11,8 @@ import pytest
 MUTANTS = mutation.mutants()
 PARTS = [
     *(
-        "jaxgen/kernel.py",
+        "jaxgen/kernel/program.py",
+        "jaxgen/kernel/block.py",
         "jaxgen/training/data.py",
         "jaxgen/training/run.py",
         "jaxgen/losses.py",
