@@ -144,7 +144,9 @@ class Study:
 
     def _held(self, drawing: Drawing, base: Experiment, parts: Sequence[Sweep]) -> Drawing:
         """The drawing with panels that hold every field that varies in the study, as tables of runs have them."""
-        varied = {path for path in _varied(base, parts) if path not in (drawing.x, drawing.y)}
+        axes = drawing.x, drawing.y
+        within = tuple(f"{axis}." for axis in axes)  # an axis of whole components has their fields too
+        varied = {path for path in _varied(base, parts) if path not in axes and not path.startswith(within)}
         panels = {
             title: {path: value for path, value in base.override(held).flat().items() if path in varied}
             for title, held in drawing.panels.items()

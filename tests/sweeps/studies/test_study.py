@@ -73,6 +73,13 @@ def test_panels_hold_whatever_else_varies_in_the_study(toy, fields):
     }
 
 
+def test_an_axis_of_whole_components_is_not_held(toy, fields):
+    losses = {"axes": {DECAY: [0.1, 1.0], LOSS: [toy.loss, STABLEMAX]}}
+    drawings = [sweeps.Drawing("d", LOSS, DECAY, {"": {"model.width": 4}})]
+    study_ = sweeps.Study(**{**fields, **losses, "drawings": drawings, "claims": []})
+    assert study_.at().drawings[0].panels == {"": {"model.width": 4}}
+
+
 def test_some_claims_alone_need_their_runs_only(fields):
     study = sweeps.Study(**{**fields, "claims": [claim(), claim("2", arms={"low": sweeps.fixed(DECAY, 3.0)})]})
     one = study.at("quick", ["2"])
