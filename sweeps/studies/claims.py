@@ -131,8 +131,7 @@ class Judgement:
         for e in self.effects:
             by_seed = {_seed_name(seed): finite(value) for seed, value in e.values.items()}
             at_most = {_seed_name(seed): finite(value) for seed, value in e.upper.items()}
-            low, high = map(finite, e.interval)
-            numbers = {"mean": finite(e.mean), "low": low, "high": high}
+            numbers = {"mean": finite(e.estimate.value), "low": finite(e.estimate.low), "high": finite(e.estimate.high)}
             numbers |= {"above": finite(e.above), "below": finite(e.below), "published": finite(e.published)}
             how = {"interval": e.method, "unit": e.unit, "seeds": e.seeds}
             told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "by_seed": by_seed}
@@ -155,14 +154,35 @@ class Arm:
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
       ended: (S, P) whether a run diverged or froze: what it has not reached it never will; none where left out.
-      experiment: the first of its runs, but for the seed.
+      experiments: (P,) the runs of a seed, but for the seed.
     """
 
     seeds: pd.Index
     steps: np.ndarray
     curves: Callable[[str], np.ndarray]
     ended: np.ndarray | None = None
-    experiment: Experiment | None = None
+    experiments: Sequence[Experiment] = ()
+
+    @property
+    def experiment(self) -> Experiment:
+        """The first of its runs, but for the seed."""
+        return self.experiments[0]
+
+    def along(self, values: np.ndarray, *axes: str) -> dict[Any, pd.Series]:
+        """Values (S, P) by seed at each number of an axis, or at each tuple of numbers of several: for `sweeps.laws`.
+
+        Runs that differ in other fields are averaged.
+
+        Args:
+          values: (S, P).
+          axes: dotted paths of fields that hold a number.
+        """
+        numbers = [tuple(experiment.flat()[axis] for axis in axes) for experiment in self.experiments]
+        places = {number: [i for i, other in enumerate(numbers) if other == number] for number in numbers}
+        return {
+            number[0] if len(axes) == 1 else number: pd.Series(values[:, place].mean(axis=1), self.seeds)
+            for number, place in places.items()
+        }
 
     def mean(self, values: np.ndarray) -> pd.Series:
         """The mean over the runs of each seed of values (S, P), by seed."""
@@ -259,7 +279,7 @@ class Evidence:
         units = pd.MultiIndex.from_tuples(seeds, names=["seed", "split"]) if self._own_splits else pd.Index(seeds)
         index = np.array(places)
         curves = lambda name: self._curve(name)[index]  # noqa: E731
-        return Arm(units, self._curve("step")[index], curves, self._ended[index], self.base.override(points[0]))
+        return Arm(units, self._curve("step")[index], curves, self._ended[index], [*map(self.base.override, points)])
 
     def _place(self, point: Mapping[str, Any], split: int) -> int | None:
         """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
@@ -351,10 +371,8 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
         published = f" Published: {j.claim.published}." if j.claim.published else ""
         yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
         for e in j.effects:
-            low, high = e.interval
-            span = f"{e.relation}{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
-            lost = len(e.values) - e.seeds
-            seeds = e.unit + (f" ({lost} of {len(e.values)} values are not known)" if lost else "")
+            span = f"{e.relation}{e.estimate:.3g}" if e.seeds else "–"
+            seeds = e.unit + (f" ({e.lost} of {len(e.values)} values are not known)" if e.lost else "")
             yield ["", e.name + (f" ({e.note})" if e.note else ""), span, e.claimed, seeds, e.verdict or ""]
 
 

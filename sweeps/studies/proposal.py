@@ -75,20 +75,8 @@ class Plane:
         known = np.isfinite(np.asarray(event, float))
         if not known.any():
             return None
-        across, up = self.ranges
-        x, y, event, seeds = (np.asarray(values)[known] for values in (x, y, event, seeds))
-        return boundary.fit(
-            x,
-            y,
-            event,
-            seeds,
-            x_scale="log" if across.log else "linear",
-            y_scale="log" if up.log else "linear",
-            x_range=(across.low, across.high),
-            y_range=(up.low, up.high),
-            replicates=REPLICATES,
-            key=key,
-        )
+        decided = (np.asarray(values)[known] for values in (x, y, event, seeds))
+        return boundary.fit(*decided, self.ranges, replicates=REPLICATES, key=key)
 
     def points(self, power: int, key: Sequence[int]) -> np.ndarray:
         """Distinct points that may be sampled, (points, 2) axis values: 2^power of a scrambled Sobol sequence.
