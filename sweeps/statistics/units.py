@@ -1,5 +1,7 @@
 """Means over what is independent, seeds or train splits or both, and their intervals from a few of them."""
 
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
@@ -8,6 +10,7 @@ from sweeps.statistics.estimate import Estimate
 from sweeps.statistics.jackknife import LEAST_UNITS
 from sweeps.statistics.rates import share_interval
 
+Ends = TypeVar("Ends", np.ndarray, pd.Series)
 UNITS = "seeds", "splits"
 STAKES = np.array([0.5, 0.75, 0.9, 1.0])
 """Shares of the capital that bets on a bounded mean put at risk: near all of it, as a few seeds ask for."""
@@ -66,8 +69,9 @@ def unit_estimate(
       lower end; NaN where there are none.
     """
     means = unit_means(low.to_numpy(), low.index)
-    told = known(low, high, within)
-    least, most = (float(ends[told].mean()) for ends in (low, high))
+    told = known(low.to_numpy(), high.to_numpy(), within)
+    with np.errstate(invalid="ignore"):  # of -inf and inf there is no mean
+        least, most = (float(ends.to_numpy()[told].mean()) if told.any() else np.nan for ends in (low, high))
     if share:
         ends = share_interval(int(low.sum()), int(high.sum()), len(low), confidence)
     elif within is None:
@@ -81,7 +85,7 @@ def unit_estimate(
     return Estimate(most if least == -np.inf else least, *ends, confidence, units, " × ".join(means))
 
 
-def known(low: pd.Series, high: pd.Series, within: tuple[float, float] | None = None) -> pd.Series:
+def known(low: Ends, high: Ends, within: tuple[float, float] | None = None) -> Ends:
     """Whether anything is known of each value: it is not just in all of `within`, or anywhere."""
     least, most = (-np.inf, np.inf) if within is None else within
     return ~((low == least) & (high == most))
