@@ -9,7 +9,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from sweeps.diagrams.gather import SEEDS
 from sweeps.storage.runs import Runs
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 
+Place: TypeAlias = float | tuple[float, ...]
+"""A number of an axis, or one of each of several axes."""
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
 
 
@@ -124,7 +126,7 @@ class Judgement:
         fails = any(effect.verdict_at(strict) == Verdict.FAIL for effect in tested)
         return Verdict.FAIL if fails else Verdict.UNDECIDED
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON; what is infinite or missing is null."""
         finite = lambda v: float(v) if v is not None and np.isfinite(v) else None  # noqa: E731
         effects = []
@@ -168,7 +170,7 @@ class Arm:
         """The first of its runs, but for the seed."""
         return self.experiments[0]
 
-    def along(self, values: np.ndarray, *axes: str) -> dict[Any, pd.Series]:
+    def along(self, values: np.ndarray, *axes: str) -> dict[Place, pd.Series]:
         """Values (S, P) by seed at each number of an axis, or at each tuple of numbers of several: for `sweeps.laws`.
 
         Runs that differ in other fields are averaged.
@@ -176,8 +178,11 @@ class Arm:
         Args:
           values: (S, P).
           axes: dotted paths of fields that hold a number.
+
+        Raises:
+          FieldError: one does not.
         """
-        numbers = [tuple(experiment.flat()[axis] for axis in axes) for experiment in self.experiments]
+        numbers = [tuple(_number(experiment, axis) for axis in axes) for experiment in self.experiments]
         places = {number: [i for i, other in enumerate(numbers) if other == number] for number in numbers}
         return {
             number[0] if len(axes) == 1 else number: pd.Series(values[:, place].mean(axis=1), self.seeds)
@@ -281,7 +286,7 @@ class Evidence:
         curves = lambda name: self._curve(name)[index]  # noqa: E731
         return Arm(units, self._curve("step")[index], curves, self._ended[index], [*map(self.base.override, points)])
 
-    def _place(self, point: Mapping[str, Any], split: int) -> int | None:
+    def _place(self, point: Mapping[str, object], split: int) -> int | None:
         """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
         followed = [None] if point["seed"] == split else []  # the same run by two names
         ids = (self.base.override({**point, "split_seed": value}).run_id for value in (*followed, split))
@@ -311,7 +316,7 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
     return found
 
 
-def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> dict[str, Any]:
     """What the verdicts together are worth, as plain data.
 
     Args:
@@ -332,7 +337,7 @@ def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
     return {**chance, "launches": asked, "changed": changed if told else None}
 
 
-def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]]) -> str:
+def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]]) -> str:
     """What a reader of the verdicts has to know of them together."""
     found = standing(judgements, launches)
     chance = "{passes_by_chance:.2g} of {claims_tested} claims would PASS by chance if none were true".format(**found)
@@ -345,14 +350,14 @@ def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
     return f"{chance} (2.5 % each, nominally). {added}."
 
 
-def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> str:
     """The judgements as a Markdown table, a row per effect, and what they are worth together; see `standing`."""
     rows = [HEAD, ["---"] * len(HEAD), *_rows(judgements)]
     lines = ["| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in row) + " |\n" for row in rows]
     return "".join([*lines, "\n", _caveats(judgements, launches), "\n"])
 
 
-def html(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+def html(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> str:
     """The judgements as an HTML table, and what they are worth together; empty where there are none."""
     if not judgements:
         return ""
@@ -376,9 +381,16 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
             yield ["", e.name + (f" ({e.note})" if e.note else ""), span, e.claimed, seeds, e.verdict or ""]
 
 
-def _said(point: dict[str, Any]) -> str:
+def _number(experiment: Experiment, axis: str) -> float:
+    value = experiment.flat().get(axis)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise FieldError(axis, value, "must be a field that holds a number")
+    return value
+
+
+def _said(point: dict[str, object]) -> str:
     return ", ".join(f"{path} = {value}" for path, value in point.items()) or "the base's fields"
 
 
-def _seed_name(seed: Any) -> str:
+def _seed_name(seed: object) -> str:
     return "{}, split {}".format(*seed) if isinstance(seed, tuple) else str(seed)

@@ -6,7 +6,7 @@ take arms as `Arm.along` gives them: what was measured by seed, at each number o
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from sweeps.studies.effects import Effect
 
 Scaling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A variable: of sizes and xs, (points,) each."""
+Arms = Mapping[float, pd.Series] | Mapping[tuple[float, float], pd.Series]
 
 
 class Claimed(TypedDict, total=False):
@@ -131,7 +132,7 @@ def ratio(name: str, one: pd.Series, other: pd.Series, **claimed: Unpack[Claimed
     Raises:
       FieldError: seeds and splits cross.
     """
-    table, resampled = _table("ratio", {0: one, 1: other})
+    table, resampled = _table("ratio", {0.0: one, 1.0: other})
     by_unit = table.groupby(level=0).mean().to_numpy()
     means = np.concatenate([by_unit.mean(0, keepdims=True), (by_unit.sum(0) - by_unit) / max(len(by_unit) - 1, 1)])
 
@@ -182,7 +183,7 @@ def collapses(
     return Effect(f"collapse score of {name}, other - better", find, **claimed)
 
 
-def _table(law: str, arms: Mapping[Any, pd.Series]) -> tuple[pd.DataFrame, str]:
+def _table(law: str, arms: Arms) -> tuple[pd.DataFrame, str]:
     """A column per arm, in their order, with rows by what is independent, seeds or splits; and which of these it is."""
     table = pd.DataFrame(dict(enumerate(arms.values())), dtype=float)
     units = [*unit_means(np.zeros(len(table)), table.index)]
@@ -192,7 +193,7 @@ def _table(law: str, arms: Mapping[Any, pd.Series]) -> tuple[pd.DataFrame, str]:
     return table.set_axis(pd.Index(names), axis=0), units[0]
 
 
-def _points(arms: Mapping[Any, pd.Series], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _points(arms: Arms, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The arms' numbers (or pairs of them), the values and the units, of every arm and unit: (points, …) each."""
     numbers = np.array([*arms], float)
     units = table.index.repeat(len(arms)).to_numpy()
