@@ -31,7 +31,7 @@ from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
 from sweeps.storage import store
-from sweeps.storage.store import StoreError
+from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.workdir import Where
 from sweeps.studies.recipe import Recipe, chosen
 from sweeps.studies.run import run
@@ -64,6 +64,9 @@ def main(program: Callable[[], None]) -> None:
             refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
         try:
             program()
+        except TryAgain as error:
+            say(error)
+            sys.exit(STOPPED)
         except EXPECTED as error:
             refuse(error)
         except jax.errors.JaxRuntimeError as error:
@@ -95,8 +98,13 @@ def refuse(error: Any) -> NoReturn:
     said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
     if isinstance(error, OSError) and error.filename is not None:
         said = f"{error.filename}: {error.strerror}"
-    print(" ".join(f"error: {said}".split()), file=sys.stderr)
+    say(said)
     sys.exit(2)
+
+
+def say(error: object) -> None:
+    """An error as one line on stderr."""
+    print(" ".join(f"error: {error}".split()), file=sys.stderr)
 
 
 def users_frames(error: Any) -> list[traceback.FrameSummary]:
@@ -182,6 +190,20 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: Where, **options: Any) ->
     return results, exit_if_stopped(results)
 
 
+def share(text: str | None) -> tuple[int, int] | None:
+    """What `--share=i/n` asks for, for `sweeps.Options`.
+
+    Raises:
+      FieldError: it is no such thing.
+    """
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not slash or not all(number.isdecimal() and number.isascii() and len(number) < 8 for number in (index, count)):
+        raise FieldError("share", text, "must be i/n, the i-th of n shares, i from 0 to n - 1: --share=3/32")
+    return int(index), int(count)
+
+
 def changed(recipe: Recipe, points: Sweep) -> list[str]:
     """The fields, apart from seeds, that take other values at the points than the recipe gives them."""
     own = {path: [value] for path, value in recipe.base.flat().items()} | recipe.sweep.axes
@@ -190,7 +212,7 @@ def changed(recipe: Recipe, points: Sweep) -> list[str]:
 
 def exit_if_stopped(results: Results) -> int:
     """How many runs are stored; ends the program where others of the sweep are not: exit code 75, 130 after Ctrl-C."""
-    stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
+    stored, wanted = len(store.stored_ids(results.workdir, results.run_ids)), len(results.run_ids or ())
     if stored < wanted:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)

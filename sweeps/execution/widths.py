@@ -1,9 +1,9 @@
 """How many lanes a block has: a rule of the program and the kind of device, so that a command has the same bits again.
 
 The width is part of the program that trains a run. So it follows from the rule, never from the load of the moment. It
-is written down in `sweep.json` when a program is first launched, and what is written there holds for the directory:
+is written down in the directory when a program is first launched, and what is written there holds for it:
 
-  {"0123456789ab-r48 cpu": {"lanes": 1, "by": "rule"}}
+  {"program": "0123456789ab-r48 cpu", "lanes": 1, "by": "rule"}
 
 by "rule"; "asked" (`--width`); "tuned" (`--tune`: measured on this machine); or "memory" (a wider block did not fit).
 """
@@ -17,6 +17,7 @@ from jaxgen import training
 from jaxgen.kernel import MAX_INTERVALS
 from jaxgen.training import capacity
 from sweeps.execution.profile import step_flops
+from sweeps.storage.workdir import Width
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
 LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block
@@ -45,17 +46,17 @@ def lane_bytes(experiment: Any) -> float:
 
 
 def entry(experiment: Any, device: Any) -> str:
-    """What `sweep.json` calls a program on a kind of device, whatever its width."""
+    """What a directory calls a program on a kind of device, whatever its width."""
     return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
 
 
-def chosen(experiment: Any, device: Any, held: Mapping[str, Any], asked: int | None = None) -> dict[str, Any]:
+def chosen(experiment: Any, device: Any, held: Mapping[str, Width], asked: int | None = None) -> Width:
     """The lanes of a program's blocks, {"lanes", "by"}: those asked for, else those written down, else the rule's.
 
     Args:
       experiment: a run of the program.
       device: of the kind that trains it.
-      held: what `sweep.json` says of widths.
+      held: what is written down, by `entry`.
       asked: `Options.width`.
     """
     if asked is not None:

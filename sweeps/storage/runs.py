@@ -11,7 +11,7 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import Range
-from sweeps.storage import store
+from sweeps.storage import launches, store
 from sweeps.storage.workdir import Where, Workdir
 
 HIDDEN = ("experiment", "provenance", "checksum")
@@ -38,7 +38,8 @@ class Runs:
     @property
     def specification(self) -> dict[str, Any]:
         """The sweep's own record: name, base experiment, axes, definitions, launches."""
-        return self.workdir.read_specification() or {}
+        held = self.workdir.read_specification()
+        return {**held, "launches": launches.told(launches.read(self.workdir))} if held else {}
 
     @property
     def refined(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What `sweep.json` says of a sweep, and whether it is what was written."""
+"""What `sweep.json` says of a sweep, and whether it is what was written.
+
+It follows from the call and from what was held before: workers that train shares of one sweep write the same bytes.
+"""
 
 import dataclasses
-import datetime
 import json
 import math
 import os
@@ -18,7 +20,7 @@ from jaxgen import Experiment, training
 from jaxgen.components import type_name
 from sweeps.axes.sweep import Sweep, used
 
-SCHEMA = 2
+SCHEMA = 3
 LISTED = 1000  # values of an axis that are written out
 WRITTEN = 10_000  # values of a sweep that are
 
@@ -37,12 +39,12 @@ def written(held: dict[str, Any]) -> str:
 
 def damage(held: dict[str, Any]) -> str:
     """The first part of a specification that `specified` has not made so; empty where all is well."""
-    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
+    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict}
     for key, kind in kinds.items():
         if not isinstance(held.get(key), kind):
             return key
     axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
-    runs, launches = held.get("runs", 0), held["launches"]
+    runs = held.get("runs", 0)
     sound = {
         "name": bool(held["name"]),
         "sources": _are_texts(held.get("sources", [])),
@@ -51,7 +53,6 @@ def damage(held: dict[str, Any]) -> str:
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
         "sweep": isinstance(held.get("sweep", {}), dict),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
-        "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
     }
     return next((key for key, well in sound.items() if not well), "")
 
@@ -89,15 +90,7 @@ def specified(
     description: str = "",
     changed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The specification as it is now, after the one that was `held`, and one more entry in the list of launches."""
-    launch = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        **environment(jax.local_devices()[0]),
-        "devices": len(jax.local_devices()),
-        **{name: len(sweep.axes.get(path, [None])) for name, path in (("seeds", "seed"), ("splits", "split_seed"))},
-        "runs": len(sweep),
-    }
+    """The specification as it is now, after the one that was `held`."""
     return {
         "schema": SCHEMA,
         "name": name,
@@ -110,8 +103,6 @@ def specified(
         "sources": _sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
         "definition": definition,
-        "widths": held.get("widths", {}),
-        "launches": [*held.get("launches", []), launch],
     }
 
 
