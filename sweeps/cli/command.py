@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.machinery
+import inspect
 import logging
 import signal
 import sys
@@ -46,12 +47,17 @@ def start(program: ModuleType) -> None:
     """Runs a program of this room as if its file were the one that was started: `--help` tells its text and flags."""
     sys.modules["__main__"].__doc__ = program.__doc__
     flags_of = flags.FLAGS.flags_by_module_dict()
-    flags_of[sys.argv[0]] = flags_of.pop(program.__name__)
+    flags_of[sys.argv[0]] = flags_of.pop(program.__name__, [])
     main(program.main)
 
 
-def main(program: Callable[[], None]) -> None:
-    """Runs a program with absl flags. Input that is not allowed ends it with one line on stderr and exit code 2."""
+def main(program: Callable[..., None]) -> None:
+    """Runs a program with absl flags, given as many arguments beside them as it takes.
+
+    Input that is not allowed ends it with one line on stderr and exit code 2.
+    """
+    taken = inspect.signature(program).parameters
+    listed = any(one.kind is one.VAR_POSITIONAL for one in taken.values())
 
     def parse(arguments: list[str]) -> list[str]:
         try:
@@ -60,10 +66,13 @@ def main(program: Callable[[], None]) -> None:
             refuse(error)
 
     def run(arguments: list[str]) -> None:
-        if len(arguments) > 1:
-            refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
+        given = arguments[1:]
+        if len(given) > len(taken) and not listed:
+            refuse(f"unexpected argument {given[len(taken)]!r}: flags look like --name=value")
+        if len(given) < len(taken) and not listed:
+            refuse(f"give {' '.join(taken).upper()}")
         try:
-            program()
+            program(*given)
         except TryAgain as error:
             say(error)
             sys.exit(STOPPED)

@@ -109,13 +109,18 @@ def running(workdir: Workdir) -> list[dict[str, Any]]:
 
 def set_damaged_aside(workdir: Workdir) -> list[Place]:
     """Moves what is no block from where blocks are saved, as `files` says, to `damaged/`; its runs start anew."""
-    folder = workdir.inflight
-    there = os.path.lexists(folder) if isinstance(folder, Path) else folder.exists()
-    found = [folder] if there and not folder.is_dir() else files(workdir, "*")
-    moved = [path for path in found if path.suffix != ".block" or _read(path) is None]
+    moved = damaged(workdir)
     for path in moved:
         workdir.set_aside(path)
     return moved
+
+
+def damaged(workdir: Workdir) -> list[Place]:
+    """What is no block where blocks are saved."""
+    folder = workdir.inflight
+    there = os.path.lexists(folder) if isinstance(folder, Path) else folder.exists()
+    found = [folder] if there and not folder.is_dir() else files(workdir, "*")
+    return [path for path in found if path.suffix != ".block" or _read(path) is None]
 
 
 def clear(workdir: Workdir) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,12 +95,19 @@ def source(place: Place) -> Path | pa.NativeFile:
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Removes the temporary files of writers that were killed: those that no process holds."""
+    """Removes the temporary files of writers that were killed."""
+    for path in temporaries(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def temporaries(folder: Path) -> Iterator[Path]:
+    """The temporary files of writers that were killed: those that no process holds. Each is held while it is given."""
     for path in folder.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
         if path.is_file():
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                yield path
 
 
 def digest(content: bytes) -> str:
@@ -127,6 +134,11 @@ def version(path: Place) -> tuple[int, ...]:
         return path.version()
     of = path.stat()
     return of.st_ino, of.st_size, of.st_mtime_ns
+
+
+def size(path: Place) -> int:
+    """Bytes of a file."""
+    return version(path)[-2]
 
 
 @functools.lru_cache(maxsize=2**16)

@@ -7,11 +7,13 @@ of one sweep are one launch to readers (`told`).
 import contextlib
 import datetime
 import json
+import math
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +25,7 @@ from sweeps.storage.objects import Place
 from sweeps.storage.specification import environment
 from sweeps.storage.workdir import Workdir
 
+SILENT = 600.0  # seconds without a word, after which a worker on an object store counts as gone
 READERS = 16  # files that are read at once, as object stores are slow to answer
 OWN = ("time", "updated", "share", "attempt", "host", "process", "own_runs", "trained", "left_seconds", "ended")
 ADDED = ("seconds", "lane_steps", "computed_lane_steps")
@@ -84,6 +87,25 @@ def _read(path: Place) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("command", []), list) else None
+
+
+def holders(workdir: Workdir) -> set[str]:
+    """The shares, as files call them, that are trained now, or "all" of the sweep.
+
+    On a disk that is who holds a lock; on an object store whose launch has not ended and wrote not long ago.
+    """
+    if isinstance(workdir.root, Path):
+        return workdir.holders()
+    return {str(one.get("share", "all")) for one in read(workdir) if "ended" not in one and silent(one) < SILENT}
+
+
+def silent(launch: Mapping[str, Any]) -> float:
+    """Seconds since a launch last wrote; inf where it does not say."""
+    try:
+        then = datetime.datetime.fromisoformat(launch["updated"])
+        return max((datetime.datetime.now(datetime.UTC) - then).total_seconds(), 0.0)
+    except (LookupError, ValueError, TypeError):
+        return math.inf
 
 
 def told(launches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ It follows from the call and from what was held before: workers that train share
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -71,14 +72,44 @@ def difference(held: dict[str, Any], name: str, base: Experiment, sweep: Sweep) 
     """
     if held["name"] != name:
         return f"holds the sweep {held['name']!r}, not {name!r}: use another directory"
-    free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
-    old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
+    new = json.loads(json.dumps(base.flat()))
+    why = _differing_field(held["fields"], new, {*sweep.axes, *held["axes"]})
+    return f"holds a sweep with {why}: use another directory, or sweep over it" if why else ""
+
+
+def unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """What of two specifications makes them different sweeps, as `difference` has it; empty where they are one."""
+    if one["name"] != other["name"]:
+        return f"holds the sweep {other['name']!r}, not {one['name']!r}"
+    why = _differing_field(other["fields"], one["fields"], {*one["axes"], *other["axes"]})
+    return f"holds a sweep with {why}" if why else ""
+
+
+def _differing_field(old: dict[str, Any], new: dict[str, Any], axes: set[str]) -> str:
+    """A field that differs and is swept over in neither, with its values; empty where there is none."""
+    old, new, free = _without_fingerprints(old), _without_fingerprints(new), {*axes, "seed", "split_seed"}
     for path in sorted(old.keys() | new.keys()):
         swept = any(path == axis or path.startswith(f"{axis}.") for axis in free)
         if not swept and old.get(path) != new.get(path):
-            why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
-            return f"{why}: use another directory, or sweep over it"
+            return f"{path} = {old.get(path)!r}, not {new.get(path)!r}"
     return ""
+
+
+def united(held: Sequence[dict[str, Any]], runs: int) -> dict[str, Any]:
+    """The specification of what workdirs of one sweep hold together: the first's, over the values of all.
+
+    Where they are not all the same it has no sweep, since which points were asked for is not known; `runs` are stored.
+    """
+    if all(one == held[0] for one in held):
+        return held[0]
+    axes: dict[str, Any] = {}
+    for path in dict.fromkeys(path for one in held for path in one["axes"]):
+        found = [one["axes"].get(path, [one["fields"].get(path)]) for one in held]
+        lists = [values for values in found if isinstance(values, list)]
+        axes[path] = list(dict.fromkeys(itertools.chain(*lists))) if len(lists) == len(found) else found[0]
+    rest = {name: value for name, value in held[0].items() if name != "sweep"}
+    sources = list(dict.fromkeys(file for one in held for file in one.get("sources", [])))
+    return {**rest, "axes": axes, "sources": sources, "runs": runs}
 
 
 def specified(

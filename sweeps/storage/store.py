@@ -247,7 +247,8 @@ class Writer:
     def _merge(self, level: int) -> None:
         small = listed(self._folder, f"L{level}-*.parquet")
         if len(small) >= MERGE:
-            write(self._folder, merged([pq.read_table(source(path)) for path in small]), level + 1)
+            tables = [pq.read_table(source(path)) for path in small]
+            write(self._folder, merged(tables), level + 1)
             for path in small:
                 path.unlink(missing_ok=True)
             self._merge(level + 1)

@@ -29,10 +29,15 @@ def set_damaged_aside(workdir: Workdir) -> list[Place]:
     """Moves files whose content is not what their name says to `damaged/`; leaves them where others write them too."""
     if workdir.owner is not None:
         return []
-    moved = [path for path in listed(workdir.weights, "*-*.npz") if not intact(path)]
+    moved = damaged(workdir)
     for path in moved:
         workdir.set_aside(path)
     return moved
+
+
+def damaged(workdir: Workdir) -> list[Place]:
+    """The files whose content is not what their name says."""
+    return [path for path in listed(workdir.weights, "*-*.npz") if not intact(path)]
 
 
 def load(workdir: Workdir, run_id: str) -> dict[str, np.ndarray] | None:

@@ -34,7 +34,7 @@ from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
 from sweeps.storage import specification
 from sweeps.storage.errors import TryAgain
-from sweeps.storage.files import clear_temporaries, listed, move_into, write_text
+from sweeps.storage.files import clear_temporaries, listed, move_into, read_bytes, write_text
 from sweeps.storage.objects import Object, Place
 from sweeps.storage.specification import SCHEMA
 
@@ -83,7 +83,9 @@ class Workdir:
     lock is safe there, and none is pretended. That loses no run, because each writes objects of its own under names
     that nobody else has, and none is renamed, rewritten or removed by another; runs are identified by their content,
     so that readers take the union, and what two have trained counts once. `sweep.json` and `widths/` follow from the
-    call: workers of one call write the same bytes, of different calls the last stands.
+    call: workers of one call write the same bytes, of different calls the last stands. A file that was written in part
+    is noticed in `runs/`, `weights/` and `inflight/`; elsewhere it takes a store whose puts are atomic, as those of S3,
+    Google Cloud Storage and Azure are.
 
     Args:
       root: a path on disk, or on a file system of `pyarrow.fs`.
@@ -229,9 +231,19 @@ class Workdir:
                 if not stack.enter_context(_held(lock)):
                     process = _process(lock)
                     raise TryAgain(f"{self}: share {self.owner.index}/{self.owner.count} is trained by {process}")
-            for folder in (self.root, *(self.root / name for name in FOLDERS)):
+            for folder in self.folders:
                 clear_temporaries(folder)
             yield
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where temporary files may be left, on a disk."""
+        return [self.root, *(self.root / name for name in FOLDERS)] if isinstance(self.root, Path) else []
+
+    @property
+    def merged_by_name(self) -> list[Place]:
+        """The folders whose files have names that say what they are, in whatever workdir they lie."""
+        return [self.weights, self.launches, self._widths, self.apart]
 
     def holders(self) -> set[str]:
         """Who trains there now, on this machine's disk: shares by their names in files, or "all" of the sweep."""
@@ -249,12 +261,13 @@ class Workdir:
 
         Raises:
           FieldError: it is of a newer schema, or damaged.
+          TryAgain: an object store does not answer.
         """
         path = self._specification
         try:
-            if path.exists() and not path.is_file():
+            if isinstance(path, Path) and path.exists() and not path.is_file():
                 raise ValueError("it is no file")
-            found = specification.parsed(path.read_text(encoding="utf-8"))
+            found = specification.parsed(read_bytes(path).decode())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError, RecursionError, MemoryError) as error:
@@ -352,6 +365,10 @@ class Workdir:
         if specification.parsed(text) | ignored != held | ignored:
             write_text(self._specification, text)
 
+    def put_specification(self, held: Mapping[str, Any]) -> None:
+        """Writes `sweep.json` anew."""
+        write_text(self._specification, specification.written(dict(held)))
+
     def written_widths(self) -> dict[str, Width]:
         """The lanes of each program that is known there, {"lanes", "by"} (see `sweeps.execution.widths`).
 
@@ -361,7 +378,7 @@ class Workdir:
         found = {}
         for path in listed(self._widths, "*.json"):
             try:
-                width = json.loads(path.read_text(encoding="utf-8"))
+                width = json.loads(read_bytes(path))
                 lanes = width["lanes"]
                 if type(lanes) is not int or lanes < 1 or not isinstance(width["program"], str):
                     raise ValueError(lanes)
@@ -397,7 +414,7 @@ class Workdir:
           FieldError: it cannot be read, or the function cannot make anything of it.
         """
         try:
-            return of(json.loads(self._refinement.read_text(encoding="utf-8")))
+            return of(json.loads(read_bytes(self._refinement)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
