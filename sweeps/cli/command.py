@@ -98,7 +98,7 @@ def main(program: Callable[..., None]) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def refuse(error: Any) -> NoReturn:
+def refuse(error: object) -> NoReturn:
     """One line on stderr, exit code 2; before it where in the user's own files the error arose, if it did there."""
     for frame in users_frames(error):
         print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
@@ -116,7 +116,7 @@ def say(error: object) -> None:
     print(" ".join(f"error: {error}".split()), file=sys.stderr)
 
 
-def users_frames(error: Any) -> list[traceback.FrameSummary]:
+def users_frames(error: object) -> list[traceback.FrameSummary]:
     """Where an error, or the one that it comes of, passed through files that are neither ours nor installed."""
     found = []
     for one in (error, getattr(error, "__cause__", None)):

@@ -18,6 +18,7 @@ import jax
 
 from jaxgen import Experiment
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.kinds import Given
 from jaxgen.training import capacity
 from sweeps import interruptible
 from sweeps.execution import stages, widths
@@ -70,10 +71,10 @@ class _Work:
         elif seconds > 4 * widths.CHUNK_SECONDS:
             self.intervals = max(self.intervals // 2, 1)
 
-    def __iter__(self) -> Iterator[tuple[str, Experiment, Any]]:
+    def __iter__(self) -> Iterator[tuple[str, Experiment, Given]]:
         return self
 
-    def __next__(self) -> tuple[str, Experiment, Any]:
+    def __next__(self) -> tuple[str, Experiment, Given]:
         if self.returned:
             run_id, experiment = self.returned.pop(0)
         elif self.pending:
@@ -214,7 +215,7 @@ class Engine:
                 while sum(slot.device is device for slot in self.slots) < count and self._start(device):
                     pass
 
-    def _start(self, device: Any) -> bool:
+    def _start(self, device: jax.Device) -> bool:
         """Launches a block of the first program for this device that has runs left; False when all are taken."""
         left = [i for i, w in enumerate(self.works) if (w.pending or w.saved or w.returned) and device in w.devices]
         if not left or self.stop.is_set():

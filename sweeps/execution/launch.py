@@ -15,6 +15,7 @@ from sweeps.storage import checkpoint, launches, store, weights
 from sweeps.storage.objects import Place
 from sweeps.storage.workdir import Where, Workdir
 
+Said = Mapping[str, Any]  # name, definition, description, changed: arguments of `Workdir.write_specification`
 NAMED = 5  # files in one line
 
 
@@ -22,7 +23,7 @@ def launch(
     base: Experiment,
     sweep: Sweep,
     workdir: Workdir,
-    said: Mapping[str, Any],
+    said: Said,
     options: Mapping[str, Any],
 ) -> tuple[set[str], int | None]:
     """Trains every run of a sweep that is not stored yet; errors are those of `sweeps.run`.
@@ -42,9 +43,7 @@ def launch(
     return plan.run_ids, _train(workdir.owned(settings.share), settings, plan, said, begun)
 
 
-def _train(
-    workdir: Workdir, settings: Options, plan: Plan, said: Mapping[str, Any], begun: float, keep: bool = False
-) -> int | None:
+def _train(workdir: Workdir, settings: Options, plan: Plan, said: Said, begun: float, keep: bool = False) -> int | None:
     """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
 
     With `keep`, the weights that its runs end with are stored too.

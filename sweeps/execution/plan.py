@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -302,7 +301,7 @@ def predict(plan: Plan, held: Mapping[str, Width], width: int | None = None, dev
     return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory, len(used))
 
 
-def _reference(experiment: Experiment, devices: list[Any], lanes: int) -> Measured:
+def _reference(experiment: Experiment, devices: list[jax.Device], lanes: int) -> Measured:
     size = widths.lane_bytes(experiment) * lanes
     if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
         return measured(experiment, devices, lanes)

@@ -20,12 +20,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.kernel import Block, Program, Status
+from jaxgen import Experiment
+from jaxgen.kernel import Assignment, Block, Program, Status
+from jaxgen.kinds import Given
 from sweeps.storage.errors import TryAgain
 from sweeps.storage.files import listed, read_bytes, write_bytes
 from sweeps.storage.objects import Object, Place
 from sweeps.storage.workdir import Workdir
 
+Described = dict[str, Any]  # a lane's {"run_id", "step", "fields"}, as JSON
 MAGIC = b"jaxgen block 1\n"
 
 
@@ -49,7 +52,7 @@ def save(path: Place, block: Block, program: str) -> None:
     write_bytes(path, b"".join([MAGIC, hashlib.sha256(content).digest(), content]))
 
 
-def _described(lane: Any) -> dict[str, Any]:
+def _described(lane: Assignment) -> Described:
     return {"run_id": lane.run_id, "step": lane.step, "fields": lane.experiment.flat()}
 
 
@@ -66,7 +69,7 @@ class Saved:
 
     path: Place
     program: str
-    lanes: list[dict[str, Any] | None]
+    lanes: list[Described | None]
     arrays: dict[str, np.ndarray]
 
     @property
@@ -102,7 +105,7 @@ def load(workdir: Workdir) -> list[Saved]:
     return [saved for path in files(workdir) if (saved := _read(path)) is not None]
 
 
-def running(workdir: Workdir) -> list[dict[str, Any]]:
+def running(workdir: Workdir) -> list[Described]:
     """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
     return [lane for saved in load(workdir) for lane in saved.lanes if lane is not None]
 
@@ -178,7 +181,7 @@ def fits(saved: Saved, program: Program) -> bool:
     return True
 
 
-def restore(saved: Saved, block: Block, pending: dict[str, Any], given: Callable[[Any], Any]) -> None:
+def restore(saved: Saved, block: Block, pending: dict[str, Experiment], given: Callable[[Experiment], Given]) -> None:
     """Has a block of the saved one's program go on where that one was.
 
     Args:

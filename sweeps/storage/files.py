@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -24,7 +24,7 @@ Done = TypeVar("Done")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a temporary file beside `path`, makes it durable, and moves it into place."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -163,6 +163,6 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     write_atomically(Path(path), lambda temporary: shown.to_csv(temporary, index=False))
 
 
-def _shown(cell: Any) -> Any:
+def _shown(cell: object) -> object:
     runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(cell)
     return f"'{cell}" if runs else cell

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from jaxgen.kinds import Plain
 from sweeps.axes.sweep import Sweep
 from sweeps.storage.errors import TryAgain
 from sweeps.storage.files import listed, write_text
@@ -29,6 +30,9 @@ SILENT = 600.0  # seconds without a word, after which a worker on an object stor
 READERS = 16  # files that are read at once, as object stores are slow to answer
 OWN = ("time", "updated", "share", "attempt", "host", "process", "own_runs", "trained", "left_seconds", "ended")
 ADDED = ("seconds", "lane_steps", "computed_lane_steps")
+
+
+Facts = dict[str, Any]  # what the file of a launch says, as JSON
 
 
 class Launch:
@@ -45,7 +49,7 @@ class Launch:
         owner = workdir.owner
         self._path = workdir.new_launch()
         part = {} if owner is None else {"share": owner.share, "attempt": owner.attempt}
-        self._facts: dict[str, Any] = {
+        self._facts: Facts = {
             "time": _now(),
             "command": sys.argv,
             **part,
@@ -60,7 +64,7 @@ class Launch:
         }
         self._write()
 
-    def write(self, **facts: Any) -> None:
+    def write(self, **facts: Plain) -> None:
         """Writes the file with these facts too, or in the place of earlier ones; that it cannot changes nothing."""
         self._facts |= facts
         with contextlib.suppress(OSError, TryAgain):
@@ -74,14 +78,14 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat()
 
 
-def read(workdir: Workdir) -> list[dict[str, Any]]:
+def read(workdir: Workdir) -> list[Facts]:
     """What the launches of a workdir say, in the order in which they began; files that say nothing are passed over."""
     with ThreadPoolExecutor(READERS) as pool:
         found = [one for one in pool.map(_read, listed(workdir.launches, "*.json")) if one is not None]
     return sorted(found, key=lambda one: str(one.get("time", "")))
 
 
-def _read(path: Place) -> dict[str, Any] | None:
+def _read(path: Place) -> Facts | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -99,16 +103,16 @@ def holders(workdir: Workdir) -> set[str]:
     return {str(one.get("share", "all")) for one in read(workdir) if "ended" not in one and silent(one) < SILENT}
 
 
-def silent(launch: Mapping[str, Any]) -> float:
+def silent(launch: Mapping[str, object]) -> float:
     """Seconds since a launch last wrote; inf where it does not say."""
     try:
-        then = datetime.datetime.fromisoformat(launch["updated"])
+        then = datetime.datetime.fromisoformat(str(launch["updated"]))
         return max((datetime.datetime.now(datetime.UTC) - then).total_seconds(), 0.0)
     except (LookupError, ValueError, TypeError):
         return math.inf
 
 
-def told(launches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def told(launches: Sequence[Facts]) -> list[Facts]:
     """Launches as captions and pages tell of them: workers that trained shares of one sweep, alike, are one.
 
     That one has the facts of the first, how many `workers` there were, lane-steps added up, and the longest `seconds`.

@@ -9,8 +9,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import jax
 import jaxlib
@@ -19,7 +19,28 @@ import numpy as np
 import jaxgen
 from jaxgen import Experiment, training
 from jaxgen.components import type_name
+from jaxgen.kinds import Plain
 from sweeps.axes.sweep import Sweep, used
+
+Fields = Mapping[str, Plain]  # of an experiment, by dotted path
+
+
+class Specification(TypedDict, total=False):
+    """What `sweep.json` says."""
+
+    schema: int
+    name: str
+    description: str
+    changed: list[str]
+    base: dict[str, Plain]
+    fields: dict[str, Any]
+    sweep: dict[str, Plain]
+    axes: dict[str, Any]
+    sources: list[str]
+    runs: int
+    definition: dict[str, Any]
+    launches: list[dict[str, Any]]
+
 
 SCHEMA = 3
 LISTED = 1000  # values of an axis that are written out
@@ -33,7 +54,7 @@ def parsed(text: str) -> Any:
     return found
 
 
-def written(held: dict[str, Any]) -> str:
+def written(held: Mapping[str, object]) -> str:
     """A specification as text."""
     return json.dumps(held, indent=1)
 
@@ -58,14 +79,14 @@ def damage(held: dict[str, Any]) -> str:
     return next((key for key, well in sound.items() if not well), "")
 
 
-def _is_value(value: Any) -> bool:
+def _is_value(value: object) -> bool:
     """Whether it can stand on an axis: a text, a truth value, None, or a number that 64 bits hold."""
     if isinstance(value, int):
         return abs(value) < 2**63
     return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
-def difference(held: dict[str, Any], name: str, base: Experiment, sweep: Sweep) -> str:
+def difference(held: Specification, name: str, base: Experiment, sweep: Sweep) -> str:
     """What of a specification is another sweep's, and what to do; empty where it is the same sweep.
 
     That is another name, or a base that differs in a field that neither sweeps over.
@@ -77,7 +98,7 @@ def difference(held: dict[str, Any], name: str, base: Experiment, sweep: Sweep) 
     return f"holds a sweep with {why}: use another directory, or sweep over it" if why else ""
 
 
-def unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
+def unlike(one: Specification, other: Specification) -> str:
     """What of two specifications makes them different sweeps, as `difference` has it; empty where they are one."""
     if one["name"] != other["name"]:
         return f"holds the sweep {other['name']!r}, not {one['name']!r}"
@@ -85,7 +106,7 @@ def unlike(one: dict[str, Any], other: dict[str, Any]) -> str:
     return f"holds a sweep with {why}" if why else ""
 
 
-def _differing_field(old: dict[str, Any], new: dict[str, Any], axes: set[str]) -> str:
+def _differing_field(old: Fields, new: Fields, axes: set[str]) -> str:
     """A field that differs and is swept over in neither, with its values; empty where there is none."""
     old, new, free = _without_fingerprints(old), _without_fingerprints(new), {*axes, "seed", "split_seed"}
     for path in sorted(old.keys() | new.keys()):
@@ -95,7 +116,7 @@ def _differing_field(old: dict[str, Any], new: dict[str, Any], axes: set[str]) -
     return ""
 
 
-def united(held: Sequence[dict[str, Any]], runs: int) -> dict[str, Any]:
+def united(held: Sequence[Specification], runs: int) -> Specification:
     """The specification of what workdirs of one sweep hold together: the first's, over the values of all.
 
     Where they are not all the same it has no sweep, since which points were asked for is not known; `runs` are stored.
@@ -107,20 +128,21 @@ def united(held: Sequence[dict[str, Any]], runs: int) -> dict[str, Any]:
         found = [one["axes"].get(path, [one["fields"].get(path)]) for one in held]
         lists = [values for values in found if isinstance(values, list)]
         axes[path] = list(dict.fromkeys(itertools.chain(*lists))) if len(lists) == len(found) else found[0]
-    rest = {name: value for name, value in held[0].items() if name != "sweep"}
+    first = held[0].copy()
+    first.pop("sweep", None)
     sources = list(dict.fromkeys(file for one in held for file in one.get("sources", [])))
-    return {**rest, "axes": axes, "sources": sources, "runs": runs}
+    return {**first, "axes": axes, "sources": sources, "runs": runs}
 
 
 def specified(
-    held: dict[str, Any],
+    held: Specification,
     name: str,
     base: Experiment,
     sweep: Sweep,
-    definition: dict[str, Any],
+    definition: Mapping[str, Any],
     description: str = "",
     changed: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Specification:
     """The specification as it is now, after the one that was `held`."""
     return {
         "schema": SCHEMA,
@@ -133,11 +155,11 @@ def specified(
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
         "sources": _sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
-        "definition": definition,
+        "definition": dict(definition),
     }
 
 
-def environment(device: Any) -> dict[str, str]:
+def environment(device: jax.Device) -> dict[str, str]:
     """Versions, device and flags that decide a run's bits."""
     return {
         "jaxgen": jaxgen.__version__,
@@ -169,20 +191,20 @@ def _source(cls: type) -> str | None:
     return file and os.path.abspath(file)
 
 
-def _are_texts(values: Any) -> bool:
+def _are_texts(values: object) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_fingerprints(fields: Fields) -> Fields:
     """The fields with the names of users' types alone: an edited component is still the same sweep."""
     return {k: v.partition("#")[0] if k.endswith(".type") and isinstance(v, str) else v for k, v in fields.items()}
 
 
-def _summary(values: list) -> Any:
+def _summary(values: list) -> Plain:
     if len(values) > LISTED:
         return {"values": len(values), "first": _text(values[0]), "last": _text(values[-1])}
     return [_text(v) for v in values]
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> Plain:
     return value if isinstance(value, (int, float, str, bool, type(None))) else repr(value).replace("\n", " ")

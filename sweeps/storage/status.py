@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,7 +93,7 @@ def _order(share: str) -> tuple[int, ...]:
     return tuple(int(part) for part in share.split("of") if part.isdecimal())
 
 
-def _worker(share: str, said: Mapping[str, Any], at_work: bool) -> Worker:
+def _worker(share: str, said: Mapping[str, object], at_work: bool) -> Worker:
     number = lambda name: v if isinstance(v := said.get(name), (int, float)) else 0  # noqa: E731
     left = number("left_seconds") if said.get("left_seconds") is not None else None
     done = int(number("stored") + number("trained"))

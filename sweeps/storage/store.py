@@ -22,7 +22,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -282,7 +282,7 @@ def write(folder: Place, data: pa.Table, level: int, owner: Owner | None = None)
     return path
 
 
-def _row(result: Result, provenance: str) -> dict[str, Any]:
+def _row(result: Result, provenance: str) -> dict[str, object]:
     curves = {f"curve/{name}": values for name, values in result.curves.items()}
     numbers = {name: values for name, values in result.curves.items() if name != "step" and values.ndim == 1}
     final = {f"final/{name}": float(values[-1]) for name, values in numbers.items()}

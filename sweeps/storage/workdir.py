@@ -36,7 +36,7 @@ from sweeps.storage import specification
 from sweeps.storage.errors import TryAgain
 from sweeps.storage.files import clear_temporaries, listed, move_into, read_bytes, write_text
 from sweeps.storage.objects import Object, Place
-from sweeps.storage.specification import SCHEMA
+from sweeps.storage.specification import SCHEMA, Specification
 
 FOLDERS = "runs", "inflight", "damaged", "weights", "parents", "launches", "widths", "apart"
 LOCKS = "locks"
@@ -256,7 +256,7 @@ class Workdir:
         shares = ", ".join(sorted(name.replace("of", "/") for name in self.holders() - {"all"}))
         return f"workers with the shares {shares}" if shares else _process(self.local / "lock")
 
-    def read_specification(self) -> dict[str, Any] | None:
+    def read_specification(self) -> Specification | None:
         """What `sweep.json` says; None where there is none yet.
 
         Raises:
@@ -351,7 +351,7 @@ class Workdir:
         name: str,
         base: Experiment,
         sweep: Sweep,
-        definition: dict[str, Any],
+        definition: Mapping[str, Any],
         description: str = "",
         changed: Sequence[str] = (),
     ) -> None:
@@ -365,9 +365,9 @@ class Workdir:
         if specification.parsed(text) | ignored != held | ignored:
             write_text(self._specification, text)
 
-    def put_specification(self, held: Mapping[str, Any]) -> None:
+    def put_specification(self, held: Specification) -> None:
         """Writes `sweep.json` anew."""
-        write_text(self._specification, specification.written(dict(held)))
+        write_text(self._specification, specification.written(held))
 
     def written_widths(self) -> dict[str, Width]:
         """The lanes of each program that is known there, {"lanes", "by"} (see `sweeps.execution.widths`).
@@ -424,7 +424,7 @@ class Workdir:
         """The error that `refine.json` is not what was written."""
         return FieldError("workdir", str(self), f"its {self._refinement.name} {why}")
 
-    def write_refinement(self, held: dict[str, Any]) -> None:
+    def write_refinement(self, held: Mapping[str, object]) -> None:
         """Writes `refine.json`; the directory is made if it does not exist."""
         self.root.mkdir(parents=True, exist_ok=True)
         write_text(self._refinement, json.dumps(held))
