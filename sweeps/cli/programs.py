@@ -13,6 +13,9 @@ PROGRAMS = {
     "diagram": ("phase_diagram", "draws the phase diagram of a sweep: figure, caption, table, interactive page"),
     "reproduce": ("reproduce", "trains a study, draws its diagrams and judges the claims of its paper"),
     "replay": ("replay", "trains one stored run again and compares every bit"),
+    "status": ("status", "tells how far a sweep is, and who trains it"),
+    "doctor": ("doctor", "compares all that is stored with its checksums"),
+    "merge": ("merge", "puts result sets together, or many small shards of one"),
 }
 """The module of each in this room, and a line on what it does."""
 

@@ -33,7 +33,7 @@ def write(workdir, runs, evaluations):
     fraction, decay, flat = np.linspace(0.2, 0.8, CELLS), np.geomspace(1e-3, 10, CELLS), BASE.flat()
     seeds = runs // CELLS**2
     axes = {X: fraction.tolist(), Y: decay.tolist(), "seed": list(range(seeds))}
-    held = {"schema": 2, "name": "large", "fields": flat, "axes": axes, "launches": []}
+    held = {"schema": 3, "name": "large", "fields": flat, "axes": axes, "launches": []}
     (workdir / "sweep.json").write_text(json.dumps({**held, "runs": runs, "definition": {"budget": 3000, "gap": 600}}))
     rng, count, writer = np.random.default_rng(0), runs // SHARDS, Writer(workdir)
     for shard in range(SHARDS):
