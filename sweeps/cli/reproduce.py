@@ -124,7 +124,12 @@ def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: st
         plane = study.on_plane(results, drawing, recipe.parts.get(drawing.part))
         panels = {
             title: plane.phase_diagram(
-                drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels
+                drawing.x,
+                drawing.y,
+                where=where,
+                contour=drawing.contour,
+                labels=drawing.labels,
+                overlays=drawing.overlays,
             )
             for title, where in drawing.panels.items()
         }

@@ -30,6 +30,7 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from sweeps.axes import scales
+from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import page_data, style
 from sweeps.storage.files import write_atomically
@@ -101,7 +102,7 @@ def write_page(diagrams: Any, path: str | Path, above: str = "", refresh: float 
     write_atomically(Path(path), lambda file: file.write_text(page, encoding="utf-8"))
 
 
-def _view(diagram: Any, document: Document) -> Any:
+def _view(diagram: Diagram, document: Document) -> Any:
     cells = ColumnDataSource(page_data.cell_columns(diagram), name="cells")
     cells.selected.indices = [page_data.first_cell(diagram)]
     names = ("steps", "train", "test", "ink", "run_id", "seed", "label")
@@ -140,7 +141,7 @@ def _text(name: str) -> Div:
     return Div(name=name, stylesheets=[CSS], disable_math=True, sizing_mode="stretch_width")
 
 
-def _controls(diagram: Any) -> dict[str, Any]:
+def _controls(diagram: Diagram) -> dict[str, Any]:
     """What the definition is chosen with; nothing for other labels than the four phases, which only Python can give."""
     if diagram.labelling is not FOUR_PHASES:
         return {"threshold": None, "budget": None, "gap": None}
@@ -156,7 +157,7 @@ def _controls(diagram: Any) -> dict[str, Any]:
     }
 
 
-def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any], Any, list[Any]]:
+def _maps(diagram: Diagram, sources: dict[str, ColumnDataSource]) -> tuple[list[Any], Any, list[Any]]:
     """The maps, the colours of the times, and the lines of the fitted boundary."""
     cells, event, d = sources["cells"], diagram.labelling.event_name, diagram.definition
     times, span = style.colour_times(diagram)
@@ -196,7 +197,7 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
     return [phase_map, time_map, rate_map, test_map], late, boundary
 
 
-def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
+def _map(diagram: Diagram, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     drawn = _plot_over(diagram, title)
     few = diagram.seeds.size <= 900
     line = "#ffffff" if few else look["fill_color"]  # without a line of its colour, seams show between small cells
@@ -213,7 +214,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
         look = {"line_color": style.EMPTY_LINES} if marker == "x" else {"line_color": "#000000", "fill_color": None}
         drawn.scatter(xx[cells_marked], yy[cells_marked], marker=marker, size=8 if few else 3, **look)
     event = diagram.labelling.event_name
-    numbers = [(style.label(diagram.x), "@x"), (style.label(diagram.y), "@y"), ("seeds", "@seeds")]
+    numbers = [(diagram.x_axis.label, "@x"), (diagram.y_axis.label, "@y"), ("seeds", "@seeds")]
     numbers += [
         ("labels", "@labels"),
         ("agreement", "@agreement_text"),
@@ -230,7 +231,7 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     return drawn
 
 
-def _plot_over(diagram: Any, title: str) -> Any:
+def _plot_over(diagram: Diagram, title: str) -> Any:
     """An empty plot with the diagram's axes."""
     options: dict[str, Any] = {}
     for name, values in (("x", diagram.x_values), ("y", diagram.y_values)):
@@ -240,13 +241,16 @@ def _plot_over(diagram: Any, title: str) -> Any:
         options[f"{name}_axis_type"] = "log" if kind in scales.LOGARITHMIC else "linear"
     drawn = _plot(title, frame_height=330, min_width=240, **options)
     drawn.grid.visible = False
-    for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
-        axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
+    for axis, path, values in (
+        (drawn.xaxis, diagram.x_axis.label, diagram.x_values),
+        (drawn.yaxis, diagram.y_axis.label, diagram.y_values),
+    ):
+        axis.axis_label = PlainText(text=path)  # plain: "$$" would be read as TeX
         if scales.kind(values) in ("categorical", "symlog") or len(values) <= 6:
             _name_ticks(axis, style.ticks(values, 12))
         elif abs(values[0]) >= 1e-4 and abs(values[-1]) < 1e5:
             axis.formatter = BasicTickFormatter(use_scientific=False)
-    if scales.kind(diagram.x_values) == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
+    if diagram.x_axis.kind == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
         drawn.xaxis.major_label_orientation = 0.7
     return drawn
 
@@ -263,7 +267,7 @@ def _name_ticks(axis: Any, ticks: list[tuple[float, str]]) -> None:
     axis.major_label_overrides = {at: PlainText(text=text) for at, text in short}
 
 
-def _draw_boundary(drawn: Any, diagram: Any) -> list[Any]:
+def _draw_boundary(drawn: Any, diagram: Diagram) -> list[Any]:
     """The line of P = 1/2 and the edges of its band."""
     if diagram.boundary is None:
         return []
@@ -275,7 +279,7 @@ def _draw_boundary(drawn: Any, diagram: Any) -> list[Any]:
     return glyphs
 
 
-def _draw_contour(drawn: Any, diagram: Any) -> None:
+def _draw_contour(drawn: Any, diagram: Diagram) -> None:
     for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
         lines = diagram.contour.lines(level, *style.all_edges(diagram))
         width, dash = page_data.contour_look(diagram, number)
@@ -286,7 +290,7 @@ def _draw_contour(drawn: Any, diagram: Any) -> None:
         )
 
 
-def _curves(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[Any, Any]:
+def _curves(diagram: Diagram, sources: dict[str, ColumnDataSource]) -> tuple[Any, Any]:
     """The plot of the chosen cells' curves, and the line of its threshold."""
     curves, d = sources["curves"], diagram.definition
     low, high = style.step_range(diagram)

@@ -9,9 +9,10 @@ import numpy as np
 from sweeps.axes import scales
 from sweeps.axes.scales import value_name
 from sweeps.diagrams import phases
+from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import style
-from sweeps.report.caption import replay_command
+from sweeps.report.provenance import Provenance
 
 POINTS, VALUES = 200, 4_000_000  # evaluations kept of a run; values kept of all runs, two bytes each
 LEVELS, MISSING = 50_000, 65_535  # a value is stored as a sixteen-bit number of 1/LEVELS of the way to the largest
@@ -23,7 +24,7 @@ RESOLVED = {True: "no", False: "yes, within one interval between evaluations"}
 """What is said of whether delays that are known to an interval could turn a cell."""
 
 
-def thresholds(diagram: Any) -> list[float]:
+def thresholds(diagram: Diagram) -> list[float]:
     """The thresholds that can be chosen: times at each are part of the page."""
     own = diagram.definition.threshold
     if diagram.labelling is not FOUR_PHASES:
@@ -35,12 +36,12 @@ def thresholds(diagram: Any) -> list[float]:
     return sorted({own, *(float(f"{value:.3g}") for value in near if low <= value <= high)})
 
 
-def name(diagram: Any) -> str:
+def name(diagram: Diagram) -> str:
     """The page's title."""
-    return str(diagram.source.specification.get("name") or "Phase diagram")
+    return Provenance.of(diagram.source).name or "Phase diagram"
 
 
-def header(diagram: Any) -> str:
+def header(diagram: Diagram) -> str:
     """The text and the key above the maps, as HTML."""
     runs = diagram.counts.sum((0, 1))
     key = lambda look, text: f'<span class="key"><i style="{look}"></i>{text}</span>'  # noqa: E731
@@ -81,28 +82,30 @@ def header(diagram: Any) -> str:
         keys.append(f'<span class="key">{escape(near)}</span>')
     text = (
         f"{count} run{'s' if count > 1 else ''}, {style.seeds_text(diagram.seeds)} ({diagram.sampled}), "
-        f"over {style.label(diagram.x)} and "
-        f"{style.label(diagram.y)}. Definition: {diagram.definition}. "
+        f"over {diagram.x_axis.label} and "
+        f"{diagram.y_axis.label}. Definition: {diagram.definition}. "
         "Point at a cell for its numbers; click it, or draw a box over several, for their curves. The tools at a map's "
         "side pan and zoom."
     )
     return f"<p>{escape(text)}</p><div>{''.join(keys)}</div>{_provenance(diagram)}"
 
 
-def _provenance(diagram: Any) -> str:
+def _provenance(diagram: Diagram) -> str:
     """What was held, what the sweep's base is, and what trained it, to be unfolded."""
-    held = diagram.source.specification
-    fields = {**held.get("fields", {}), **{k: value_name(v) for k, v in diagram.held.items()}}
-    lines = [f"{path} = {value}" for path, value in fields.items() if path not in (diagram.x, diagram.y)]
-    for launch in held.get("launches", []):
+    origin = Provenance.of(diagram.source)
+    fields = {**origin.fields, **{k: value_name(v) for k, v in diagram.held.items()}}
+    placing = {path for axis in diagram.axes for path in axis.fields}
+    lines = [f"{path} = {value}" for path, value in fields.items() if path not in placing]
+    for launch in origin.launches:
         known = {k: v for k, v in launch.items() if v not in ("", None)}
-        command = shlex.join(map(str, known.pop("command", [])))
+        command = known.pop("command", [])
+        command = shlex.join(map(str, command)) if isinstance(command, list) else ""
         lines += ["", f"launched: {command}", ", ".join(f"{k} {v}" for k, v in known.items())]
     text = escape("\n".join(lines))
     return f"<details><summary>Settings and provenance</summary><pre>{text}</pre></details>"
 
 
-def cell_columns(diagram: Any) -> dict[str, Any]:
+def cell_columns(diagram: Diagram) -> dict[str, Any]:
     """The cells, as columns for bokeh: sides, colours, numbers and the texts that say them."""
     cells = diagram.cell_table()
     filled = cells["seeds"] > 0
@@ -112,7 +115,7 @@ def cell_columns(diagram: Any) -> dict[str, Any]:
     x, y = [list(map(style.value_text, cells[path])) for path in (diagram.x, diagram.y)]
     counts = np.reshape(diagram.counts, (-1, len(labels)))
     median, hatched = cells["median_test_time"], [diagram.unwatched, np.isinf(diagram.median_time)]
-    headings = [f"{style.label(diagram.x)} = {a}, {style.label(diagram.y)} = {b}" for a, b in zip(x, y)]
+    headings = [f"{diagram.x_axis.label} = {a}, {diagram.y_axis.label} = {b}" for a, b in zip(x, y)]
     return {
         **{"left": left, "right": right, "bottom": bottom, "top": top, "x": x, "y": y},
         **{
@@ -149,20 +152,20 @@ def _rounded(values: np.ndarray) -> list[str]:
     return [f"{v:.3f}" if np.isfinite(v) else "–" for v in values.ravel()]
 
 
-def first_cell(diagram: Any) -> int:
+def first_cell(diagram: Diagram) -> int:
     """The cell that is chosen at first: one that groks where there is one."""
     examples = style.example_cells(diagram.counts)
     order = [examples[i] for i, n in enumerate(diagram.labelling.names) if n == "grokking" and i in examples]
     return next(iter([*order, *examples.values()]))
 
 
-def sides(diagram: Any) -> list[np.ndarray]:
+def sides(diagram: Diagram) -> list[np.ndarray]:
     """Left, right, bottom and top of the cells, each (y, x)."""
     x, y = style.all_edges(diagram)
     return [*np.broadcast_arrays(x[None, :-1], x[None, 1:], y[:-1, None], y[1:, None])]
 
 
-def run_columns(diagram: Any) -> dict[str, Any]:
+def run_columns(diagram: Diagram) -> dict[str, Any]:
     """The runs in the order of their cells, as flat arrays: small on disk, and one cell's runs are a slice."""
     order = np.lexsort([diagram.runs[name] for name in ("split_seed", "seed", "cell")])
     runs = diagram.runs.iloc[order]
@@ -187,7 +190,7 @@ def run_columns(diagram: Any) -> dict[str, Any]:
         **{
             "thresholds": offered,
             "axes": [diagram.x, diagram.y],
-            "replay": escape(replay_command(diagram.source, "")),
+            "replay": escape(Provenance.of(diagram.source).replay),
         },
         "stored": {"at": offered.index(d.threshold), "budget": d.budget, "gap": d.gap, "stays": d.sustained == 0},
         "logs": [scales.kind(values) in scales.LOGARITHMIC for values in (diagram.x_values, diagram.y_values)],
@@ -230,18 +233,18 @@ def _kept(evaluations: int, points: int) -> np.ndarray:
     return np.unique(np.append(0, np.geomspace(1, evaluations - 1, points).round().astype(int)))
 
 
-def square_columns(diagram: Any) -> dict[str, Any]:
+def square_columns(diagram: Diagram) -> dict[str, Any]:
     """The inner squares of cells whose seeds disagree."""
     second, share = style.runner_up(diagram.counts)
     mixed = share > 0
     left, right, bottom, top = (side[mixed] for side in sides(diagram))
     size = np.sqrt(share[mixed])
-    left, right = style.inner(left, right, size, scales.kind(diagram.x_values))
-    bottom, top = style.inner(bottom, top, size, scales.kind(diagram.y_values))
+    left, right = style.inner(left, right, size, diagram.x_axis.kind)
+    bottom, top = style.inner(bottom, top, size, diagram.y_axis.kind)
     colours = [diagram.labelling.labels[index].colour for index in second[mixed]]
     return {"left": left, "right": right, "bottom": bottom, "top": top, "colour": colours}
 
 
-def contour_look(diagram: Any, number: int) -> tuple[int, str]:
+def contour_look(diagram: Diagram, number: int) -> tuple[int, str]:
     """Width and dashes of a level's lines: the highest is solid."""
     return (3, "solid") if number == len(diagram.contour.levels) - 1 else (2, "dashed")

@@ -15,8 +15,8 @@ import sweeps
 from sweeps.axes import scales
 from sweeps.diagrams import phases
 from sweeps.diagrams.labels import Label, Labelling
-from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
+from sweeps.report.provenance import SCRIPT
 from sweeps.studies import claims
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
