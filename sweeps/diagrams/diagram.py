@@ -64,10 +64,10 @@ class Diagram(OnPlane):
       x_axis, y_axis: the axes, each with the values at which it has cells; `x`, `y`, `x_values`, `y_values` are theirs.
       definition: metric, threshold, budget and gap that times and labels follow.
       labelling: what runs are called.
-      runs: the table of the runs drawn, with the columns of derived axes, `label` (index into the labelling's labels), `train_time` and
-        `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it is not known more
-        precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up to which the run
-        is known), `cell` (index into the flattened cells).
+      runs: the table of the runs drawn, with columns of derived axes, `label` (index into the labelling's labels),
+        `train_time` and `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it
+        is not known more precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up
+        to which the run is known), `cell` (index into the flattened cells).
       curves: "step" and those of the metric, (runs, evaluations), in the order of `runs`.
       counts: (y, x, labels) runs of each label.
       source: the results it was made of.
@@ -391,7 +391,7 @@ class Diagram(OnPlane):
         return dataset(data, coordinates, {"definition": str(self.definition), **self.held})
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes `cell_table`, where a median that was not reached is `inf`; `overlay_table`, if any, as NAME_overlays."""
+        """Writes `cell_table`, in which `inf` was not reached, and beside it NAME_overlays: `overlay_table`, if any."""
         write_csv(self.cell_table(), path)
         if self.overlays:
             path = Path(path)
@@ -411,7 +411,7 @@ class Diagram(OnPlane):
         return steps, {one.name: step_curves(one, steps, self.runs) for one in of_steps}
 
     def overlay_table(self) -> pd.DataFrame:
-        """A row per point of the overlays: name, x and y; of those along steps their cell (none: all), step and metric."""
+        """A row per point of the overlays: x and y; along steps the cell's x and y (none: all), step and metric."""
         metric = self.definition.column
         found = self.map_lines().items()
         lines = [pd.DataFrame({"overlay": name, self.x: line[:, 0], self.y: line[:, 1]}) for name, line in found]

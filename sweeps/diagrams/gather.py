@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -134,8 +134,27 @@ def widened(d: Diagram, x_values: list, y_values: list) -> Diagram:
         values = np.full(shape, np.nan)
         values[place] = contour.values
         contour = dataclasses.replace(contour, values=values)
-    axes = {"x_axis": d.x_axis.over(x_values), "y_axis": d.y_axis.over(y_values)}
-    return dataclasses.replace(d, **axes, runs=runs, counts=counts, contour=contour)
+    x_axis, y_axis = d.x_axis.over(x_values), d.y_axis.over(y_values)
+    wide = dataclasses.replace(d, x_axis=x_axis, y_axis=y_axis, runs=runs, counts=counts, contour=contour)
+    if d.pending is None or d.running is None:
+        return wide
+    pending, running = np.zeros(shape, bool), np.zeros(shape, bool)
+    pending[place], running[place] = d.pending, d.running
+    return dataclasses.replace(wide, pending=pending, running=running)
+
+
+def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
+    """Diagrams over the same two axes, each with cells for the values that any of them has.
+
+    Raises:
+      FieldError: the axes, or the metrics, differ.
+    """
+    if len(metrics := {d.definition.metric for d in diagrams.values()}) > 1:
+        raise FieldError("panels", sorted(metrics), "must be of the same metric")
+    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
+        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
+    x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
+    return {name: widened(d, x_values, y_values) for name, d in diagrams.items()}
 
 
 def union(axes: list[list]) -> list:
@@ -280,7 +299,8 @@ def _held(column: pd.Series, value: object) -> np.ndarray:
     if isinstance(value, tuple):
         value = json.dumps(value)
     exact = (column == value).to_numpy()
-    if exact.any() or isinstance(value, (str, bool)) or not pd.api.types.is_numeric_dtype(column):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if exact.any() or not number or not pd.api.types.is_numeric_dtype(column):
         return exact
     near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
     return (column == near[0]).to_numpy() if len(near) == 1 else exact

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.diagram import Contour, Diagram
 from sweeps.diagrams.guessing import SAID, Guess
 from sweeps.diagrams.values import ValueMap
 from sweeps.report import style
 from sweeps.report.provenance import Provenance
+from sweeps.statistics.boundary import Boundary
 from sweeps.statistics.jackknife import LEAST_UNITS
 from sweeps.storage.files import write_text
 
@@ -74,9 +75,9 @@ def caption(diagram: Diagram, panels: str = "") -> str:
         )
     if diagram.boundary is not None:
         drawn = f" ({panels})" if panels else ", not drawn here"
-        lines.append(f"Line{drawn}: {style.boundary_text(diagram)}, {_drawn(diagram)}.")
+        lines.append(f"Line{drawn}: {style.boundary_text(diagram)}, {_drawn(diagram, diagram.boundary)}.")
     if diagram.contour is not None:
-        lines.append(_contour(diagram))
+        lines.append(_contour(diagram, diagram.contour))
     if diagram.overlays:
         lines.append(f"Theory (dash-dotted): {_overlays(diagram)}.")
     lines.append(f"Trained with {origin.versions}.")
@@ -135,12 +136,12 @@ def _zeros(drawn: Diagram | ValueMap, more: str = "") -> list[str]:
     return [f"{said}{more}."] if (said := style.zero_text(drawn)) else []
 
 
-def _contour(diagram: Diagram) -> str:
+def _contour(diagram: Diagram, contour: Contour) -> str:
     """What a contour's lines part, and where its side at or above the levels lies."""
-    values, levels = diagram.contour.values, diagram.contour.levels
+    values, levels = contour.values, contour.levels
     cells = [f"{level:g} in {int((values >= level).sum())}" for level in levels]
     dashed = f" ({', '.join(f'{level:g}' for level in levels[:-1])} dashed)" if len(levels) > 1 else ""
-    said = f"Contour: the largest {diagram.contour.probe} up to the budget, mean over seeds{dashed}"
+    said = f"Contour: the largest {contour.probe} up to the budget, mean over seeds{dashed}"
     said += f"; it is at or above {', '.join(cells)} of {int(np.isfinite(values).sum())} cells"
     if np.isnan(values).all():
         return f"{said}."
@@ -150,10 +151,10 @@ def _contour(diagram: Diagram) -> str:
     return f"{said}, and most, {np.nanmax(values):.3g}, at {at}."
 
 
-def _drawn(diagram: Diagram) -> str:
+def _drawn(diagram: Diagram, boundary: Boundary) -> str:
     """What the intervals of the line and the area took as the sampling unit."""
     seeds = (diagram.units == diagram.runs["seed"]).all()
-    units, name = diagram.boundary.units, "seed" if seeds else "train split"
+    units, name = boundary.units, "seed" if seeds else "train split"
     if units < LEAST_UNITS:
         return f"of {units} {name}{'s' if units > 1 else ''}: no interval is known below {LEAST_UNITS}"
     return f"bootstrap and jackknife over the {units} {name}s"

@@ -20,7 +20,7 @@ from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps.axes import scales
-from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.diagram import Contour, Diagram
 from sweeps.diagrams.overlays import Overlay
 from sweeps.diagrams.values import ValueMap
 from sweeps.report import style
@@ -186,11 +186,12 @@ def label_key(key: Axes, present: list[int], diagrams: list[Diagram]) -> int:
 def paint(
     axes: Axes, diagram: Diagram | ValueMap, which: np.ndarray, size: np.ndarray | float = 1.0, **look: Unpack[Look]
 ) -> None:
-    """Paints the cells of a mask; `size` < 1 paints their middle only."""
+    """Paints the cells of a mask, without lines between those that are hatched; `size` < 1 paints their middle only."""
+    if "hatch" in look:
+        look["linewidths"] = 0
     if which.any():
-        axes.add_collection(
-            PolyCollection(_corners(diagram, which, size), **{**_borders(which), **look}), autolim=False
-        )
+        drawn = PolyCollection(_corners(diagram, which, size), **(_borders(which) | look))
+        axes.add_collection(drawn, autolim=False)
 
 
 def shade(axes: Axes, diagram: Diagram | ValueMap, which: np.ndarray, shades: Shades) -> None:
@@ -255,29 +256,29 @@ def key_text(axes: Axes, row: int, text: str) -> None:
 
 def contour_lines(axes: Axes, diagram: Diagram) -> None:
     """Draws a diagram's contour, the lower levels dashed and thin, the highest solid."""
-    if diagram.contour is None:
+    if (contour := diagram.contour) is None:
         return
-    for number, level in enumerate(diagram.contour.levels):
-        lines = diagram.contour.lines(level, *style.all_edges(diagram))
-        width, dashes = _contour_look(diagram, number)
+    for level in contour.levels:
+        lines = list(contour.lines(level, *style.all_edges(diagram)))
+        width, dashes = _contour_look(contour, level)
         drawn = LineCollection(lines, colors="#000000", linewidths=width, linestyles=[dashes], zorder=3)
         axes.add_collection(drawn, autolim=False)
 
 
 def contour_key(key: Axes, row: int, diagram: Diagram) -> int:
     """Explains the contour from line `row` of a key on; returns the next free line."""
-    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
-        width, dashes = _contour_look(diagram, number)
-        key.plot([0, 0.14], [-LINE * row - 0.05] * 2, color="#000000", linewidth=width, linestyle=dashes, zorder=3)
-        key_text(key, row, f"{diagram.contour.probe} reaches {level:g}")
-        row += 1
-    return row
+    if (contour := diagram.contour) is None:
+        return row
+    for line, level in enumerate(contour.levels, row):
+        width, dashes = _contour_look(contour, level)
+        key.plot([0, 0.14], [-LINE * line - 0.05] * 2, color="#000000", linewidth=width, linestyle=dashes, zorder=3)
+        key_text(key, line, f"{contour.probe} reaches {level:g}")
+    return row + len(contour.levels)
 
 
-def _contour_look(diagram: Diagram, number: int) -> tuple[float, str | tuple[float, tuple[float, ...]]]:
+def _contour_look(contour: Contour, level: float) -> tuple[float, str | tuple[float, tuple[float, ...]]]:
     """Width and dashes of a level's lines."""
-    last = diagram.contour is not None and number == len(diagram.contour.levels) - 1
-    return (1.6, "solid") if last else (1.0, DASHED)
+    return (1.6, "solid") if level == contour.levels[-1] else (1.0, DASHED)
 
 
 def norm(low: float, high: float, wide: bool) -> Normalize:

@@ -265,7 +265,7 @@ def _time_map(axes: Axes, key: Axes, diagram: Diagram) -> None:
     ):
         if cells.any():
             look: drawing.Look = {"facecolor": colour, "edgecolor": style.NOT_REACHED_LINES, "hatch": hatch}
-            drawing.paint(axes, diagram, cells, **look, linewidths=0)
+            drawing.paint(axes, diagram, cells, **look)
             first, *others = _lines(said.split(), key.get_xlim()[1] - 0.2, " ")
             drawing.key_entry(key, row, first, **look)
             for at, line in enumerate(others, row + 1):
@@ -290,7 +290,7 @@ def _rate_map(axes: Axes, key: Axes, diagram: Diagram) -> None:
     key.text(0, -drawing.LINE * 3 - 0.05, f"95 % interval: ± {half:.2f} on average", size=7, va="center")
     if diagram.movable.any():
         look: drawing.Look = {"facecolor": "none", "edgecolor": style.NOT_REACHED_LINES, "hatch": "xxxx"}
-        drawing.paint(axes, diagram, diagram.movable, **look, linewidths=0)
+        drawing.paint(axes, diagram, diagram.movable, **look)
         drawing.key_entry(key, 4, "undecided runs decide", **look)
 
 
@@ -332,8 +332,8 @@ def _curves(axes: Axes, diagram: Diagram, index: int, cell: int, number: int, fi
     if first:
         axes.set_ylabel(drawing.clip(d.name, CURVE_HEIGHT), labelpad=3)
     row, column = divmod(cell, len(diagram.x_values))
-    strip = {"facecolor": labels[index].colour, "transform": axes.transAxes, "clip_on": False}
-    axes.add_patch(Rectangle((0, 1.04), 1, 0.05, **strip))
+    colour = labels[index].colour
+    axes.add_patch(Rectangle((0, 1.04), 1, 0.05, facecolor=colour, transform=axes.transAxes, clip_on=False))
     lines = [drawing.clip(f"{number}  {labels[index].name}", room)]
     for axis, at_cell in zip(diagram.axes, (column, row)):
         lines.append(drawing.clip(f"{axis.label} = {style.value_text(axis.values[at_cell], 3)}", room))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxgen import FieldError
 from sweeps.diagrams.diagram import Diagram
-from sweeps.diagrams.gather import union, widened
+from sweeps.diagrams.gather import aligned
 from sweeps.report import drawing, style
 
 LAST = LinearSegmentedColormap.from_list("last", style.LAST_SHADES)
@@ -92,17 +92,3 @@ def _keys(
 
 def _shades(last: np.ndarray, span: tuple[float, float, bool]) -> drawing.Shades:
     return {"array": last, "cmap": LAST, "norm": drawing.norm(*span)}
-
-
-def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
-    """Diagrams over the same two fields, each with cells for the values that any of them has.
-
-    Raises:
-      FieldError: the fields, or the metrics, differ.
-    """
-    if len(metrics := {d.definition.metric for d in diagrams.values()}) > 1:
-        raise FieldError("panels", sorted(metrics), "must be of the same metric")
-    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
-        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
-    x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
-    return {name: widened(d, x_values, y_values) for name, d in diagrams.items()}

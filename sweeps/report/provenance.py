@@ -37,9 +37,11 @@ class Provenance:
     def of(cls, results: Runs) -> Self:
         """That of a workdir's runs."""
         held = results.specification
-        texts = (str(held.get(key) or "") for key in ("name", "description"))
-        more = held.get("fields", {}), held.get("changed", []), held.get("runs", 0), held.get("launches") or []
-        return cls(*texts, *more, replay_command(results, ""))
+        name, description = (str(held.get(key) or "") for key in ("name", "description"))
+        base = held.get("fields", {}), held.get("changed", [])
+        return cls(
+            name, description, *base, held.get("runs", 0), held.get("launches") or [], replay_command(results, "")
+        )
 
     @property
     def versions(self) -> str:

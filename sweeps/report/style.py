@@ -119,12 +119,12 @@ def last_span(diagrams: list[Diagram]) -> tuple[float, float, bool]:
     return span(np.concatenate([diagram.last_test.ravel() for diagram in diagrams]))
 
 
-def curve_span(diagram: Diagram) -> tuple[float, float, bool]:
+def curve_span(*diagrams: Diagram) -> tuple[float, float, bool]:
     """From where to where the metric's curves and threshold go; whether over the logarithm, of what is not 0, then."""
-    d = diagram.definition
+    d = diagrams[0].definition
     if d.is_accuracy:
         return 0.0, 1.0, False
-    values = np.concatenate([[d.threshold], *(diagram.curves[name].ravel() for name in d.curves)])
+    values = np.concatenate([[d.threshold], *(one.curves[name].ravel() for one in diagrams for name in d.curves)])
     positive = span(values[values != 0])
     return positive if positive[2] else span(values)
 
@@ -180,7 +180,8 @@ def boundary_text(diagram: Diagram) -> str:
         (False, True): "no line, edges of its 95 % band (dotted)",
         (False, False): "no line",
     }[bool(lines), bool(band)]
-    return f"P({diagram.labelling.event_name}) = ½, {drawn}; inside: {area_text(diagram.boundary, '{:.2f}')}"
+    inside = f"; inside: {area_text(diagram.boundary, '{:.2f}')}" if diagram.boundary else ""
+    return f"P({diagram.labelling.event_name}) = ½, {drawn}{inside}"
 
 
 def area_text(boundary: Boundary, form: str) -> str:
@@ -221,13 +222,16 @@ def boundary_lines(diagram: Diagram) -> tuple[list[np.ndarray], list[np.ndarray]
     They are left out in the cells that undecided runs could turn.
     """
     boundary = diagram.boundary
+    if boundary is None:
+        return [], []
     columns, rows = (
         np.clip(np.searchsorted(edges, grid) - 1, 0, len(edges) - 2)
         for edges, grid in zip(all_edges(diagram), (boundary.x_grid, boundary.y_grid))
     )
     hidden = diagram.movable[np.ix_(rows, columns)]
+    masked = lambda p: np.ma.array(p, mask=hidden)  # noqa: E731
     middle, low, high = (
-        list(contour_generator(boundary.x_grid, boundary.y_grid, np.ma.array(p, mask=hidden)).lines(0.5))
+        [np.asarray(line) for line in contour_generator(boundary.x_grid, boundary.y_grid, masked(p)).lines(0.5)]
         for p in (boundary.p, boundary.whole_low, boundary.whole_high)
     )
     return middle, low + high
@@ -282,9 +286,10 @@ def unwatched(budget: int) -> str:
     return f"not watched to step {budget}"
 
 
-def step_range(diagram: Diagram) -> tuple[float, float]:
+def step_range(*diagrams: Diagram) -> tuple[float, float]:
     """The steps that a log axis of curves covers: from the first evaluation after step 0 to the last, or the budget."""
-    steps, budget = diagram.curves["step"], diagram.definition.budget
+    steps = np.concatenate([diagram.curves["step"].ravel() for diagram in diagrams])
+    budget = diagrams[0].definition.budget
     low = float(np.min(steps, where=steps > 0, initial=budget))
     return low, float(max(np.nanmax(steps), budget, 2 * low))
 
