@@ -113,8 +113,8 @@ function relabel() {
   const same = wanted.at == stored.at && wanted.budget == stored.budget && wanted.gap == stored.gap
   for (const drawn of boundary) drawn.visible = same
   const list = names.map((name, i) => totals[i] ? `${name} ${totals[i]}` : "").filter(Boolean).join(", ")
-  said.text = same ? "" : `Now shown${of_panel}: ${compared} ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
-    `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`
+  said.text = (index ? said.text : "") + (same ? "" : `${index ? "<br>" : ""}Now shown${of_panel}: ${compared} ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
+    `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`)
 }
 
 function show() {
@@ -186,7 +186,7 @@ function download() {
   const quote = (v) => { const t = v === Infinity ? "inf" : shown(`${v}`); return /[",\n\r]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
   const text = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
   const own = panels > 1 ? [panel] : []
-  const lines = number ? table.tags[0] : [[...(panels > 1 ? ["panel"] : []), ...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
+  const lines = index ? table.tags[0] : [[...(panels > 1 ? ["panel"] : []), ...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
                   "budget", "gap"]]
   for (let cell = 0; cell < count; cell++)
     for (let r = start[cell]; r < start[cell + 1]; r++)
@@ -194,7 +194,7 @@ function download() {
                   text(statuses[status[r]]), last[r], names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
                   wanted.gap])
   table.tags = [lines]  // of the panels so far: the last one writes them
-  if (number < panels - 1) return
+  if (index < panels - 1) return
   const link = document.createElement("a")
   link.href = URL.createObjectURL(new Blob([lines.map((l) => l.map(quote).join(",")).join("\n") + "\n"], {type: "text/csv"}))
   link.download = "runs.csv"

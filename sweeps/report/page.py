@@ -71,7 +71,7 @@ MAPS = """
 @media (max-width: 700px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 PANELS = """
-:host { display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); }
+:host { display: grid; align-items: end; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); }
 """
 BELOW = """
 :host { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
@@ -195,23 +195,23 @@ class _Colours:
 def _view(panels: Mapping[str, Diagram], document: Document) -> UIElement:
     diagrams = list(panels.values())
     sources, colours = _Sources.of(diagrams), _Colours.of(diagrams)
-    table, header = (_text(name) for name in ("runs", "header"))
+    table, said, header = (_text(name) for name in ("runs", "said", "header"))
     header.text = page_data.header(panels)
     drawn, line = _curves(diagrams, sources[0])
     controls, offered = _controls(diagrams), page_data.thresholds(*diagrams)
     buttons = [Button(label="Download the runs (CSV)", name="download")]
     buttons += [Button(label="Stored definition", name="reset")] if controls["threshold"] else []
-    maps, said = [], [_text("said") for _ in panels]
+    maps: list[list[figure]] = []
     for number, (title, diagram) in enumerate(panels.items()):
         figures, boundary = _maps(diagram, sources[number], colours)
         if maps:
             for one in figures:
                 one.x_range, one.y_range = maps[0][0].x_range, maps[0][0].y_range
         maps.append(figures)
-        parts: dict[str, object] = {"table": table, "said": said[number], "line": line, "mapper": colours.times}
+        parts: dict[str, object] = {"table": table, "said": said, "line": line, "mapper": colours.times}
         parts |= {field.name: getattr(sources[number], field.name) for field in dataclasses.fields(_Sources)}
         parts |= {"others": [one.cells for one in sources if one is not sources[number]], "boundary": boundary}
-        parts |= {"panel": title, "number": number, "panels": len(panels)}
+        parts |= {"panel": title, "index": number, "panels": len(panels)}
         numbers = page_data.run_columns(diagram, offered) | page_data.theory_columns(diagram)
         script = CustomJS(args={**parts, **controls, **numbers}, code=SCRIPT)
         sources[number].cells.selected.js_on_change("indices", script)
@@ -226,7 +226,7 @@ def _view(panels: Mapping[str, Diagram], document: Document) -> UIElement:
         upper: UIElement = row(*maps[0], sizing_mode="stretch_width", spacing=12, stylesheets=[MAPS])
     else:
         upper = _grids(panels, maps)
-    return column(header, choose, *said, upper, below, sizing_mode="stretch_width")
+    return column(header, choose, said, upper, below, sizing_mode="stretch_width")
 
 
 def _grids(panels: Mapping[str, Diagram], maps: list[list[figure]]) -> Tabs:
