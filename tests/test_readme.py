@@ -13,6 +13,7 @@ from sweeps.execution.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_the_tour_runs_as_printed_but_smaller(tmp_path, monkeypatch):
@@ -36,9 +37,20 @@ def test_every_public_name_is_reached_from_the_readme_and_documented():
                 assert re.search(rf"\b{name}\b", README), name
 
 
-def test_files_that_the_readme_names_exist():
+def test_the_readme_is_a_tour_and_every_page_is_reached_from_it():
+    assert len(README.splitlines()) <= 250
+    for path in PAGES:
+        assert path.name == "index.md" or f"docs/{path.name}" in README, path
+
+
+def test_files_that_the_readme_and_the_pages_name_exist():
     for path in re.findall(r"\]\(([\w./]+)\)", README):
         assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\(([\w./]+)\)", text):
+            assert path.startswith("api/") or (ROOT / "docs" / path).exists(), (page, path)
+        for path in re.findall(r"`((?:examples|scripts|sweeps|jaxgen|tests)/[\w./]*\w\.\w+)", text):
+            assert (ROOT / path).exists(), (page, path)
     block = README[README.index("```\njaxgen/ ") :]
     for name in re.findall(r"\b(\w+\.py)\b", block[: block.index("```", 4)]):
         assert any(list((ROOT / top).rglob(name)) for top in ("jaxgen", "sweeps", "scripts")), name

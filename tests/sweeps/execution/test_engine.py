@@ -249,9 +249,10 @@ def test_files_of_others_among_the_shards_are_named_and_left_alone(toy, tmp_path
     assert len(results.runs) == 16
     assert store.shards(tmp_path) == shards
     assert store.strangers(tmp_path) == [tmp_path / "runs" / name for name in ("folder", "notes.txt", "x.parquet")]
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    globs = re.findall(r"runs/([^'` ]*parquet)", readme)
-    assert len(globs) == 3
+    root = Path(__file__).parents[3]
+    said = (root / "README.md").read_text() + (root / "docs" / "store.md").read_text()
+    globs = re.findall(r"runs/([^'` ]*parquet)", said)
+    assert len(globs) == 5
     assert all(sorted((tmp_path / "runs").glob(pattern)) == shards for pattern in globs)
 
 
