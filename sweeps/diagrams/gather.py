@@ -299,8 +299,9 @@ def _held(column: pd.Series, value: object) -> np.ndarray:
     if isinstance(value, tuple):
         value = json.dumps(value)
     exact = (column == value).to_numpy()
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if exact.any() or not number or not pd.api.types.is_numeric_dtype(column):
+    if exact.any() or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return exact
+    if not pd.api.types.is_numeric_dtype(column):
         return exact
     near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
     return (column == near[0]).to_numpy() if len(near) == 1 else exact

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from bokeh.document import Document
@@ -18,7 +19,6 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     FixedTicker,
-    GlyphRenderer,
     HoverTool,
     LinearColorMapper,
     LogColorMapper,
@@ -28,9 +28,10 @@ from bokeh.models import (
     TabPanel,
     Tabs,
     TapTool,
-    UIElement,
 )
 from bokeh.models.annotations import ColorBar, Span
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.models.ui import UIElement
 from bokeh.models.widgets import Button, Div, Select, Slider
 from bokeh.palettes import interp_palette
 from bokeh.plotting import figure
@@ -80,6 +81,7 @@ BELOW = """
 TITLE = 28
 """Characters of a map's title on a line: as wide as the narrowest map."""
 WRAP = ":host, .bk-headers-wrapper { flex-wrap: wrap; }"
+Scale = Literal["linear", "log"]
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
@@ -274,8 +276,8 @@ def _maps(diagram: Diagram, sources: _Sources, colours: _Colours) -> tuple[list[
     phases, times, rates, last = ("\n".join([""] * (lines - len(title)) + title) for title in titles)
     phase_map = _map(diagram, cells, phases, Quad(fill_color="colour"))
     phase_map.name = "phases"
-    sides = {side: side for side in ("left", "right", "bottom", "top")}
-    phase_map.quad(**sides, source=sources.squares_source, fill_color="colour", line_color=None)
+    squares = Quad(left="left", right="right", bottom="bottom", top="top", fill_color="colour", line_color=None)
+    phase_map.add_glyph(sources.squares_source, squares)
     look = Quad(fill_color={"field": "time", "transform": colours.times}, hatch_alpha="shown", hatch_pattern="hatch")
     look.update(hatch_color=style.NOT_REACHED_LINES, hatch_scale=12, hatch_weight=0.7)
     time_map = _map(diagram, cells, times, look)
@@ -345,7 +347,7 @@ def _map(diagram: Diagram, cells: ColumnDataSource, title: str, look: Quad) -> f
 def _plot_over(diagram: Diagram, title: str) -> figure:
     """An empty plot with the diagram's axes."""
     ranges = [Range1d(start=axis.edges[0], end=axis.edges[-1], bounds="auto") for axis in diagram.axes]
-    logs = ["log" if axis.kind in scales.LOGARITHMIC else "linear" for axis in diagram.axes]
+    logs: list[Scale] = ["log" if axis.kind in scales.LOGARITHMIC else "linear" for axis in diagram.axes]
     drawn = _plot(title, 330, (ranges[0], logs[0]), (ranges[1], logs[1]))
     drawn.grid.visible = False
     for drawn_axis, axis in zip((drawn.xaxis, drawn.yaxis), diagram.axes):
@@ -359,7 +361,7 @@ def _plot_over(diagram: Diagram, title: str) -> figure:
     return drawn
 
 
-def _plot(title: str, height: int, x: tuple[Range1d, str], y: tuple[Range1d, str]) -> figure:
+def _plot(title: str, height: int, x: tuple[Range1d, Scale], y: tuple[Range1d, Scale]) -> figure:
     """An empty plot over two ranges, each with its kind of axis."""
     drawn = figure(
         title=title,
@@ -388,7 +390,7 @@ def _draw_boundary(drawn: figure, diagram: Diagram) -> list[GlyphRenderer]:
         return []
     glyphs = []
     for lines, (width, dash) in zip(style.boundary_lines(diagram), ((2, "solid"), (1, "dotted"))):
-        xs, ys = ([line[:, side] for line in lines] for side in (0, 1))
+        xs, ys = ([line[:, side].tolist() for line in lines] for side in (0, 1))
         glyphs.append(drawn.multi_line(xs, ys, line_color="#000000", line_width=width, line_dash=dash))
     return glyphs
 
@@ -411,8 +413,7 @@ def _draw_contour(drawn: figure, diagram: Diagram) -> None:
         width, dash = page_data.contour_look(contour, level)
         ends = {"x0": lines[:, 0, 0], "y0": lines[:, 0, 1], "x1": lines[:, 1, 0], "y1": lines[:, 1, 1]}
         source = ColumnDataSource(ends, name=f"contour {level:g}")
-        names = {end: end for end in ends}
-        drawn.segment(**names, source=source, line_color="#000000", line_width=width, line_dash=dash)
+        drawn.segment("x0", "y0", "x1", "y1", source=source, line_color="#000000", line_width=width, line_dash=dash)
 
 
 def _curves(diagrams: Sequence[Diagram], sources: _Sources) -> tuple[figure, Span]:

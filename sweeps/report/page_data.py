@@ -70,10 +70,11 @@ def header(panels: Mapping[str, Diagram]) -> str:
         for i in style.present(diagrams)
     ]
     keys += _cell_keys(diagrams)
-    for level in first.contour.levels if first.contour else ():
-        width, dash = contour_look(first.contour, level)
-        line = _line(f"{width}px {dash} #000")
-        keys.append(_key(line, escape(f"{first.contour.probe} reaches {level:g} (mean over seeds)")))
+    if (contour := first.contour) is not None:
+        for level in contour.levels:
+            width, dash = contour_look(contour, level)
+            line = _line(f"{width}px {dash} #000")
+            keys.append(_key(line, escape(f"{contour.probe} reaches {level:g} (mean over seeds)")))
     for one, ink in zip(first.overlays, itertools.cycle(style.THEORY_INKS)):
         curves = " (curves)" if one.along == "step" else ""
         keys.append(_key(_line(f"2px dashed {ink}"), escape(f"{one.name}{curves}")))
