@@ -59,17 +59,16 @@ class ValueMap(OnPlane):
         shape = len(axes[1].values), len(axes[0].values)
         cells = runs["cell"].to_numpy()
         found = group_statistics(cells, shape[0] * shape[1], runs[name].to_numpy(float), size)
-        shaped = {f.name: getattr(found, f.name).reshape(shape) for f in dataclasses.fields(found)}
         diverged = cells[(runs["status"] == "diverged").to_numpy()]
         seeds, fallen = (np.bincount(of, minlength=shape[0] * shape[1]).reshape(shape) for of in (cells, diverged))
-        return cls(*axes, name, GroupStatistics(**shaped), seeds, source, fallen)
+        return cls(*axes, name, found.reshape(shape), seeds, source, fallen)
 
     def cell_table(self) -> pd.DataFrame:
         """A row per cell: axes, seeds, how many of them diverged and are undecided, and every statistic."""
         columns = {**self.cell_values(), "seeds": self.seeds.ravel(), "diverged": self.diverged.ravel()}
         if self.undecided is not None:
             columns["undecided"] = self.undecided.ravel()
-        columns |= {f.name: getattr(self.statistics, f.name).ravel() for f in dataclasses.fields(self.statistics)}
+        columns |= {name: values.ravel() for name, values in self.statistics.columns.items()}
         return pd.DataFrame(columns)
 
     def to_csv(self, path: str | Path) -> None:
