@@ -133,18 +133,23 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
 
 def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: str) -> None:
     """A figure and a table of cells for each drawing, and one page of all of them that says what was claimed."""
-    tabs: dict[str, Any] = {}
+    tabs: dict[str, sweeps.Diagram | dict[str, sweeps.Diagram]] = {}
     for drawing in recipe.drawings:
         plane = study.on_plane(results, drawing, recipe.parts.get(drawing.part))
         panels = {
             title: plane.phase_diagram(
-                drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels
+                drawing.x,
+                drawing.y,
+                where=where,
+                contour=drawing.contour,
+                labels=drawing.labels,
+                overlays=drawing.overlays,
             )
             for title, where in drawing.panels.items()
         }
         for ending in ("png", "svg"):
             draw_panels(panels, workdir / f"{drawing.name}.{ending}")
-        tabs |= {f"{drawing.name}: {title}" if title else drawing.name: d for title, d in panels.items()}
+        tabs[drawing.name] = panels if len(panels) > 1 else next(iter(panels.values()))
         cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
         write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:

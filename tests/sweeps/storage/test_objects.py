@@ -10,7 +10,7 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.kernel import Result
 from sweeps.execution.replay import replay
-from sweeps.report.caption import replay_command
+from sweeps.report.provenance import replay_command
 from sweeps.storage import checkpoint, files, store, weights
 from sweeps.storage.objects import Object
 from sweeps.storage.workdir import Workdir
