@@ -38,7 +38,7 @@ def test_a_program_that_is_none_is_one_line(name, monkeypatch, capsys):
         programs.main()
     assert ended.value.code == 2
     said = capsys.readouterr()
-    assert said.err == f"error: there is no program {name!r}: python -m sweeps launch|diagram|reproduce|replay\n"
+    assert said.err == f"error: there is no program {name!r}: python -m sweeps launch|diagram|reproduce|batch|replay\n"
     assert not said.out
 
 
