@@ -53,8 +53,7 @@ about() {{
 slice=$(about slice-index) || exit 1          # given when the slice was asked for
 host=$(about agent-worker-number) || host=0   # of this machine in its slice
 
-folder=/var/lib/{name}
-mkdir -p "$folder"
+folder=$(mktemp -d)
 cat > "$folder/worker.sh" <<'END_OF_WORKER'
 {worker}END_OF_WORKER
 
@@ -66,7 +65,7 @@ while ((ended == 75)); do  # stopped, or waiting for runs that others train: goe
   trap 'kill -TERM "$container"; wait "$container"; exit 75' TERM
   wait "$container"
   ended=$?
-  ((ended != 75)) || sleep "${{PAUSE:-60}}"
+  ((ended != 75)) || sleep 60
 done
 echo "{name}-$slice, host $host: ended with $ended"
 """

@@ -98,9 +98,9 @@ template:
       command: [bash, /batch/worker.sh]
 {environment}      resources:  # all chips of the machine
         requests:
-          google.com/tpu: {chips}
+          google.com/tpu: "{chips}"
         limits:
-          google.com/tpu: {chips}
+          google.com/tpu: "{chips}"
       volumeMounts:
       - name: batch
         mountPath: /batch
