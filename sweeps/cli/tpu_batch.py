@@ -29,6 +29,8 @@ from jaxgen import FieldError
 from sweeps.batch.files import contents, write
 from sweeps.batch.request import Batch
 from sweeps.cli import command
+from sweeps.execution.options import Options
+from sweeps.execution.plan import make_plan
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
 SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = sweeps.Recipe(...)`; the image has it.")
@@ -58,7 +60,8 @@ ZONE = flags.DEFINE_string("zone", None, "gcloud: the zone.")
 PROJECT = flags.DEFINE_string("project", None, "gcloud: the project.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the files and the runs of a share; write nothing.")
 
-TRAINING = RECIPE, SWEEP, SCALE, SEEDS, SET, MAX_HOURS, MAX_COMPILES, WIDTH, CHECKPOINT
+LIMITS = MAX_HOURS, MAX_COMPILES, WIDTH, CHECKPOINT
+TRAINING = RECIPE, SWEEP, SCALE, SEEDS, SET, *LIMITS
 ASKED = TARGET, ACCELERATOR, SHARES, WORKDIR, OUT, IMAGE, NAME, PROCESSES, PARALLELISM
 OF_SOME = QUEUE, SPOT, ACCOUNT, ZONE, PROJECT
 
@@ -66,7 +69,7 @@ OF_SOME = QUEUE, SPOT, ACCOUNT, ZONE, PROJECT
 def main() -> None:
     """Writes the files, or lists them."""
     recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value)
-    runs = len(command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value))
+    points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     on_disk = TARGET.value == "slurm" and "://" not in WORKDIR.value
     file = os.path.relpath(SWEEP.value) if SWEEP.value and IMAGE.value else None
     training = given(TRAINING)
@@ -90,6 +93,10 @@ def main() -> None:
         directory=os.getcwd(),
         python="python" if IMAGE.value else sys.executable,
     )
+    limits = {flag.name: flag.value for flag in LIMITS if flag.value is not None}
+    runs = len(
+        make_plan(recipe.base, points, Options(**limits).max_compiles).run_ids
+    )  # refused now, not on every machine
     if batch.shares > runs:
         raise FieldError("shares", batch.shares, f"must be at most {runs:,}, the runs of the sweep")
     folder = Path(OUT.value)
