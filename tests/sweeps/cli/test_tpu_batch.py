@@ -1,10 +1,17 @@
 """The program that writes batches."""
 
 import shlex
+import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from batches import Commands
 from programs import Program, refused
+from pyarrow import fs
+
+from sweeps.storage import store, workdir
+from sweeps.storage.workdir import Workdir
 
 SMALL = "--recipe=quickstart", "--scale=smoke"
 GKE = "--target=gke", "--accelerator=v5e-8", "--shares=4", "--workdir=gs://bucket/sweep", "--image=host/jaxgen:1"
@@ -105,3 +112,33 @@ def test_slurm_runs_this_python_here(tpu_batch, tmp_path, monkeypatch):
 def test_what_is_not_allowed_is_one_line(arguments, said, tpu_batch, tmp_path, capfd):
     assert said in refused(tpu_batch, *SMALL, *GKE, f"--out={tmp_path / 'batch'}", *arguments, capfd=capfd)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["gke", "slurm"])
+def test_the_very_commands_of_all_machines_train_each_run_once(target, tpu_batch, tmp_path, monkeypatch):
+    (tmp_path / "it.py").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    bucket = fs._MockFileSystem()
+    of_uri = SimpleNamespace(from_uri=lambda uri: (bucket, uri.partition("://")[2]))
+    monkeypatch.setattr(workdir, "FileSystem", of_uri)
+    slurm = "--target=slurm", "--accelerator=cpu", "--workdir=results"
+    where = GKE if target == "gke" else slurm
+    assert tpu_batch("--sweep=it.py", *where, "--shares=3", "--out=out") == 0
+    file = tmp_path / "out" / "array.sh"
+    if target == "gke":
+        file = tmp_path / "worker.sh"
+        file.write_text(next(yaml.safe_load_all((tmp_path / "out" / "job.yaml").read_text()))["data"]["worker.sh"])
+    file.write_text(file.read_text().replace(f"command=({shlex.quote(sys.executable)} ", "command=(python "))
+    machines, launch = Commands(tmp_path), Program("launch_sweep")
+    held = Workdir.at("gs://bucket/sweep" if target == "gke" else "results")
+    stored = set()
+    for index in range(3):
+        number = {"JOB_COMPLETION_INDEX": str(index), "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(index)}
+        assert machines.bash(file, **number).returncode == 0
+        (told,) = machines.recorded.glob("argv-*")
+        _, _, program, *words = told.read_text().splitlines()
+        told.unlink()
+        assert (program, launch(*words)) == ("launch", 0)
+        assert len(store.stored_ids(held) - stored) == 1  # of three runs
+        stored = store.stored_ids(held)
+    assert len(stored) == 3
