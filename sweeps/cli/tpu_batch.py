@@ -22,6 +22,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -93,10 +94,9 @@ def main() -> None:
         directory=os.getcwd(),
         python="python" if IMAGE.value else sys.executable,
     )
-    limits = {flag.name: flag.value for flag in LIMITS if flag.value is not None}
-    runs = len(
-        make_plan(recipe.base, points, Options(**limits).max_compiles).run_ids
-    )  # refused now, not on every machine
+    limits: dict[str, Any] = {flag.name: flag.value for flag in LIMITS if flag.value is not None}
+    most = Options(**limits).max_compiles
+    runs = len(make_plan(recipe.base, points, most).run_ids)  # what is wrong is refused now, not on every machine
     if batch.shares > runs:
         raise FieldError("shares", batch.shares, f"must be at most {runs:,}, the runs of the sweep")
     folder = Path(OUT.value)
