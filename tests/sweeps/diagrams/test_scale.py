@@ -56,7 +56,7 @@ def write(workdir, runs, evaluations):
             for name, values in curves.items():
                 kind = np.int32 if name == "step" else np.float32
                 columns[f"curve/{name}"] = pa.ListArray.from_arrays(offsets, pa.array(values.ravel().astype(kind)))
-        writer._write(pa.table(columns), 2)
+        store.write(writer, pa.table(columns), 2)
 
 
 @pytest.mark.slow
