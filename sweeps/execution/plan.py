@@ -124,13 +124,14 @@ class Plan:
           index: which share, 0 … count - 1.
           count: how many.
         """
-        ordered = [sorted(zip(group.pending, group.budgets)) for group in self.groups]
-        costs = [shares.seconds(g.template, [b for _, b in runs]) for g, runs in zip(self.groups, ordered)]
+        orders = [np.argsort([run_id for run_id, _ in group.pending]) for group in self.groups]
+        costs = [shares.seconds(g.template, g.budgets)[order] for g, order in zip(self.groups, orders)]
         groups = []
-        for group, runs, belongs in zip(self.groups, ordered, shares.assign(costs, count)):
+        for group, order, belongs in zip(self.groups, orders, shares.assign(costs, count)):
             low, high = np.searchsorted(belongs, [index, index + 1])
-            if own := runs[low:high]:
-                groups.append(Group(group.template, [run for run, _ in own], [budget for _, budget in own]))
+            if own := order[low:high].tolist():
+                pending, budgets = [group.pending[i] for i in own], [group.budgets[i] for i in own]
+                groups.append(Group(group.template, pending, budgets))
         run_ids = {run_id for group in groups for run_id, _ in group.pending}
         starts_from = {run_id: first for run_id, first in self.starts_from.items() if run_id in run_ids}
         first = self.first and self.first.share(index, count)
