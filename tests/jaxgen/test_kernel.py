@@ -189,7 +189,7 @@ FROZEN = {
 }
 
 
-@pytest.mark.optimized
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_frozen_run_would_never_have_changed_again(base, name):
     settings = {"training.steps": 4000, "training.evaluate_every": 20, **FROZEN[name]}
@@ -342,7 +342,6 @@ class Fixed(jg.Task):
         return jg.Examples(x, (jnp.take(x, self.rank, axis=1) > 0).astype(jnp.int32))
 
 
-@pytest.mark.optimized
 def test_a_table_that_all_runs_have_lies_there_once(base):
     training_ = jg.Training(steps=6, evaluate_every=2, batch_size=20, evaluation_rows=50)
     run = base.override({"task": Fixed(), "model": jg.models.MLP(width=4, depth=1), "training": training_})

@@ -62,8 +62,14 @@ def weights(experiment):
     return np.concatenate([np.ravel(w) for w in jax.tree.leaves(training.trained(experiment)[1].params)])
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 7}])
-@pytest.mark.parametrize("p", [7, 13])  # at once, and in passes
+@pytest.mark.parametrize(
+    ("p", "changes"),  # at once, and in passes
+    [
+        (7, {"batch_size": 7}),
+        (13, {}),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((7, {}), (13, {"batch_size": 7}))),
+    ],
+)
 def test_a_step_trains_on_what_practice_makes_and_evaluations_see_the_table(p, changes):
     fields = {"p": p, "train_fraction": 0.6}
     late = run(example("late_labels").LateLabels(until=10**9, **fields), **changes)

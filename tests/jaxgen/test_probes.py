@@ -121,7 +121,7 @@ class Kernel:
         return {"kernel": e.params["Linear_0"]["kernel"]}
 
 
-@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_probe_with_a_cadence_is_measured_at_its_steps_alone(toy, width):
     often = ("loss", "metrics", "weight_norm", "alignment", example("own_probe").Highest())
     seldom = (*often[:3], probes.Every("alignment", 20), probes.Every(often[4], 20))

@@ -29,8 +29,11 @@ def from_run(run, *transforms, **fields):
     return run.override({"start": FromRun(parent=run, transforms=transforms, **fields)})
 
 
+NORMALISED = {"model": example("batch_norm").Normalised(width=6)}
+
+
 @pytest.mark.optimized
-@pytest.mark.parametrize("changes", [{}, {"model": example("batch_norm").Normalised(width=6)}])
+@pytest.mark.parametrize("changes", [{}, pytest.param(NORMALISED, marks=pytest.mark.slow)])
 def test_with_its_optimizer_kept_a_run_goes_on_as_if_it_had_never_stopped(run, changes):
     whole = run.override({"training.steps": 50, **changes})
     half = whole.override({"training.steps": 20})
