@@ -11,6 +11,7 @@
 from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.every import Every
+from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LogitRms",
     "Loss",
     "Metrics",
+    "ParticipationRatio",
     "TensorNorms",
     "WeightNorm",
     "Zeros",
