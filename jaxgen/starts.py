@@ -221,13 +221,10 @@ class PruneUnits:
           FieldError: no tensor is matched, they disagree on how many units there are, or nothing of that name is held.
         """
         del drawn
-        into, out = ([in_group(name, side) for name in by_name(params)] for side in (self.incoming, self.outgoing))
-        sizes = {
-            w.shape[-1] if last else w.shape[0]
-            for last, first, w in zip(into, out, jax.tree.leaves(params))
-            if last or first
-        }
-        if len(sizes) != 1 or any(map(all, zip(into, out))):
+        sides = {-1: self.incoming, 0: self.outgoing}
+        matched = [(w, axis) for axis in sides for name, w in by_name(params).items() if in_group(name, sides[axis])]
+        sizes = {w.shape[axis] for w, axis in matched}
+        if len(sizes) != 1 or len({id(w) for w, _ in matched}) < len(matched):
             why = "must each be of one side, and all of one number of units"
             raise FieldError("transforms.incoming", f"{self.incoming}, outgoing {self.outgoing}", why)
         rank = jnp.argsort(jnp.argsort(self.numbers(held, *sizes)))

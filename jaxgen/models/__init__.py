@@ -4,7 +4,7 @@ from jaxgen.models.bind import bind, groups, is_random, is_whole, told
 from jaxgen.models.layers import Dropout, Linear, gaussian, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
-from jaxgen.models.two_layer import NormalisedTwoLayer, TwoLayer
+from jaxgen.models.two_layer import TwoLayer
 
 __all__ = [
     "MLP",
@@ -12,7 +12,6 @@ __all__ = [
     "EmbeddingMLP",
     "FixedReadoutMLP",
     "Linear",
-    "NormalisedTwoLayer",
     "QuadraticMLP",
     "Transformer",
     "TwoLayer",

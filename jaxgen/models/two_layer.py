@@ -11,13 +11,16 @@ class TwoLayer(nn.Module):
     """f(x) = W φ(U x), no bias, all weights ~ N(0, init_scale²).
 
     Inputs (rows, length) tokens or (rows, features); outputs (rows, outputs). Doshi et al. take φ = square and
-    init_scale = ½ (2 · width)^(-1/3), which is .05 at their width of 500.
+    init_scale = ½ (2 · width)^(-1/3), which is .05 at their width of 500. With batch norm
+    f(x) = W φ(γ ⊙ (U x - m) / √(v + 1e-5) + β), γ = 1 and β = 0 at first: in training m and v are mean and variance
+    over the rows of the step, in evaluations their running averages, of which each step replaces a tenth.
 
     Attributes:
       width: hidden units.
       activation: φ: "relu", "gelu", "silu", "tanh" or "square".
       init_scale: standard deviation of the initial weights.
       dropout: rate at which hidden units are dropped in training; None: no dropout.
+      batch_norm: whether hidden units are normalised before φ.
       vocabulary, outputs: filled in from the task when left out.
     """
 
@@ -26,33 +29,16 @@ class TwoLayer(nn.Module):
     activation: str = static("square", tuple(ACTIVATIONS), "elementwise function")
     init_scale: float = leaf(0.05, "[0, inf)", "standard deviation of the initial weights")
     dropout: float | None = leaf(None, "[0, 1)", "rate in training; None: no dropout")
+    batch_norm: bool = static(False, doc="whether hidden units are normalised before the activation")
     vocabulary: int | None = None
     outputs: int | None = None
 
     @nn.compact
-    def __call__(self, x, train=False):
-        return self.layers(x, train, lambda hidden: hidden)
-
-    def layers(self, x, train, between):
-        """The network, with `between` applied to U x."""
+    def __call__(self, x, train=False, mask=None):
         init = gaussian(self.init_scale)
-        hidden = between(Linear(self.width, vocabulary=self.vocabulary, init=init)(x))
+        hidden = Linear(self.width, vocabulary=self.vocabulary, init=init)(x)
+        if self.batch_norm:
+            norm = nn.BatchNorm(not train, momentum=0.9, dtype=hidden.dtype, param_dtype=hidden.dtype)
+            hidden = norm(hidden, mask=None if mask is None else mask[:, None])
         hidden = Dropout(self.dropout)(ACTIVATIONS[self.activation](hidden), train)
         return Linear(self.outputs, init=init)(hidden)
-
-
-class NormalisedTwoLayer(TwoLayer):
-    """`TwoLayer` with batch norm: f(x) = W φ(γ ⊙ (U x - m) / √(v + 1e-5) + β), γ = 1 and β = 0 at first.
-
-    In training m and v are mean and variance over the rows of the step; in evaluations their running averages, of which
-    each step replaces a tenth.
-    """
-
-    @nn.compact
-    def __call__(self, x, train, mask):
-        def between(hidden):
-            kept = None if mask is None else mask[:, None]
-            norm = nn.BatchNorm(not train, momentum=0.9, dtype=hidden.dtype, param_dtype=hidden.dtype)
-            return norm(hidden, mask=kept)
-
-        return self.layers(x, train, between)

@@ -38,7 +38,7 @@ ROWS = {
     "two-layer": {"model": models.TwoLayer(width=4, activation="relu", init_scale=0.5, dropout=0.2)},
     "normalised-two-layer": {
         "task": tasks.ModularAddition(p=5),
-        "model": models.NormalisedTwoLayer(width=4, init_scale=0.5),
+        "model": models.TwoLayer(width=4, init_scale=0.5, batch_norm=True),
         "training": jg.Training(steps=6, evaluate_every=2),
     },
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},

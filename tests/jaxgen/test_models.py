@@ -230,7 +230,7 @@ def test_dropout_of_two_layers_is_of_hidden_units_and_in_training_only():
 
 
 def test_batch_norm_of_two_layers_is_of_the_rows_that_count():
-    model = models.NormalisedTwoLayer(width=6, activation="relu", init_scale=1.0)
+    model = models.TwoLayer(width=6, activation="relu", init_scale=1.0, batch_norm=True)
     bound = models.bind(model, jg.tasks.ModularAddition(p=5))
     tokens, mask = jnp.array([[0, 1], [4, 4], [2, 0], [3, 3]]), jnp.array([True, True, True, False])
     variables = bound.init(KEY, tokens, train=False, mask=None)

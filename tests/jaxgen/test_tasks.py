@@ -18,6 +18,8 @@ FORMULAS = [
     (tasks.ModularSubtraction(p=11), lambda a, b: (a - b) % 11),
     (tasks.ModularMultiplication(p=11), lambda a, b: (a * b) % 11),
     (tasks.ModularDivision(p=11), lambda a, b: a * pow(b, 9, 11) % 11),
+    (tasks.ModularPolynomial(p=11, form="x+y"), lambda a, b: (a + b) % 11),
+    (tasks.ModularPolynomial(p=11, form="xy"), lambda a, b: (a * b) % 11),
     (tasks.ModularPolynomial(p=11, form="x^2+y^2"), lambda a, b: (a**2 + b**2) % 11),
     (tasks.ModularPolynomial(p=11, form="x^2+xy+y^2"), lambda a, b: (a**2 + a * b + b**2) % 11),
     (tasks.ModularPolynomial(p=11, form="x^2+xy+y^2+x"), lambda a, b: (a**2 + a * b + b**2 + a) % 11),
