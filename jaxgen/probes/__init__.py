@@ -12,6 +12,7 @@ from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, 
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.every import Every
 from jaxgen.probes.fourier import ParticipationRatio
+from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Distance",
     "Evaluation",
     "Every",
+    "LinearFit",
     "LogitRms",
     "Loss",
     "Metrics",

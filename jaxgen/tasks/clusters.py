@@ -55,14 +55,37 @@ class XorClusters(Task):
         centre = sign.astype(jnp.float32) * jnp.asarray(self.separation, jnp.float32)
         means = jnp.stack([jnp.where(along_first, centre, 0), jnp.where(along_first, 0, centre)], axis=1)
         means = means + jax.random.normal(keys[1], (count, 2), jnp.float32)
-        free = jnp.asarray(self.dimension, jnp.float32) - 2 - jnp.arange(count, dtype=jnp.float32)
-        below = jnp.tril(jax.random.normal(keys[2], (count, count), jnp.float32), -1)
-        factor = below + jnp.diag(jnp.sqrt(jax.random.chisquare(keys[3], free, dtype=jnp.float32)))
         is_train = jnp.arange(count, dtype=jnp.int32) < self.train_rows
         wrong = is_train & (jax.random.uniform(keys[4], (count,), jnp.float32) < self.flipped)
         labels = jnp.where(along_first ^ wrong, 1.0, -1.0).astype(jnp.float32)
         splits = {"flipped": wrong, "clean": is_train & ~wrong}
-        return Examples(jnp.concatenate([means, factor], axis=1), labels, splits)
+        return Examples(jnp.concatenate([means, self.others(keys[2:4], count)], axis=1), labels, splits)
+
+    def others(self, keys: jax.Array, count: int) -> jax.Array:
+        """Coordinates of so many rows beside those along the means."""
+        free = jnp.asarray(self.dimension, jnp.float32) - 2 - jnp.arange(count, dtype=jnp.float32)
+        below = jnp.tril(jax.random.normal(keys[0], (count, count), jnp.float32), -1)
+        return below + jnp.diag(jnp.sqrt(jax.random.chisquare(keys[1], free, dtype=jnp.float32)))
 
     def correct(self, outputs, labels):
         return outputs[:, 0] * labels.astype(outputs.dtype) > 0
+
+
+@flax.struct.dataclass
+class XorPoints(XorClusters):
+    """`XorClusters` whose inputs are the points x themselves, (rows, dimension), with μ₁ and μ₂ along the first axes.
+
+    What is trained on them from weights in the span of the rows is the same function as of the rows' coordinates in an
+    orthonormal basis of that span.
+
+    Attributes:
+      dimension: d, of which each number is another program.
+    """
+
+    dimension: int = static(1000, "[4, 1000000]", "of the space in which the clusters lie")
+
+    def check(self):
+        """Any number of rows goes."""
+
+    def others(self, keys, count):
+        return jax.random.normal(keys[0], (count, self.dimension - 2), jnp.float32)

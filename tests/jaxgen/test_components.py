@@ -11,7 +11,8 @@ from examples import example
 from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
-EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ("Evaluation", "Every"))
+OTHERS = "Evaluation", "Every", "LinearFit"  # the last one needs numbers as inputs
+EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in OTHERS)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -30,6 +31,13 @@ ROWS = {
         "model": models.FixedReadoutMLP(width=6, init_scale=0.1),
         "loss": losses.Logistic(),
         "optimizer": optimizers.SGD(learning_rate=1e-3),
+    },
+    "xor-points": {
+        "task": tasks.XorPoints(train_rows=12, test_rows=8, dimension=10),
+        "model": models.FixedReadoutMLP(width=6, init_scale=0.1),
+        "loss": losses.Logistic(),
+        "optimizer": optimizers.SGD(learning_rate=1e-3),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", probes.LinearFit())),
     },
     "corrupted-labels": {"task": tasks.CorruptedLabels(task=tasks.ModularAddition(p=5), share=0.3)},
     "subset": {"task": tasks.Subset(task=tasks.ModularAddition(p=5), share=0.7)},

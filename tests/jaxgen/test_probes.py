@@ -152,6 +152,31 @@ def test_a_lane_alone_computes_a_seldom_probe_seldom(toy):
     assert branches(seldom, 1) > branches(seldom, 2)
 
 
+def test_the_linear_fit_is_numpys_least_squares_on_rows_and_their_mirror_images():
+    task = jg.tasks.XorPoints(train_rows=40, test_rows=30, dimension=6, separation=1.5)
+    model = jg.models.FixedReadoutMLP(width=9, init_scale=1e-14)
+    run = jg.Experiment(task, model, jg.losses.Logistic(), jg.optimizers.SGD())
+    run = run.override({"training.probes": ("loss", "metrics", probes.LinearFit()), "training.steps": 0})
+    values, rows = training.numbers(run), training.Rows.of(run)
+    data = training.load(values, rows)
+    state = training.init(values, data)
+    found = training.evaluate(values, data, state)[0]
+    for split in ("train", "test"):
+        x = np.asarray(data.inputs, np.float64)[np.asarray(data.splits[split])]
+        x = np.concatenate([x, -x])
+        hidden = np.maximum(x @ np.asarray(state.params["kernel"], np.float64), 0)
+        f = hidden @ (1 - 2 * (np.arange(9) % 2)) / 3
+        design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+        residual = f - design @ np.linalg.lstsq(design, f, rcond=None)[0]
+        assert 0.1 < found[f"{split}/linear_r2"] < 0.99
+        assert found[f"{split}/linear_r2"] == pytest.approx(1 - residual.var() / f.var(), rel=1e-4)
+
+
+def test_tokens_have_no_linear_fit(toy):
+    with pytest.raises(jg.FieldError, match="LinearFit': needs inputs that are numbers"):
+        jg.train(toy.override({"training.probes": ("loss", probes.LinearFit())}))
+
+
 def waves(p, turns, rng):
     """Cosines over p tokens of random phases, (p, waves)."""
     return np.cos(2 * np.pi * np.arange(p)[:, None] * turns[None] / p + rng.uniform(-np.pi, np.pi, len(turns)))
