@@ -9,13 +9,15 @@ from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, 
 from sweeps.diagrams import compare, labels
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Label, Labelling, Observed, register
+from sweeps.diagrams.overlays import Overlay
 from sweeps.diagrams.phases import Definition, Phase
+from sweeps.diagrams.plane import Derived
 from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
 from sweeps.execution.options import Options
 from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
-from sweeps.studies import refine
+from sweeps.studies import laws, refine
 from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
 from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, trend
 from sweeps.studies.recipe import Drawing, Recipe
@@ -27,6 +29,7 @@ __all__ = [
     "Boundary",
     "Claim",
     "Definition",
+    "Derived",
     "Diagram",
     "Drawing",
     "Effect",
@@ -35,6 +38,7 @@ __all__ = [
     "Labelling",
     "Observed",
     "Options",
+    "Overlay",
     "Phase",
     "Range",
     "Recipe",
@@ -51,6 +55,7 @@ __all__ = [
     "fixed",
     "judge",
     "labels",
+    "laws",
     "linspace",
     "log_ratio",
     "logspace",

@@ -10,6 +10,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from sweeps import recipes
+from sweeps.recipes.quickstart import BASE
 from sweeps.studies import claims, study
 from sweeps.studies.effects import Verdict
 
@@ -143,7 +144,7 @@ def test_a_claim_is_given_its_arms_by_name(synthetic_results):
     evidence = sweeps.Evidence(results, jg.Experiment.from_json(results.table(["experiment"])["experiment"][0].as_py()))
     (found,) = sweeps.judge([claim()], evidence)
     assert found.verdict == Verdict.PASS
-    assert found.effects[0].mean == pytest.approx(0.9, abs=0.05)
+    assert found.effects[0].estimate.value == pytest.approx(0.9, abs=0.05)
     (empty,) = sweeps.judge([sweeps.Claim("1", "nothing", lambda e: [])], evidence)
     assert (empty.verdict, "must give effects" in empty.missing) == (Verdict.ERROR, True)
     (missing,) = sweeps.judge([claim(arms={"low": sweeps.fixed(DECAY, 7.0)})], evidence)
@@ -231,3 +232,16 @@ def test_a_trend_is_the_slope_of_each_seed():
     assert sweeps.trend("x", {**table, 9.0: series(1, 2, 3, 4)}).seeds == 4
     with pytest.raises(FieldError, match="at two numbers or more"):
         sweeps.trend("x", {1.0: series(1, 2)})
+
+
+def test_a_diagram_over_a_computed_axis_has_the_runs_of_its_fields():
+    rows = sweeps.Derived("n / M", ["task.train_fraction", "task.p"], lambda f, M: f * M)
+    drawing = sweeps.Drawing("scaling", rows, "task.p", overlays=[sweeps.Overlay("edge", lambda n: n)])
+    axes = {"task.train_fraction": [0.3, 0.5], "task.p": [7, 11, 13]}
+    study = sweeps.Study("own", BASE, {"quick": sweeps.Scale(seeds=2)}, axes=axes, drawings=[drawing])
+    recipe = study.at()
+    points = {(point["task.train_fraction"], point["task.p"]) for point in recipe.sweep}
+    assert points == {(f, p) for f in axes["task.train_fraction"] for p in axes["task.p"]}
+    assert recipe.drawings[0].panels == {"": {}}
+    with pytest.raises(FieldError, match=r"task\.p.*has no values"):
+        sweeps.Study("own", BASE, {"quick": sweeps.Scale()}, axes={"task.train_fraction": [0.3]}, drawings=[drawing])
