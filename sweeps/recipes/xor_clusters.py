@@ -18,12 +18,12 @@ R² is that of the best linear function on rows and their mirror images, see `ja
 import numpy as np
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, near, share_of_seeds
+from sweeps import Claim, Derived, Drawing, Effect, Scale, Study, fixed, near, share_of_seeds
 
-SIGNAL, FLIPPED = "task.separation", "task.flipped"
+NORM, FLIPPED = "task.separation", "task.flipped"
 TRAIN, TEST, WRONG, LINEAR = "train/accuracy", "test/accuracy", "flipped/accuracy", "test/linear_r2"
 BASE = jg.Experiment(
-    task=jg.tasks.XorClusters(train_rows=200, test_rows=200, dimension=40_000, separation=35.36, flipped=0.05),
+    task=jg.tasks.XorClusters(train_rows=200, test_rows=200, dimension=40_000, separation=2.5 * 200**0.5, flipped=0.05),
     model=jg.models.FixedReadoutMLP(width=1000, init_scale=1e-15),
     loss=jg.losses.Logistic(),
     optimizer=jg.optimizers.SGD(learning_rate=1e-12),
@@ -31,12 +31,12 @@ BASE = jg.Experiment(
 )
 SMOKE = {"task.train_rows": 10, "task.test_rows": 8, "model.width": 6, "training.steps": 4}
 PAPER = {"training.dtype": "float64", "loss.dtype": "float64"}
-ROOT = np.sqrt(40_000 / 200)  # ‖μ‖ at which ‖μ‖² n / p is 1
+SIGNAL = Derived("‖μ‖² n / p", [NORM, "task.train_rows", "task.dimension"], lambda norm, n, p: norm**2 * n / p)
 
 
-def signals(values):
-    """‖μ‖ where ‖μ‖² n / p is the square of these."""
-    return [round(float(ROOT * value), 2) for value in values]
+def norms(signals):
+    """‖μ‖ for values of ‖μ‖² n / p, as published: n = 200, p = 40,000."""
+    return [float(np.sqrt(signal * 40_000 / 200)) for signal in signals]
 
 
 def at(arm, probe, step):
@@ -78,11 +78,11 @@ STUDY = Study(
     base=BASE,
     description="XOR clusters: a network that is linear after one step and memorises noise generalises later",
     definition={"threshold": 0.95, "budget": 50, "gap": 5},
-    axes={SIGNAL: signals([0.5, 1, 1.5, 2, 2.5, 3, 3.5]), FLIPPED: [0.0, 0.05, 0.1, 0.2, 0.3]},
+    axes={NORM: norms([0.25, 1, 2.25, 4, 6.25, 9, 12.25]), FLIPPED: [0.0, 0.05, 0.1, 0.2, 0.3]},
     scales={
         "quick": Scale(2, claim_seeds=6),
-        "smoke": Scale(1, SMOKE, {SIGNAL: [35.36], FLIPPED: [0.05]}, 3, {"budget": 4, "gap": 2}),
-        "paper": Scale(3, PAPER, {SIGNAL: signals(np.arange(1, 17) / 4), FLIPPED: [i / 40 for i in range(17)]}, 20),
+        "smoke": Scale(1, SMOKE, {NORM: [2.5], FLIPPED: [0.05]}, 3, {"budget": 4, "gap": 2}),
+        "paper": Scale(3, PAPER, {NORM: norms(np.arange(1, 17) ** 2 / 16), FLIPPED: [i / 40 for i in range(17)]}, 20),
     },
     drawings=(
         Drawing("phases", SIGNAL, FLIPPED),
