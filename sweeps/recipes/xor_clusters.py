@@ -20,7 +20,6 @@ import numpy as np
 import jaxgen as jg
 from sweeps import Claim, Derived, Drawing, Effect, Scale, Study, fixed, near, share_of_seeds
 
-NORM, FLIPPED = "task.separation", "task.flipped"
 TRAIN, TEST, WRONG, LINEAR = "train/accuracy", "test/accuracy", "flipped/accuracy", "test/linear_r2"
 BASE = jg.Experiment(
     task=jg.tasks.XorClusters(train_rows=200, test_rows=200, dimension=40_000, separation=2.5 * 200**0.5, flipped=0.05),
@@ -29,9 +28,10 @@ BASE = jg.Experiment(
     optimizer=jg.optimizers.SGD(learning_rate=1e-12),
     training=jg.Training(steps=50, evaluate_every=1, probes=("loss", "metrics", "weight_norm", jg.probes.LinearFit())),
 )
-SMOKE = {"task.train_rows": 10, "task.test_rows": 8, "model.width": 6, "training.steps": 4}
+SMOKE = {ROWS: 10, "task.test_rows": 8, "model.width": 6, "training.steps": 4}
 PAPER = {"training.dtype": "float64", "loss.dtype": "float64"}
-SIGNAL = Derived("‖μ‖² n / p", [NORM, "task.train_rows", "task.dimension"], lambda norm, n, p: norm**2 * n / p)
+NORM, ROWS, DIMENSION, FLIPPED = (f"task.{name}" for name in ("separation", "train_rows", "dimension", "flipped"))
+SIGNAL = Derived("‖μ‖² n / p", [NORM, ROWS, DIMENSION], lambda norm, n, p: norm**2 * n / p)
 
 
 def norms(signals):
@@ -78,10 +78,11 @@ STUDY = Study(
     base=BASE,
     description="XOR clusters: a network that is linear after one step and memorises noise generalises later",
     definition={"threshold": 0.95, "budget": 50, "gap": 5},
-    axes={NORM: norms([0.25, 1, 2.25, 4, 6.25, 9, 12.25]), FLIPPED: [0.0, 0.05, 0.1, 0.2, 0.3]},
+    axes={NORM: norms([0.25, 1, 2.25, 4, 6.25, 9, 12.25]), FLIPPED: [0.0, 0.05, 0.1, 0.2, 0.3], ROWS: [200],
+          DIMENSION: [40_000]},
     scales={
         "quick": Scale(2, claim_seeds=6),
-        "smoke": Scale(1, SMOKE, {NORM: [2.5], FLIPPED: [0.05]}, 3, {"budget": 4, "gap": 2}),
+        "smoke": Scale(1, SMOKE, {NORM: [2.5], FLIPPED: [0.05], ROWS: [10]}, 3, {"budget": 4, "gap": 2}),
         "paper": Scale(3, PAPER, {NORM: norms(np.arange(1, 17) ** 2 / 16), FLIPPED: [i / 40 for i in range(17)]}, 20),
     },
     drawings=(
