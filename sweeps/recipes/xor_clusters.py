@@ -20,6 +20,7 @@ import numpy as np
 import jaxgen as jg
 from sweeps import Claim, Derived, Drawing, Effect, Scale, Study, fixed, near, share_of_seeds
 
+NORM, ROWS, DIMENSION, FLIPPED = (f"task.{name}" for name in ("separation", "train_rows", "dimension", "flipped"))
 TRAIN, TEST, WRONG, LINEAR = "train/accuracy", "test/accuracy", "flipped/accuracy", "test/linear_r2"
 BASE = jg.Experiment(
     task=jg.tasks.XorClusters(train_rows=200, test_rows=200, dimension=40_000, separation=2.5 * 200**0.5, flipped=0.05),
@@ -30,7 +31,6 @@ BASE = jg.Experiment(
 )
 SMOKE = {ROWS: 10, "task.test_rows": 8, "model.width": 6, "training.steps": 4}
 PAPER = {"training.dtype": "float64", "loss.dtype": "float64"}
-NORM, ROWS, DIMENSION, FLIPPED = (f"task.{name}" for name in ("separation", "train_rows", "dimension", "flipped"))
 SIGNAL = Derived("‖μ‖² n / p", [NORM, ROWS, DIMENSION], lambda norm, n, p: norm**2 * n / p)
 
 
