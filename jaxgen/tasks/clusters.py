@@ -27,6 +27,7 @@ class XorClusters(Task):
       dimension: d, at least the number of rows + 2.
       separation: ‖μ₁‖ = ‖μ₂‖; 2.5 √(d / train_rows) in the paper.
       flipped: chance of each train label to be wrong.
+      balanced: whether the four clusters have equally many rows (up to one); each row's is drawn otherwise.
     """
 
     train_rows: int = static(200, "[1, 100000]", "rows trained on")
@@ -34,6 +35,7 @@ class XorClusters(Task):
     dimension: int = leaf(40_000, "[4, 100000000]", "of the space in which the clusters lie")
     separation: float = leaf(35.36, "[0, inf)", "norm of the means")
     flipped: float = leaf(0.05, "[0, 1]", "chance of a train label to be wrong")
+    balanced: bool = static(False, doc="whether the clusters have equally many rows")
 
     def check(self):
         least = self.train_rows + self.test_rows + 2
@@ -50,7 +52,8 @@ class XorClusters(Task):
     def examples(self, key):
         count = self.train_rows + self.test_rows
         keys = jax.random.split(key, 5)
-        cluster = jax.random.randint(keys[0], (count,), 0, 4, jnp.int32)  # +μ₁, -μ₁, +μ₂, -μ₂
+        drawn = jax.random.randint(keys[0], (count,), 0, 4, jnp.int32)
+        cluster = jnp.arange(count, dtype=jnp.int32) % 4 if self.balanced else drawn  # +μ₁, -μ₁, +μ₂, -μ₂
         sign, along_first = 1 - 2 * (cluster % 2), cluster < 2
         centre = sign.astype(jnp.float32) * jnp.asarray(self.separation, jnp.float32)
         means = jnp.stack([jnp.where(along_first, centre, 0), jnp.where(along_first, 0, centre)], axis=1)

@@ -122,6 +122,8 @@ CLAIMS = (
     Claim("7", "Memory and generalisation coexist with ReLU and for products too", elsewhere,
           arms={"relu": product(fixed(DECAY, 5.0), fixed("model.activation", "relu")), "product_": PRODUCT,
                 "minibatch": product(fixed(DECAY, 5.0), fixed("training.batch_size", 256))}),
+    Claim("8", "As (3), with a decay of 11: added after (3) was seen", regularised,
+          arms={"none": NONE, "arm": fixed(DECAY, 11.0)}),
 )
 STUDY = Study(
     name="corrupted_labels",

@@ -156,6 +156,16 @@ def test_points_lie_around_the_means_of_their_labels():
         np.testing.assert_allclose(rows.mean(0), 0, atol=0.1)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_clusters_are_drawn_or_have_equally_many_rows(balanced):
+    task = tasks.XorPoints(train_rows=200, test_rows=100, dimension=4, separation=40.0, balanced=balanced)
+    x = np.asarray(task.examples(KEY).inputs)
+    axis = (np.abs(x[:, 1]) > np.abs(x[:, 0])).astype(int)
+    cluster = 2 * axis + (x[np.arange(300), axis] < 0)
+    for rows, count in ((cluster[:200], 50), (cluster[200:], 25)):
+        assert (np.bincount(rows) == count).all() == balanced
+
+
 def test_xor_clusters_need_room_for_their_rows():
     with pytest.raises(jg.FieldError, match="at least the number of rows"):
         jg.Experiment(
