@@ -51,14 +51,14 @@ class Linear(nn.Module):
       use_bias: whether there is a b.
       scale: init scale, may be traced.
       vocabulary: number of different tokens, where inputs are tokens.
-      init: initialiser of W and b, in the place of the uniform one.
+      initialiser: of W and b, in the place of the uniform one.
     """
 
     features: int
     use_bias: bool = False
     scale: float = 1.0
     vocabulary: int | None = None
-    init: Callable[..., jax.Array] | None = None
+    initialiser: Callable[..., jax.Array] | None = None
 
     @nn.compact
     def __call__(self, x):
@@ -66,7 +66,7 @@ class Linear(nn.Module):
         if tokens and self.vocabulary is None:
             raise ValueError("integer inputs need a vocabulary")
         fan_in = x.shape[-1] * (self.vocabulary if tokens else 1)
-        init = self.init or uniform_fan_in(self.scale, fan_in)
+        init = self.initialiser or uniform_fan_in(self.scale, fan_in)
         kernel = self.param("kernel", init, (fan_in, self.features))
         if tokens:
             tables = kernel.reshape(x.shape[-1], self.vocabulary, self.features)

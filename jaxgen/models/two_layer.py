@@ -36,9 +36,9 @@ class TwoLayer(nn.Module):
     @nn.compact
     def __call__(self, x, train=False, mask=None):
         init = gaussian(self.init_scale)
-        hidden = Linear(self.width, vocabulary=self.vocabulary, init=init)(x)
+        hidden = Linear(self.width, vocabulary=self.vocabulary, initialiser=init)(x)
         if self.batch_norm:
             norm = nn.BatchNorm(not train, momentum=0.9, dtype=hidden.dtype, param_dtype=hidden.dtype)
             hidden = norm(hidden, mask=None if mask is None else mask[:, None])
         hidden = Dropout(self.dropout)(ACTIVATIONS[self.activation](hidden), train)
-        return Linear(self.outputs, init=init)(hidden)
+        return Linear(self.outputs, initialiser=init)(hidden)

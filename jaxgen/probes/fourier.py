@@ -66,9 +66,9 @@ def inverse_participation(x: jax.Array, axis: int = -1) -> jax.Array:
     x = x / jnp.where(largest > 0, largest, 1)  # so that no fourth power underflows
     turns = np.outer(np.arange(x.shape[-1] // 2 + 1), np.arange(x.shape[-1])) % x.shape[-1]
     angles = 2 * np.pi * turns / x.shape[-1]
-    waves = [jnp.asarray(wave(angles), x.dtype) for wave in (np.cos, np.sin)]  # as products, equal in every lane
+    cosines, sines = (x @ jnp.asarray(wave(angles).T, x.dtype) for wave in (np.cos, np.sin))  # alike in every lane
     twice = np.where((2 * np.arange(len(turns))) % x.shape[-1] == 0, 1, 2)  # of k and -k, where these are two
-    power = sum(jnp.square(x @ wave.T) for wave in waves)
+    power = jnp.square(cosines) + jnp.square(sines)
     power = power * jnp.broadcast_to(jnp.asarray(twice, x.dtype), power.shape)
     total = jnp.sum(power, axis=-1)
     return jnp.sum(jnp.square(power), axis=-1) / jnp.where(total > 0, jnp.square(total), 1)
