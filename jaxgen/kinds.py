@@ -164,7 +164,7 @@ class Continuing(Start, Protocol):
 
 
 class Transform(Protocol):
-    """What is done to the weights of another run."""
+    """What is done to the weights of another run. Its `apply` may take `held`, what that run's probes keep, by name."""
 
     def apply(
         self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, /

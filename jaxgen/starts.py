@@ -21,42 +21,20 @@ from jaxgen.components.names import RUN
 from jaxgen.errors import FieldError
 from jaxgen.kinds import Given, Tree
 from jaxgen.paths import by_name, in_group, name_of
+from jaxgen.signatures import takes
 
 if TYPE_CHECKING:
     from jaxgen.experiment import Experiment
 
 
-@flax.struct.dataclass
-class FromRun:
-    """Starts with the weights with which `parent` ended, after `transforms` in their order.
+class Continued:
+    """What starts from the weights of another run have in common: what is done with them."""
 
-    An earlier moment of a run is a parent that ends there: with fewer steps, or with a stop rule ("once test accuracy
-    has been .9"). Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing
-    that a step depends on goes on as if it had never stopped: not with minibatches, dropout or a stream, which are of
-    the step.
-
-    Attributes:
-      parent: the experiment that is trained first.
-      transforms: what is done to the weights (`Prune`, `Rewind`, `Transplant`).
-      keep_optimizer: whether the optimizer's state is the parent's too; it starts anew otherwise.
-      same_seed: whether the parent has this run's `seed` and `split_seed`; its own otherwise.
-    """
-
-    parent: Any = part(RUN, doc="the experiment that is trained first")
-    transforms: tuple = part("transform", (), doc="what is done to the weights")
-    keep_optimizer: bool = static(False, doc="whether the optimizer's state is the parent's")
-    same_seed: bool = static(True, doc="whether the parent has this run's seeds")
+    transforms: tuple
 
     def check(self):
         if not isinstance(self.transforms, tuple):
             raise FieldError("transforms", type(self.transforms).__name__, "must be a tuple of transforms")
-        if self.keep_optimizer and self.transforms:
-            raise FieldError("keep_optimizer", True, "belongs to other weights than transforms leave: drop one of both")
-
-    def run(self, experiment: "Experiment") -> "Experiment":
-        """The run that an experiment with this start starts from."""
-        seeds = {"seed": experiment.seed, "split_seed": experiment.split_seed}
-        return self.parent.override(seeds) if self.same_seed else self.parent
 
     def given(self, shapes: Given, stored: Mapping[str, np.ndarray]) -> Given:
         """A tree of the given shapes with the arrays of the parent's end, "params", "kept", "opt_state", "held".
@@ -91,7 +69,7 @@ class FromRun:
         if not given:
             why = "probes cannot have the initial parameters: what another run ended with is not kept"
             raise FieldError("training.probes", type(self).__name__, why)
-        return self.transformed(drawn, given["params"])
+        return self.transformed(drawn, given["params"], given["held"])
 
     def beside(self, drawn: Mapping[str, Tree], kept: Mapping[str, Tree]) -> Mapping[str, Tree]:
         """What the network keeps beside its parameters, by collection: of the parent, but where weights are not."""
@@ -100,12 +78,75 @@ class FromRun:
                 kept = {name: transform.apply(drawn[name], kept[name], None)[0] for name in kept}
         return kept
 
-    def transformed(self, drawn: optax.Params, params: optax.Params) -> tuple[optax.Params, optax.Params | None]:
-        """The weights to start with, and which stay (None: all), from those that the seed draws and the parent's."""
+    def transformed(
+        self, drawn: optax.Params, params: optax.Params, held: Mapping[str, jax.Array]
+    ) -> tuple[optax.Params, optax.Params | None]:
+        """The weights to start with, and which stay (None: all), from those that the seed draws and the parent's.
+
+        A transform whose `apply` takes `held` is told what the parent's probes keep.
+        """
         mask = None
         for transform in self.transforms:
-            params, mask = transform.apply(drawn, params, mask)
+            told = {"held": held} if takes(type(transform).apply, "held") else {}
+            params, mask = transform.apply(drawn, params, mask, **told)
         return (params, None) if mask is None else (masked(params, mask), mask)
+
+
+@flax.struct.dataclass
+class FromRun(Continued):
+    """Starts with the weights with which `parent` ended, after `transforms` in their order.
+
+    An earlier moment of a run is a parent that ends there: with fewer steps, or with a stop rule ("once test accuracy
+    has been .9"). Steps are counted from 0 again. With `keep_optimizer` a run that differs from its parent in nothing
+    that a step depends on goes on as if it had never stopped: not with minibatches, dropout or a stream, which are of
+    the step.
+
+    Attributes:
+      parent: the experiment that is trained first.
+      transforms: what is done to the weights (`Prune`, `PruneUnits`, `Rewind`, `Transplant`).
+      keep_optimizer: whether the optimizer's state is the parent's too; it starts anew otherwise.
+      same_seed: whether the parent has this run's `seed` and `split_seed`; its own otherwise.
+    """
+
+    parent: Any = part(RUN, doc="the experiment that is trained first")
+    transforms: tuple = part("transform", (), doc="what is done to the weights")
+    keep_optimizer: bool = static(False, doc="whether the optimizer's state is the parent's")
+    same_seed: bool = static(True, doc="whether the parent has this run's seeds")
+
+    def check(self):
+        super().check()
+        if self.keep_optimizer and self.transforms:
+            raise FieldError("keep_optimizer", True, "belongs to other weights than transforms leave: drop one of both")
+
+    def run(self, experiment: "Experiment") -> "Experiment":
+        """The run that an experiment with this start starts from."""
+        seeds = {"seed": experiment.seed, "split_seed": experiment.split_seed}
+        return self.parent.override(seeds) if self.same_seed else self.parent
+
+
+@flax.struct.dataclass
+class AfterTraining(Continued):
+    """Starts with the weights with which this very run ends from its seed after `steps` steps, after `transforms`.
+
+    It is `FromRun` whose parent is this run without a start, whatever else the run is: for what is done to a network
+    after training, in a run of `training.steps=0`, where its effect is measured, or of more, where it is trained again.
+
+    Attributes:
+      steps: of the first training.
+      transforms: what is done to the weights (`Prune`, `PruneUnits`, `Rewind`).
+    """
+
+    steps: int = leaf(3000, "[1, 2147483647]", "of the first training")
+    transforms: tuple = part("transform", (), doc="what is done to the weights")
+
+    @property
+    def keep_optimizer(self) -> bool:
+        """Never: the optimizer's state starts anew."""
+        return False
+
+    def run(self, experiment: "Experiment") -> "Experiment":
+        """The run that an experiment with this start starts from."""
+        return experiment.override({"start": None, "training.steps": self.steps})
 
 
 @flax.struct.dataclass
@@ -138,6 +179,75 @@ class Prune:
             found.append(stays[at : at + w.size].reshape(w.shape) if w.ndim > 1 else jnp.ones_like(w, bool))
             at += w.size if w.ndim > 1 else 0
         return params, jax.tree.unflatten(tree, found)
+
+
+@flax.struct.dataclass
+class PruneUnits:
+    """Removes the ⌊rate · n⌉ of n hidden units that have the smallest numbers: their weights are 0 and stay so.
+
+    The numbers, (n,), are what a probe of the parent keeps, for instance the participation ratio of each unit.
+
+    Attributes:
+      rate: share of the units that are removed.
+      by: name of the array; None: of fixed random numbers, as a control.
+      largest: whether units with the largest numbers are removed, as another control.
+      incoming: patterns of the names of tensors whose last axis counts the units.
+      outgoing: patterns of those whose first axis does.
+    """
+
+    rate: float = leaf(0.5, "[0, 1]", "share of the units that are removed")
+    by: str | None = static(None, doc="array of the parent; None: random")
+    largest: bool = static(False, doc="whether those with the largest numbers are removed")
+    incoming: tuple = static(("Linear_0",), doc="patterns of tensors whose last axis counts the units")
+    outgoing: tuple = static(("Linear_1.kernel",), doc="patterns of tensors whose first axis counts the units")
+
+    def check(self):
+        for field in ("incoming", "outgoing"):
+            if not all(isinstance(pattern, str) for pattern in getattr(self, field)):
+                raise FieldError(field, getattr(self, field), "must be patterns of names")
+        if not self.incoming + self.outgoing:
+            raise FieldError("incoming", (), "must name at least one tensor, here or in outgoing")
+
+    def apply(
+        self,
+        drawn: optax.Params,
+        params: optax.Params,
+        mask: optax.Params | None,
+        held: Mapping[str, jax.Array],
+    ) -> tuple[optax.Params, optax.Params | None]:
+        """See `Continued.transformed`; what a mask has removed before stays removed.
+
+        Raises:
+          FieldError: no tensor is matched, they disagree on how many units there are, or nothing of that name is held.
+        """
+        del drawn
+        sides = {-1: self.incoming, 0: self.outgoing}
+        matched = [(w, axis) for axis in sides for name, w in by_name(params).items() if in_group(name, sides[axis])]
+        sizes = {w.shape[axis] for w, axis in matched}
+        if len(sizes) != 1 or len({id(w) for w, _ in matched}) < len(matched):
+            why = "must each be of one side, and all of one number of units"
+            raise FieldError("transforms.incoming", f"{self.incoming}, outgoing {self.outgoing}", why)
+        rank = jnp.argsort(jnp.argsort(self.numbers(held, *sizes)))
+        stays = rank >= jnp.round(self.rate * len(rank)).astype(rank.dtype)
+
+        def kept(path, w, there):
+            name = name_of(path)
+            if in_group(name, self.outgoing):
+                return there & jnp.expand_dims(stays, range(1, w.ndim))
+            return there & jnp.expand_dims(stays, range(w.ndim - 1)) if in_group(name, self.incoming) else there
+
+        before = jax.tree.map(lambda w: jnp.ones_like(w, bool), params) if mask is None else mask
+        return params, jax.tree_util.tree_map_with_path(kept, params, before)
+
+    def numbers(self, held: Mapping[str, jax.Array], count: int) -> jax.Array:
+        """What is ranked, (units,): those with the smallest go."""
+        if self.by is None:
+            return jax.random.uniform(jax.random.key(0, impl="threefry2x32"), (count,))
+        found = held.get(self.by)
+        if found is None or found.shape != (count,):
+            has = ", ".join(f"{name} {a.shape}" for name, a in held.items()) or "nothing"
+            raise FieldError("transforms.by", self.by, f"must be {(count,)}, and the parent's probes keep {has}")
+        return -found if self.largest else found
 
 
 @flax.struct.dataclass
@@ -292,9 +402,11 @@ def masked(params: optax.Params, mask: optax.Params) -> optax.Params:
 
 
 __all__ = [
+    "AfterTraining",
     "Fit",
     "FromRun",
     "Prune",
+    "PruneUnits",
     "Rewind",
     "Solve",
     "Transplant",

@@ -1,9 +1,10 @@
 """Networks as flax linen modules. Your own module is as good as these."""
 
 from jaxgen.models.bind import bind, groups, is_random, is_whole, told
-from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
+from jaxgen.models.layers import Dropout, Linear, gaussian, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
+from jaxgen.models.two_layer import TwoLayer
 
 __all__ = [
     "MLP",
@@ -13,7 +14,9 @@ __all__ = [
     "Linear",
     "QuadraticMLP",
     "Transformer",
+    "TwoLayer",
     "bind",
+    "gaussian",
     "groups",
     "is_random",
     "is_whole",

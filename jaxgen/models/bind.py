@@ -42,8 +42,11 @@ def is_random(model: nn.Module) -> bool:
 
 
 def is_whole(model: nn.Module) -> bool:
-    """Whether a training step has to show it the whole batch: it is random then, or is told `mask`."""
-    return is_random(model) or takes(type(model).__call__, "mask")
+    """Whether a training step has to show it the whole batch: it is random then, or is told `mask`.
+
+    Not where it takes `mask` and has a field `batch_norm` that is False.
+    """
+    return is_random(model) or (takes(type(model).__call__, "mask") and getattr(model, "batch_norm", True))
 
 
 def groups(model: nn.Module) -> Mapping[str, tuple[str, ...]]:

@@ -1,5 +1,7 @@
 """Layers that the models share, each written for one run."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,15 @@ def uniform_fan_in(scale, fan_in: int):
     def init(key, shape, dtype=jnp.float32):
         bound = jnp.asarray(scale, dtype) / np.sqrt(fan_in).astype(dtype)
         return jax.random.uniform(key, shape, dtype, -1, 1) * bound
+
+    return init
+
+
+def gaussian(scale):
+    """Initialiser N(0, scale²)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.normal(key, shape, dtype) * jnp.asarray(scale, dtype)
 
     return init
 
@@ -40,12 +51,14 @@ class Linear(nn.Module):
       use_bias: whether there is a b.
       scale: init scale, may be traced.
       vocabulary: number of different tokens, where inputs are tokens.
+      initialiser: of W and b, in the place of the uniform one.
     """
 
     features: int
     use_bias: bool = False
     scale: float = 1.0
     vocabulary: int | None = None
+    initialiser: Callable[..., jax.Array] | None = None
 
     @nn.compact
     def __call__(self, x):
@@ -53,7 +66,7 @@ class Linear(nn.Module):
         if tokens and self.vocabulary is None:
             raise ValueError("integer inputs need a vocabulary")
         fan_in = x.shape[-1] * (self.vocabulary if tokens else 1)
-        init = uniform_fan_in(self.scale, fan_in)
+        init = self.initialiser or uniform_fan_in(self.scale, fan_in)
         kernel = self.param("kernel", init, (fan_in, self.features))
         if tokens:
             tables = kernel.reshape(x.shape[-1], self.vocabulary, self.features)

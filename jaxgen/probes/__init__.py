@@ -11,6 +11,8 @@
 from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.every import Every
+from jaxgen.probes.fourier import ParticipationRatio
+from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 
 __all__ = [
@@ -19,9 +21,11 @@ __all__ = [
     "Distance",
     "Evaluation",
     "Every",
+    "LinearFit",
     "LogitRms",
     "Loss",
     "Metrics",
+    "ParticipationRatio",
     "TensorNorms",
     "WeightNorm",
     "Zeros",

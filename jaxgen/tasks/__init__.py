@@ -1,7 +1,7 @@
 """What is learned: each task is a table of examples cut into splits."""
 
 from jaxgen.tasks.around import Around, has_classes, innermost
-from jaxgen.tasks.clusters import XorClusters
+from jaxgen.tasks.clusters import XorClusters, XorPoints
 from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.modular import (
     Modular,
@@ -33,6 +33,7 @@ __all__ = [
     "Task",
     "ToyAddition",
     "XorClusters",
+    "XorPoints",
     "exact_share",
     "has_classes",
     "innermost",

@@ -108,6 +108,8 @@ class ModularDivision(Modular):
 
 
 _FORMS = {
+    "x+y": lambda x, y: x + y,
+    "xy": lambda x, y: x * y,
     "x^2+y^2": lambda x, y: x * x + y * y,
     "x^2+xy+y^2": lambda x, y: x * x + x * y + y * y,
     "x^2+xy+y^2+x": lambda x, y: x * x + x * y + y * y + x,
@@ -118,10 +120,11 @@ _FORMS = {
 
 @flax.struct.dataclass
 class ModularPolynomial(Modular):
-    """c = form(a, b) mod p, one of the polynomial forms of Power et al. 2022.
+    """c = form(a, b) mod p, a sum, a product, or one of the polynomial forms of Power et al. 2022.
 
     Attributes:
-      form: "x^2+y^2", "x^2+xy+y^2", "x^2+xy+y^2+x", "x^3+xy" or "x^3+xy^2+y".
+      form: "x+y" or "xy", so that the operation is a field like others; "x^2+y^2", "x^2+xy+y^2", "x^2+xy+y^2+x",
+        "x^3+xy" or "x^3+xy^2+y".
     """
 
     form: str = static("x^2+xy+y^2", tuple(_FORMS), "polynomial in x = a and y = b")

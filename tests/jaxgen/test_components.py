@@ -11,7 +11,8 @@ from examples import example
 from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
-EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ("Evaluation", "Every"))
+OTHERS = "Evaluation", "Every", "LinearFit"  # the last one needs numbers as inputs
+EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in OTHERS)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -31,10 +32,23 @@ ROWS = {
         "loss": losses.Logistic(),
         "optimizer": optimizers.SGD(learning_rate=1e-3),
     },
+    "xor-points": {
+        "task": tasks.XorPoints(train_rows=12, test_rows=8, dimension=10),
+        "model": models.FixedReadoutMLP(width=6, init_scale=0.1),
+        "loss": losses.Logistic(),
+        "optimizer": optimizers.SGD(learning_rate=1e-3),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", probes.LinearFit())),
+    },
     "corrupted-labels": {"task": tasks.CorruptedLabels(task=tasks.ModularAddition(p=5), share=0.3)},
     "subset": {"task": tasks.Subset(task=tasks.ModularAddition(p=5), share=0.7)},
     "practice": {"task": example("late_labels").LateLabels(p=5, until=3)},
     "quadratic": {"model": models.QuadraticMLP(width=4)},
+    "two-layer": {"model": models.TwoLayer(width=4, activation="relu", init_scale=0.5, dropout=0.2)},
+    "normalised-two-layer": {
+        "task": tasks.ModularAddition(p=5),
+        "model": models.TwoLayer(width=4, init_scale=0.5, batch_norm=True),
+        "training": jg.Training(steps=6, evaluate_every=2),
+    },
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
@@ -139,6 +153,10 @@ KEEPING = BASE.override({"training.probes": ("loss", "metrics", example("data_di
 ROWS["chosen-rows"] = FROM_BASE | {
     "task": tasks.Subset(task=BASE.task, by="el2n"),
     "start": jg.starts.FromRun(parent=KEEPING, transforms=(jg.starts.Rewind(),)),
+}
+WATCHED = BASE.override({"training.probes": ("loss", "metrics", probes.ParticipationRatio())})
+ROWS["after-training"] = {kind: getattr(WATCHED, kind) for kind in components.KINDS} | {
+    "start": jg.starts.AfterTraining(steps=4, transforms=(jg.starts.PruneUnits(rate=0.5, by="ipr"),))
 }
 ROWS["continued"] = FROM_BASE | {"start": jg.starts.FromRun(parent=BASE, keep_optimizer=True)}
 

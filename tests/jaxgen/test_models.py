@@ -200,3 +200,49 @@ def test_an_evaluation_leaves_nothing_out(toy):
     state = training.init(values, data)
     first, later = (training.evaluate(values, data, state.replace(step=jnp.int32(s)))[0] for s in (0, 7))
     assert {name: float(v) for name, v in first.items()} == {name: float(v) for name, v in later.items()}
+
+
+@pytest.mark.parametrize("activation", ["square", "relu"])
+def test_two_layers_are_a_product_an_activation_and_a_product(activation):
+    bound = models.bind(
+        models.TwoLayer(width=400, activation=activation, init_scale=0.3), jg.tasks.ModularAddition(p=5)
+    )
+    tokens = jnp.array([[0, 1], [4, 4], [2, 0]])
+    variables = bound.init(KEY, tokens)
+    first, second = (np.asarray(variables["params"][f"Linear_{i}"]["kernel"]) for i in (0, 1))
+    hidden = np.asarray(one_hot_pairs(tokens, 5)) @ first
+    expected = (np.square(hidden) if activation == "square" else np.maximum(hidden, 0)) @ second
+    np.testing.assert_allclose(bound.apply(variables, tokens), expected, rtol=1e-4, atol=1e-5)
+    for kernel in (first, second):  # N(0, .3²), whatever the fan-in: kurtosis 3
+        np.testing.assert_allclose(np.std(kernel), 0.3, rtol=0.05)
+        np.testing.assert_allclose(np.mean(kernel**4) / np.mean(kernel**2) ** 2, 3, rtol=0.2)
+
+
+def test_dropout_of_two_layers_is_of_hidden_units_and_in_training_only():
+    bound = models.bind(models.TwoLayer(width=50, dropout=0.4), jg.tasks.ModularAddition(p=5))
+    tokens = jnp.array([[0, 1]])
+    variables = bound.init(KEY, tokens)
+    plain = bound.apply(variables, tokens)
+    many = [bound.apply(variables, tokens, train=True, rngs={"dropout": jax.random.key(i)}) for i in range(400)]
+    spread = np.std(many, axis=0) / np.sqrt(400)
+    assert (spread > 0).all()
+    assert (np.abs(np.mean(many, axis=0) - plain) < 5 * spread).all()
+
+
+def test_batch_norm_of_two_layers_is_of_the_rows_that_count():
+    model = models.TwoLayer(width=6, activation="relu", init_scale=1.0, batch_norm=True)
+    bound = models.bind(model, jg.tasks.ModularAddition(p=5))
+    tokens, mask = jnp.array([[0, 1], [4, 4], [2, 0], [3, 3]]), jnp.array([True, True, True, False])
+    variables = bound.init(KEY, tokens, train=False, mask=None)
+    outputs, kept = bound.apply(variables, tokens, train=True, mask=mask, mutable=["batch_stats"])
+    first, second = (np.asarray(variables["params"][f"Linear_{i}"]["kernel"]) for i in (0, 1))
+    hidden = np.asarray(one_hot_pairs(tokens, 5)) @ first
+    mean, var = hidden[:3].mean(0), hidden[:3].var(0)
+    expected = np.maximum((hidden - mean) / np.sqrt(var + 1e-5), 0) @ second
+    np.testing.assert_allclose(outputs[:3], expected[:3], rtol=1e-4, atol=1e-4)
+    running = kept["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(running["mean"], 0.1 * mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(running["var"], 0.9 + 0.1 * var, rtol=1e-4)
+    still = bound.apply({**variables, **kept}, tokens, train=False, mask=None)
+    from_running = (hidden - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5)
+    np.testing.assert_allclose(still, np.maximum(from_running, 0) @ second, rtol=1e-4, atol=1e-4)

@@ -114,14 +114,16 @@ def test_runs_of_all_train_fractions_have_one_program(base):
         {"training.batch_size": 20},
         {"task.p": 11},
         {"model": Whole()},
+        {"model": jg.models.TwoLayer(width=4, batch_norm=True)},
         {"model": jg.models.Transformer(width=8, heads=1, mlp_width=8, dropout=0.1)},
         {"start": jg.starts.Solve(parameters=("Linear_1",))},
     ],
-    ids=["minibatches", "a small table", "told the mask", "random", "solved"],
+    ids=["minibatches", "a small table", "told the mask", "batch norm", "random", "solved"],
 )
 def test_what_is_computed_at_once(base, changes):
     assert training.passes(base) is not None
     assert training.capacity(base) == 169
+    assert training.passes(base.override({"model": jg.models.TwoLayer(width=4)})) is not None
     run = base.override(changes)
     rows = training.Rows.of(run)
     assert rows.passes is None

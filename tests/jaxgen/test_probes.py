@@ -3,6 +3,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from lanes import train_in_block
 
 import jaxgen as jg
@@ -10,7 +13,7 @@ import sweeps
 from examples import example
 from jaxgen import probes, training
 from jaxgen.kernel import Program
-from jaxgen.probes import Evaluation
+from jaxgen.probes import Evaluation, fourier
 
 
 def seen(experiment, outputs, labels, params=None, gradient=None, update=None, initial=None):
@@ -147,6 +150,101 @@ def test_a_lane_alone_computes_a_seldom_probe_seldom(toy):
 
     seldom = toy.override({"training.probes": ("loss", "metrics", probes.Every("alignment", 20))})
     assert branches(seldom, 1) > branches(seldom, 2)
+
+
+def test_the_linear_fit_is_numpys_least_squares_on_rows_and_their_mirror_images():
+    task = jg.tasks.XorPoints(train_rows=40, test_rows=30, dimension=6, separation=1.5)
+    model = jg.models.FixedReadoutMLP(width=9, init_scale=1e-14)
+    run = jg.Experiment(task, model, jg.losses.Logistic(), jg.optimizers.SGD())
+    run = run.override({"training.probes": ("loss", "metrics", probes.LinearFit()), "training.steps": 0})
+    values, rows = training.numbers(run), training.Rows.of(run)
+    data = training.load(values, rows)
+    state = training.init(values, data)
+    found = training.evaluate(values, data, state)[0]
+    for split in ("train", "test"):
+        x = np.asarray(data.inputs, np.float64)[np.asarray(data.splits[split])]
+        x = np.concatenate([x, -x])
+        hidden = np.maximum(x @ np.asarray(state.params["kernel"], np.float64), 0)
+        f = hidden @ (1 - 2 * (np.arange(9) % 2)) / 3
+        design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+        residual = f - design @ np.linalg.lstsq(design, f, rcond=None)[0]
+        assert 0.1 < found[f"{split}/linear_r2"] < 0.99
+        assert found[f"{split}/linear_r2"] == pytest.approx(1 - residual.var() / f.var(), rel=1e-4)
+
+
+def test_tokens_have_no_linear_fit(toy):
+    with pytest.raises(jg.FieldError, match="LinearFit': needs inputs that are numbers"):
+        jg.train(toy.override({"training.probes": ("loss", probes.LinearFit())}))
+
+
+def waves(p, turns, rng):
+    """Cosines over p tokens of random phases, (p, waves)."""
+    return np.cos(2 * np.pi * np.arange(p)[:, None] * turns[None] / p + rng.uniform(-np.pi, np.pi, len(turns)))
+
+
+@pytest.mark.parametrize("p", [97, 10])
+def test_participation_is_1_of_a_wave_and_falls_with_how_many_there_are(p):
+    rng = np.random.default_rng(0)
+    turns = np.arange(1, p // 2 + 1)
+    first, second = waves(p, turns, rng), waves(p, np.roll(turns, 1), rng)
+    cases = {1.0: first, 0.5: first / np.linalg.norm(first, axis=0) + second / np.linalg.norm(second, axis=0)}
+    for expected, columns in cases.items():
+        found = fourier.inverse_participation(jnp.asarray(columns, jnp.float32), axis=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert fourier.inverse_participation(jnp.full(p, 3e-30)) == pytest.approx(1)  # a wave too: frequency 0
+    assert fourier.inverse_participation(jnp.zeros(p)) == 0
+    impulse = fourier.inverse_participation(jnp.zeros(p).at[3].set(1.0))
+    flat = np.full(p // 2 + 1, 2.0)  # all frequencies alike, of which 0 and p/2 are one, the others two
+    flat[0] = flat[-1 if p % 2 == 0 else 0] = 1
+    assert impulse == pytest.approx((flat**2).sum() / flat.sum() ** 2, rel=1e-4)
+
+
+@given(npst.arrays(np.float64, st.integers(2, 40), elements=st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3)))
+@settings(max_examples=50, deadline=None)
+def test_participation_is_of_numpys_spectrum(x):
+    power = np.abs(np.fft.rfft(x)) ** 2 * np.where(2 * np.arange(len(x) // 2 + 1) % len(x), 2, 1)
+    found = fourier.inverse_participation(jnp.asarray(x, jnp.float32))
+    assert found == pytest.approx((power**2).sum() / power.sum() ** 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("task", [jg.tasks.ModularAddition, jg.tasks.ModularMultiplication])
+def test_the_closed_form_has_participation_1_in_the_group_of_its_task_only(toy, task):
+    p, n, group = 97, 500, {"ModularAddition": "addition"}.get(task.__name__, "multiplication")
+    rng = np.random.default_rng(1)
+    order = fourier.elements(p, group)
+    wave, a, b = rng.integers(1, len(order) // 2 + 1, n), *rng.uniform(-np.pi, np.pi, (2, n))
+    angle = 2 * np.pi * wave[:, None] * np.arange(len(order)) / len(order)
+    first, second = np.zeros((2, p, n)), np.zeros((n, p))
+    first[0, order], first[1, order] = np.cos(angle + a[:, None]).T, np.cos(angle + b[:, None]).T
+    second[:, order] = np.cos(-angle - (a + b)[:, None])
+    network = {"Linear_0": {"kernel": first.reshape(2 * p, n)}, "Linear_1": {"kernel": second}}
+    network = jax.tree.map(jnp.float32, network)
+    run = toy.override({"task": task(p=p), "model": jg.models.TwoLayer(width=n)})
+    rows = run.task.table()
+    rows = rows[(rows[:, :2] > 0).all(1)] if group == "multiplication" else rows
+    outputs = training.apply(run, network, jnp.asarray(rows[:, :2]))
+    assert (np.argmax(outputs, axis=1) == rows[:, 2]).all()
+    e = seen(run, [[0.0]], [0], network)
+    measured = {g: probes.ParticipationRatio(group=g) for g in ("addition", "multiplication")}
+    measured = {g: probe.measure(e, probe.init(e))[0] for g, probe in measured.items()}
+    np.testing.assert_allclose(measured[group].pop("ipr"), 1, rtol=1e-3)
+    assert measured[group]["ipr/mean"] == pytest.approx(1, rel=1e-3)
+    (other,) = measured.keys() - {group}
+    assert measured[other]["ipr/mean"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"incoming": "Linear_9.kernel"}, r"probe.incoming = 'Linear_9.kernel': must be one of Linear_0.kernel"),
+        ({"outgoing": "Linear_0.kernel"}, r"probe.incoming = '.*': must be \(positions · p, units\)"),
+        ({"group": "multiplication"}, "task.p = 9: must be prime"),
+    ],
+)
+def test_what_has_no_participation_is_refused_in_a_line(toy, changes, match):
+    probe = probes.ParticipationRatio(**changes)
+    with pytest.raises(jg.FieldError, match=match):
+        jg.train(toy.override({"task.p": 9, "training.probes": ("loss", probe)}))
 
 
 @pytest.mark.parametrize(

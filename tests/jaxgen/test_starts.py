@@ -11,7 +11,7 @@ import jaxgen as jg
 from examples import example
 from jaxgen import training
 from jaxgen.kernel import Block, Program
-from jaxgen.starts import FromRun, Prune, Rewind, Solve, Transplant, masked
+from jaxgen.starts import AfterTraining, FromRun, Prune, PruneUnits, Rewind, Solve, Transplant, masked
 
 SHORT = jg.Training(steps=20, evaluate_every=10)
 
@@ -96,6 +96,71 @@ def test_pruning_again_removes_what_was_removed_first(run):
     assert second["a"].tolist() == [[False, True, False, False]]
     _, random = Prune(rate=0.5, by="random").apply(None, params, None)
     assert random["a"].sum() == 2
+
+
+UNITS = {"Linear_0": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}, "Linear_1": {"kernel": jnp.ones((4, 2))}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "removed"),
+    [
+        ({"rate": 0.5, "by": "score"}, {1, 3}),
+        ({"rate": 0.5, "by": "score", "largest": True}, {0, 2}),
+        ({"rate": 0.25, "by": "score"}, {3}),
+        ({"rate": 0.0, "by": "score"}, set()),
+        ({"rate": 1.0}, {0, 1, 2, 3}),
+    ],
+)
+def test_whole_units_are_removed_by_what_a_probe_keeps(fields, removed):
+    held = {"score": jnp.array([0.3, 0.2, 0.9, 0.1])}
+    values, mask = PruneUnits(**fields).apply(None, UNITS, None, held)
+    assert values is UNITS
+    stays = [unit not in removed for unit in range(4)]
+    assert mask["Linear_0"]["bias"].tolist() == stays
+    assert mask["Linear_0"]["kernel"].tolist() == [stays] * 3
+    assert mask["Linear_1"]["kernel"].tolist() == [[there] * 2 for there in stays]
+
+
+def test_random_units_are_as_many_and_what_was_removed_stays_so():
+    _, first = PruneUnits(rate=0.5).apply(None, UNITS, None, {})
+    assert first["Linear_0"]["bias"].sum() == 2
+    _, second = PruneUnits(rate=0.25, by="s").apply(None, UNITS, first, {"s": jnp.arange(4.0)})
+    assert (second["Linear_0"]["bias"] <= first["Linear_0"]["bias"]).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"by": "score"}, r"transforms.by = 'score': must be \(4,\), and the parent's probes keep other \(3,\)"),
+        ({"by": "other"}, r"transforms.by = 'other': must be \(4,\)"),
+        ({"incoming": ("Linear_1.kernel",)}, "transforms.incoming = .*: must each be of one side"),
+        ({"incoming": ("Dense_0",), "outgoing": ()}, "transforms.incoming = .*: must each be of one side"),
+        ({"outgoing": ("Linear_0.kernel",), "incoming": ("Linear_0.bias",)}, "and all of one number of units"),
+    ],
+)
+def test_units_that_cannot_be_told_are_refused(fields, match):
+    with pytest.raises(jg.FieldError, match=match):
+        PruneUnits(**fields).apply(None, UNITS, None, {"other": jnp.arange(3.0)})
+
+
+def test_a_run_after_its_own_training_is_pruned_by_its_own_probe(run):
+    run = run.override({"training.probes": ("loss", "metrics", jg.probes.ParticipationRatio())})
+    start = AfterTraining(steps=20, transforms=(PruneUnits(rate=0.25, by="ipr"),))
+    child = run.override({"start": start, "training.steps": 0})
+    assert child.start.run(child) == run
+    assert child.start.run(child.override({"seed": 3, "task.p": 11})) == run.override({"seed": 3, "task.p": 11})
+    curves, state = training.trained(run)
+    pruned = training.trained(child)[1].params["Linear_0"]["kernel"]
+    gone = {int(unit) for unit in np.argsort(curves["ipr"][-1])[:3]}  # of 12 units
+    for unit in range(12):
+        expected = 0 if unit in gone else state.params["Linear_0"]["kernel"][:, unit]
+        np.testing.assert_array_equal(pruned[:, unit], np.broadcast_to(expected, 14))
+    found = train_in_block(Program(child, 2), {1: child})[1]
+    assert (found.status, found.curves["ipr"].shape) == ("exact", (1, 12))
+    assert (found.curves["ipr"] == 0).sum() == 3
+    other = child.override({"start.steps": 10, "start.transforms.0.rate": 0.5})
+    assert other.signature == child.signature
+    assert other.run_id != child.run_id
 
 
 def test_a_transplant_takes_some_tensors_and_the_others_may_have_other_shapes(run):

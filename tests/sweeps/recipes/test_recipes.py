@@ -8,7 +8,7 @@ from jaxgen import FieldError
 from sweeps import recipes
 from sweeps.recipes import quickstart
 
-NAMES = ["edge_of_stability", "quickstart"]
+NAMES = ["corrupted_labels", "edge_of_stability", "quickstart", "xor_clusters"]
 
 
 def test_recipes_are_called_as_their_files():
@@ -18,7 +18,7 @@ def test_recipes_are_called_as_their_files():
 
 @pytest.mark.parametrize("name", ["", "quick", "recipes", "__init__"])
 def test_another_name_is_refused_with_those_that_there_are(name):
-    with pytest.raises(FieldError, match="must be one of edge_of_stability, quickstart"):
+    with pytest.raises(FieldError, match="must be one of corrupted_labels, edge_of_stability, quickstart"):
         recipes.load(name)
 
 
@@ -34,3 +34,23 @@ def test_names_are_listed_without_a_recipe_and_without_what_draws():
     slow = {"matplotlib", "bokeh", *(f"sweeps.recipes.{name}" for name in NAMES)}
     assert said.startswith(str(NAMES))
     assert slow.isdisjoint(said.split())
+
+
+def test_corrupted_labels_at_the_papers_scale_is_the_published_diagram():
+    recipe = recipes.load("corrupted_labels").at("paper")
+    assert len(recipe.parts["diagram decay"]) == 17 * 17 * 4
+    runs = [
+        recipe.base.override(point) for point in (recipe.parts["diagram decay"][0], recipe.parts["diagram decay"][-1])
+    ]
+    assert [run.task.task.train_fraction for run in runs] == [0.1, 0.9]
+    assert {run.task.task.p for run in runs} == {97}
+    width, scale = runs[0].model.width, runs[0].model.init_scale
+    assert width == 500
+    assert scale == pytest.approx(0.5 / (2 * width) ** (1 / 3))
+    quick = recipes.load("corrupted_labels").base.model
+    assert quick.init_scale == pytest.approx(0.5 / (2 * quick.width) ** (1 / 3), rel=1e-3)
+
+
+def test_xor_clusters_are_at_the_published_signal():
+    task = recipes.load("xor_clusters").base.task
+    assert task.separation == pytest.approx(2.5 * (task.dimension / task.train_rows) ** 0.5)
