@@ -1,12 +1,14 @@
 """Networks as flax linen modules. Your own module is as good as these."""
 
 from jaxgen.models.bind import bind, groups, is_random, is_whole, told
+from jaxgen.models.committee import Committee
 from jaxgen.models.layers import Dropout, Linear, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
 
 __all__ = [
     "MLP",
+    "Committee",
     "Dropout",
     "EmbeddingMLP",
     "FixedReadoutMLP",

@@ -11,7 +11,9 @@
 from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.every import Every
+from jaxgen.probes.features import Features
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
+from jaxgen.probes.tangent import PopulationError, TangentKernel
 
 __all__ = [
     "Alignment",
@@ -19,9 +21,12 @@ __all__ = [
     "Distance",
     "Evaluation",
     "Every",
+    "Features",
     "LogitRms",
     "Loss",
     "Metrics",
+    "PopulationError",
+    "TangentKernel",
     "TensorNorms",
     "WeightNorm",
     "Zeros",
