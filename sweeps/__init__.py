@@ -15,7 +15,7 @@ from sweeps.diagrams.values import ValueMap
 from sweeps.execution.options import Options
 from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
-from sweeps.studies import refine
+from sweeps.studies import laws, refine
 from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
 from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, trend
 from sweeps.studies.recipe import Drawing, Recipe
@@ -51,6 +51,7 @@ __all__ = [
     "fixed",
     "judge",
     "labels",
+    "laws",
     "linspace",
     "log_ratio",
     "logspace",

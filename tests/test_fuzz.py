@@ -186,9 +186,9 @@ def planned_only(monkeypatch, launch_sweep):
         launch._planned(recipe.base, points, Workdir.at(workdir), recipe.name, options)
         return None, 0
 
-    def refined(base, sides, workdir, *, name, definition, description, changed, budget, goal, key, **options):
-        plane, _, rounds = refine.checked(base, sides, Path(workdir), budget=budget, goal=goal, key=key)
-        points = refine.as_sweep(sides, rounds or [proposal.propose([], [], [], [], plane, 1)])
+    def refined(base, sides, workdir, rounds, *, name, definition, description, changed, **options):
+        plane, _, begun = refine.checked(base, sides, Path(workdir), rounds)
+        points = refine.as_sweep(sides, begun or [proposal.propose([], [], [], [], plane, 1)])
         launch._planned(base, points, Workdir.at(workdir), name, options)
 
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or these functions are the user's

@@ -1,6 +1,6 @@
 """Measures how often claims that are not so PASS, and claims that are so FAIL, by chance.
 
-  python scripts/benchmarks/claims_coverage.py                # 2000 repeats, three minutes of one core
+  python scripts/benchmarks/claims_coverage.py                # 2000 repeats, a quarter of an hour of one core
   python scripts/benchmarks/claims_coverage.py --repeats=10000 --seed=1
 
 In each world the true mean is exactly the bound of the claim, where both mistakes are likeliest. Printed as Markdown:
@@ -17,6 +17,11 @@ Worlds:
   times      log₁₀ of the ratio of two times of one log-normal distribution, seen at 50 evaluations: all reached; with
              1 in 5 not reached in time (censored); and 1 in 10 diverged besides
   crossed    seeds × splits with effects of both and of the pair, of variances 1, 1, ¼; of seeds and the pair only
+  laws       of `sweeps.laws`: the exponent of times over five sizes, with log-normal noise, the same for all seeds or
+             with exponents that differ between them; the critical value of outcomes at nine numbers, of a rise that
+             seeds move, or a steep one that they do not; the area of a phase of 5 × 5 points whose line seeds move, and
+             log₁₀ of the ratio of two such areas, moved alike; which of x √n and x / √n lets three curves collapse,
+             where they depend on x alone and n is ¼, 1 and 4, with noise of runs, and of seeds besides
   uncovered  what Student's t cannot do: differences of accuracies that differ in spread, Beta(90, 10) less Beta(18, 2)
              (skewness .8); from an exponential distribution (2); that are .1 in nine of ten seeds and else -.9; and a
              single accuracy from Beta(9, 1), as it would be without `within`
@@ -27,9 +32,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from absl import flags
+from scipy.special import expit
 
 from sweeps.cli import command
-from sweeps.studies import claims
+from sweeps.studies import claims, laws
 from sweeps.studies.claims import Arm, Claim, Judgement
 from sweeps.studies.effects import Effect, Verdict, share_of_seeds
 
@@ -77,6 +83,55 @@ def crossed(seed: float, split: float, pair: float) -> Draw:
     return draw
 
 
+def exponent(spread: float) -> Draw:
+    def draw(rng: np.random.Generator, n: int) -> Effect:
+        own = -1.5 + spread * rng.normal(size=n)
+        arms = {x: pd.Series(7 * x**own * np.exp(0.3 * rng.normal(size=n))) for x in (1.0, 3.0, 10.0, 30.0, 100.0)}
+        return laws.exponent("steps", arms, above=-1.5)
+
+    return draw
+
+
+def critical(slope: float, shift: float) -> Draw:
+    def draw(rng: np.random.Generator, n: int) -> Effect:
+        own = 0.47 + shift * rng.normal(size=n)
+        arms = {x: pd.Series(rng.random(n) < expit(slope * (x - own))) for x in np.linspace(0, 1, 9)}
+        return laws.critical("fraction", arms, above=0.47)
+
+    return draw
+
+
+def phase(rng: np.random.Generator, moved: np.ndarray) -> pd.Series:
+    """The area beyond a line through the middle that each seed moves; its mean is ½, as all is symmetric."""
+    side = np.linspace(0, 1, 5)
+    chances = {(x, y): expit((x + y - 1 + moved) / 0.1) for x in side for y in side}
+    return laws.area({point: pd.Series(rng.random(len(moved)) < chance) for point, chance in chances.items()})
+
+
+def area(rng: np.random.Generator, n: int) -> Effect:
+    return Effect("area", phase(rng, 0.1 * rng.normal(size=n)), above=0.5)
+
+
+def ratio(rng: np.random.Generator, n: int) -> Effect:
+    moved = 0.1 * rng.normal(size=n)
+    return laws.ratio("areas", phase(rng, moved), phase(rng, moved), above=0.0)
+
+
+def collapse(of_seeds: float) -> Draw:
+    """Of two scalings that are as wrong: n and 1 / n are alike."""
+
+    def draw(rng: np.random.Generator, n: int) -> Effect:
+        shared = of_seeds * rng.normal(size=n)
+        arms = {
+            (size, x): pd.Series(expit(3 * x) + shared + 0.1 * rng.normal(size=n))
+            for size in (0.25, 1.0, 4.0)
+            for x in np.linspace(-1, 1, 9)
+        }
+        return laws.collapses("accuracy", arms, lambda size, x: x * size**0.5, lambda size, x: x / size**0.5)
+
+    return draw
+
+
 COVERED: dict[str, Draw] = {
     "paired: Gaussian": paired(lambda rng, n: rng.normal(size=n)),
     "paired: Gamma less Gamma": paired(lambda rng, n: rng.gamma(9, 4, n) - rng.gamma(4, 9, n)),
@@ -95,6 +150,16 @@ COVERED: dict[str, Draw] = {
     "seeds × splits: both": crossed(1, 1, 0.5),
     "seeds × splits: of seeds": crossed(1, 0, 0.5),
 }
+LAWS: dict[str, Draw] = {
+    "exponent: noise": exponent(0),
+    "exponent: and seeds differ": exponent(0.2),
+    "critical value: seeds differ": critical(30, 0.06),
+    "critical value: a steep rise": critical(200, 0),
+    "area: a line that seeds move": area,
+    "ratio of two areas, moved alike": ratio,
+    "collapse: noise": collapse(0),
+    "collapse: and seeds differ": collapse(0.1),
+}
 UNCOVERED: dict[str, Draw] = {
     "paired: accuracies of two spreads": paired(lambda rng, n: rng.beta(90, 10, n) - rng.beta(18, 2, n)),
     "paired: exponential": paired(lambda rng, n: rng.exponential(size=n) - 1),
@@ -106,7 +171,7 @@ UNCOVERED: dict[str, Draw] = {
 def measure(worlds: dict[str, Draw], repeats: int, seed: int = 0) -> pd.DataFrame:
     """The share of repeats with each mistake, a row per world and number of seeds."""
     claim = Claim("1", "is above its bound", lambda evidence: [])
-    numbers = {name: number for number, name in enumerate([*COVERED, *UNCOVERED])}
+    numbers = {name: number for number, name in enumerate([*COVERED, *UNCOVERED, *LAWS])}
     rows = []
     for name, draw in worlds.items():
         for n in SEEDS:
@@ -130,7 +195,7 @@ def markdown(found: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    for title, worlds in (("Covered", COVERED), ("Not covered", UNCOVERED)):
+    for title, worlds in (("Covered", COVERED), ("Laws", LAWS), ("Not covered", UNCOVERED)):
         found = measure(worlds, REPEATS.value, SEED.value)
         print(f"{title}, {REPEATS.value} repeats\n\n{markdown(found)}", flush=True)
 

@@ -20,7 +20,7 @@ Numbers (--numbers), of so many seeds:
   exponent   `power_law` of times with noise, with exponents that differ between seeds
   median     `kaplan_meier` of times, lognormal, of two kinds of run, seen at few evaluations, and with a budget that
              half of the runs do not meet
-  restricted mean  of the same times, `grouped_restricted_interval`
+  restricted mean  of the same times, `grouped_restricted_mean`
 """
 
 import os
@@ -44,8 +44,9 @@ from scipy import ndimage, stats
 from scipy.special import expit
 
 from jaxgen.components import unknown
+from sweeps.axes.scales import Range
 from sweeps.cli import command
-from sweeps.statistics import boundary, grouped_restricted_interval, kaplan_meier
+from sweeps.statistics import boundary, grouped_restricted_mean, kaplan_meier
 from sweeps.statistics.band import RESOLUTION
 from sweeps.statistics.fits import critical_value, power_law
 from sweeps.storage.files import write_text
@@ -53,6 +54,7 @@ from sweeps.storage.files import write_text
 OUTCOMES = Path(__file__).parents[2] / "tests" / "data" / "refinement.npz"
 FINE = np.linspace(0, 1, 401)
 BAR = 0.92
+SQUARE = Range(0, 1), Range(0, 1)
 
 REPEATS = flags.DEFINE_integer("repeats", 400, "Repeats of each world and size.", lower_bound=1)
 WORLDS_FLAG = flags.DEFINE_list("worlds", None, "Which worlds; all when left out.")
@@ -95,7 +97,7 @@ def measure(name: str, cells: int, seeds: int, repeats: int) -> dict[str, float]
     held: dict[str, list[float]] = {"area": [], "width": [], "points": [], "line": []}
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, cells, seeds, list(WORLDS).index(name)])
-        found = boundary.fit(*draw(rng, cells, seeds), x_range=(0, 1), y_range=(0, 1), replicates=200)
+        found = boundary.fit(*draw(rng, cells, seeds), plane=SQUARE, replicates=200)
         held["area"].append(found.area.low - 1e-9 <= area <= found.area.high + 1e-9)
         held["width"].append(found.area.high - found.area.low)
         if len(line):
@@ -124,7 +126,7 @@ def _trained(_: str) -> tuple[np.ndarray, Callable]:
         happened = np.unpackbits(file["happened"])[: 16 * 32 * 32].reshape(16, 32, 32).astype(bool)
     side = np.linspace(0, 1, 32)
     seed, y, x = (a.ravel() for a in np.meshgrid(np.arange(16), side, side, indexing="ij"))
-    whole = boundary.fit(x, y, happened.ravel(), seed, x_range=(0, 1), y_range=(0, 1), replicates=1)
+    whole = boundary.fit(x, y, happened.ravel(), seed, plane=SQUARE, replicates=1)
 
     def draw(rng: np.random.Generator, cells: int, seeds: int) -> tuple[np.ndarray, ...]:
         x, y, seed = _grid(cells, seeds)
@@ -166,16 +168,14 @@ def _critical(kind: str, points: int, seeds: int, rng: np.random.Generator) -> b
     }[kind]
     x, seed = np.tile(np.linspace(0, 1, points), seeds), np.repeat(np.arange(seeds), points)
     own = middle + spread * rng.normal(size=seeds)
-    found = critical_value(x, rng.random(len(x)) < expit(slope * (x - own[seed])), seed)
-    return found.low <= middle <= found.high
+    return bool(critical_value(x, rng.random(len(x)) < expit(slope * (x - own[seed])), seed).holds(middle))
 
 
 def _exponent(kind: str, points: int, seeds: int, rng: np.random.Generator) -> bool:
     x, seed = np.tile(np.geomspace(1, 100, points), seeds), np.repeat(np.arange(seeds), points)
     own = -1.5 + (0.1 if kind == "shifted" else 0) * rng.normal(size=seeds)
     noise = rng.exponential(size=len(x)) if kind == "skewed" else np.exp(0.3 * rng.normal(size=len(x)))
-    found = power_law(x, 7 * x ** own[seed] * noise, seed)
-    return found.low <= -1.5 <= found.high
+    return bool(power_law(x, 7 * x ** own[seed] * noise, seed).holds(-1.5))
 
 
 def _times(kind: str, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -187,15 +187,13 @@ def _times(kind: str, rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _median(kind: str, _: int, seeds: int, rng: np.random.Generator) -> bool:
     times = _times(kind, rng, seeds)
-    low, high = kaplan_meier(np.minimum(times, BUDGET), times <= BUDGET).interval
-    return low <= MEDIANS[kind] <= high
+    return bool(kaplan_meier(np.minimum(times, BUDGET), times <= BUDGET).median.holds(MEDIANS[kind]))
 
 
 def _restricted(kind: str, _: int, seeds: int, rng: np.random.Generator) -> bool:
     times = _times(kind, rng, seeds)
     of = np.zeros(seeds, int), 1, np.minimum(times, BUDGET), times <= BUDGET
-    low, high = grouped_restricted_interval(*of, BUDGET)
-    return bool(low[0] <= _restricted_mean(kind) <= high[0])
+    return bool(grouped_restricted_mean(*of, BUDGET)[0].holds(_restricted_mean(kind)))
 
 
 @functools.cache

@@ -144,10 +144,7 @@ def train(workdir: str) -> None:
 
 def fitted(plane: proposal.Plane, runs: tuple[np.ndarray, ...]) -> Boundary:
     """The fit alone, with hardly any of its uncertainty."""
-    x, y = plane.ranges
-    scales = ["log" if side.log else "linear" for side in (x, y)]
-    ends = {"x_range": (x.low, x.high), "y_range": (y.low, y.high)}
-    return boundary.fit(*runs, *scales, **ends, replicates=1)
+    return boundary.fit(*runs, plane.ranges, replicates=1)
 
 
 def dense(world: World, cells: int, seeds: int) -> tuple[float, float]:

@@ -100,15 +100,15 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     base = recipe.base.override({p: v[0] for p, v in points.axes.items() if p not in (*REFINE.value, "seed")})
     sides = {path: side(path, points) for path in REFINE.value}
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-    asked: dict[str, Any] = {"budget": budget, "goal": GOAL.value, "key": KEY.value}
+    asked = refine.Rounds(budget, goal=GOAL.value, key=KEY.value)
     if DRY_RUN.value:
-        plane, _, rounds = refine.checked(base, sides, WORKDIR.value, **asked)
+        plane, _, rounds = refine.checked(base, sides, WORKDIR.value, asked)
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
         return command.show_plan(*foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
-    results = refine.refine(base, sides, WORKDIR.value, **asked, **named, **options())
+    results = refine.refine(base, sides, WORKDIR.value, asked, **named, **options())
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
     x, y = sides.values()

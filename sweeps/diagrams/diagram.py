@@ -225,9 +225,9 @@ class Diagram:
         return cell_means(last, self.runs["cell"].to_numpy(), self.seeds.shape)
 
     @functools.cached_property
-    def _median(self) -> list[np.ndarray]:
+    def _median(self) -> statistics.Estimate[np.ndarray]:
         found = statistics.grouped_median(self.runs["cell"].to_numpy(), self.seeds.size, *self.times())
-        return [values.reshape(self.seeds.shape) for values in found]
+        return found.reshape(self.seeds.shape)
 
     @property
     def median_time(self) -> np.ndarray:
@@ -236,14 +236,14 @@ class Diagram:
         Runs that were watched for less than the budget are censored where observation ended; runs that diverged or
         froze before count as never reaching it. NaN where there are no runs.
         """
-        return self._median[0]
+        return self._median.value
 
     def median_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """The median's interval at 95 % (Brookmeyer and Crowley 1982), low and high.
 
         A high of inf was not reached; of a low of 0 nothing is known, as with five runs or fewer.
         """
-        return self._median[1], self._median[2]
+        return self._median.low, self._median.high
 
     @functools.cached_property
     def resolution(self) -> np.ndarray:
@@ -255,20 +255,22 @@ class Diagram:
         return width.reshape(self.seeds.shape)
 
     @functools.cached_property
-    def restricted_mean(self) -> np.ndarray:
-        """Mean of min(T, budget) over seeds, T the step at which test reaches the threshold (Kaplan–Meier)."""
+    def _restricted_mean(self) -> statistics.Estimate[np.ndarray]:
         cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
         found = statistics.grouped_restricted_mean(cells, self.seeds.size, *self.times(), budget)
-        return np.asarray(found).reshape(self.seeds.shape)
+        return found.reshape(self.seeds.shape)
+
+    @property
+    def restricted_mean(self) -> np.ndarray:
+        """Mean of min(T, budget) over seeds, T the step at which test reaches the threshold (Kaplan–Meier)."""
+        return self._restricted_mean.value
 
     def restricted_mean_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """Interval of the mean of min(T, budget) at 95 %, whatever undecided runs did; NaN with fewer than three runs.
 
-        See `sweeps.statistics.grouped_restricted_interval`.
+        See `sweeps.statistics.grouped_restricted_mean`.
         """
-        cells, budget = self.runs["cell"].to_numpy(), self.definition.budget
-        found = statistics.grouped_restricted_interval(cells, self.seeds.size, *self.times(), budget)
-        return found[0].reshape(self.seeds.shape), found[1].reshape(self.seeds.shape)
+        return self._restricted_mean.low, self._restricted_mean.high
 
     def times(self) -> tuple[np.ndarray, np.ndarray]:
         """When each run reached the threshold on test, or until when it is known not to; and whether it did."""
@@ -315,8 +317,8 @@ class Diagram:
             positions(values, kind)[place] if kind == "symlog" else self.runs[path].to_numpy(float)
             for path, values, kind, place in sides
         )
-        scales = ["log" if kind in LOGARITHMIC else kind for kind in kinds]
-        return fit(x, y, event, self.units, *scales)
+        across, up = ("log" if kind in LOGARITHMIC else "linear" for kind in kinds)
+        return fit(x, y, event, self.units, (across, up))
 
     def value_map(self, name: str, size: float = 1) -> ValueMap:
         """Any number of `runs` over these cells, also times and delays; see `Results.value_map`.

@@ -76,11 +76,10 @@ class ValueMap:
         shape = len(y_values), len(x_values)
         cells = runs["cell"].to_numpy()
         found = group_statistics(cells, shape[0] * shape[1], runs[name].to_numpy(float), size)
-        shaped = {f.name: getattr(found, f.name).reshape(shape) for f in dataclasses.fields(found)}
         number = lambda which: np.bincount(cells[which], minlength=shape[0] * shape[1]).reshape(shape)  # noqa: E731
         return cls(
             *(x, y, x_values, y_values, name),
-            GroupStatistics(**shaped),
+            found.reshape(shape),
             number(np.ones(len(cells), bool)),
             source,
             number((runs["status"] == "diverged").to_numpy()),
@@ -99,7 +98,7 @@ class ValueMap:
         }
         if self.undecided is not None:
             columns["undecided"] = self.undecided.ravel()
-        columns |= {f.name: getattr(self.statistics, f.name).ravel() for f in dataclasses.fields(self.statistics)}
+        columns |= {name: values.ravel() for name, values in self.statistics.columns.items()}
         return pd.DataFrame(columns)
 
     def to_csv(self, path: str | Path) -> None:

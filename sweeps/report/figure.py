@@ -136,7 +136,7 @@ def _values(values: Any, statistic: str) -> Figure:
     name = str(values.source.specification.get("name") or "")
     parts = [name, style.seeds_text(values.seeds), *style.left_out_texts(values)]
     figure, axes, key = _single_map(values, grid, 4 * drawing.LINE, _lines(parts, grid.width))
-    shown = np.asarray(getattr(values.statistics, statistic), float)
+    shown = np.asarray(values.statistics.columns[statistic], float)
     known = np.isfinite(shown)
     if known.any():
         low, high, wide = style.span(shown)

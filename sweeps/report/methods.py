@@ -1,6 +1,5 @@
 """The methods of diagrams and maps of values that draw them, bound here: what they draw with is slow to import."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ def plot_values(self: ValueMap, path: str | Path, statistic: str = "mean") -> No
 
 
 def _check_statistic(self: ValueMap, statistic: str) -> None:
-    known = [f.name for f in dataclasses.fields(self.statistics)]
+    known = [*self.statistics.columns]
     if statistic not in known:
         raise unknown(statistic, known)
     most = int(self.statistics.count.max(initial=0))

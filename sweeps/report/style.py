@@ -193,7 +193,8 @@ def boundary_text(diagram: Any) -> str:
 
 def area_text(boundary: Any, form: str) -> str:
     """The share of the plane with its interval; with undecided runs first what it may be whatever they did."""
-    value, low, high, least, most = map(form.format, (*boundary.area, *boundary.bounds))
+    area = boundary.area
+    value, low, high, least, most = map(form.format, (area.value, area.low, area.high, *boundary.bounds))
     runs = f"{boundary.undecided} undecided run{'s' if boundary.undecided > 1 else ''}"
     if not boundary.undecided:
         return f"{value} [{low}, {high}] of the plane"

@@ -20,9 +20,11 @@ Uncertainty, of each point by itself and of the area, is put together of
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse, stats
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
@@ -31,20 +33,14 @@ from jaxgen import FieldError
 from sweeps.axes.scales import Range
 from sweeps.statistics import band, jackknife, surface
 from sweeps.statistics.band import STEPS
+from sweeps.statistics.estimate import Estimate
 
 LEAST_SEEDS = 12  # that are drawn
 MOST_SEEDS = 64  # that are left out one by one
 BIAS, WHOLE = 1.2, 1.5  # by which half-widths of points and of whole lines are multiplied: see the module
 BINS = 64  # along each axis, into which runs are gathered where there are more than BINS² points
-SCALES = ("linear", "log")
-
-
-class Estimate(NamedTuple):
-    """A number with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
+Axis = Range | Literal["linear", "log"]
+"""A side of the plane, or how it runs between the ends of the values there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +76,9 @@ class Boundary:
     high: np.ndarray
     whole_low: np.ndarray
     whole_high: np.ndarray
-    area: Estimate
+    area: Estimate[float]
     bounds: tuple[float, float]
-    length: Estimate
+    length: Estimate[float]
     runs: int
     undecided: int
     units: int
@@ -92,11 +88,11 @@ class Boundary:
     weights: np.ndarray
     replicates: np.ndarray
 
-    def probability(self, x: Any, y: Any) -> np.ndarray:
+    def probability(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         """P at axis values (arrays that broadcast); NaN outside the plane: it is never extrapolated."""
         return expit(self._design(x, y) @ self.weights)
 
-    def replicated(self, x: Any, y: Any) -> np.ndarray:
+    def replicated(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         """P of every replicate at axis values, (replicates, …); NaN outside the plane."""
         return np.moveaxis(expit(self._design(x, y) @ self.replicates.T), -1, 0)
 
@@ -120,23 +116,20 @@ class Boundary:
         """Share of the plane in the band, or the width of the area's interval where that is larger."""
         return max(float(band.share(self.band)), self.area.high - self.area.low)
 
-    def _design(self, x: Any, y: Any) -> np.ndarray:
-        u, v = np.broadcast_arrays(self.x.to_unit(x), self.y.to_unit(y))
+    def _design(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        u, v = np.broadcast_arrays(self.x.to_unit(np.asarray(x)), self.y.to_unit(np.asarray(y)))
         inside = (np.minimum(u, v) >= -1e-9) & (np.maximum(u, v) <= 1 + 1e-9)
         return np.where(inside[..., None], surface.basis(u, v, self.radius), np.nan)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # the matrices are small: threads wait for each other
 def fit(
-    x: Any,
-    y: Any,
-    event: Any,
-    seeds: Any = None,
-    x_scale: str = "linear",
-    y_scale: str = "linear",
+    x: ArrayLike,
+    y: ArrayLike,
+    event: ArrayLike,
+    seeds: ArrayLike | None = None,
+    plane: tuple[Axis, Axis] = ("linear", "linear"),
     *,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
     replicates: int = 400,
     confidence: float = 0.95,
     key: int = 0,
@@ -151,8 +144,7 @@ def fit(
       x, y: (runs,) values on the axes.
       event: (runs,) whether it happened; NaN where that is undecided: the fit is to the others.
       seeds: (runs,) of the runs; when None, every run is a unit of its own.
-      x_scale, y_scale: "linear" or "log".
-      x_range, y_range: ends of the plane; those of the values when left out.
+      plane: its sides, x and y; with "linear" or "log" one runs from the least of the values to the largest.
       replicates: of the bootstrap.
       confidence: of the intervals.
       key: of the bootstrap's random numbers; equal input gives equal results.
@@ -171,10 +163,11 @@ def fit(
         raise FieldError("confidence", confidence, "must be in (0, 1)")
     if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 1:
         raise FieldError("replicates", replicates, "must be a whole number of at least 1")
-    x_axis, u = _placed("x", x, x_scale, x_range, len(happened))
-    y_axis, v = _placed("y", y, y_scale, y_range, len(happened))
+    x_axis, u = _placed("x", x, plane[0], len(happened))
+    y_axis, v = _placed("y", y, plane[1], len(happened))
     if not known.all():
-        return _with_undecided(x, y, happened, seeds, x_axis, y_axis, replicates, confidence, key)
+        again = functools.partial(fit, plane=(x_axis, y_axis), replicates=replicates, confidence=confidence, key=key)
+        return _with_undecided(again, np.stack([x, y]), happened, seeds)
     points, point = _gathered(u, v)
     unit, each, units, chance = _units(seeds, point, happened)
     shape = len(chance), len(points)
@@ -190,21 +183,24 @@ def fit(
     square, tails = _square(model.radius), _tails(units, confidence)
     logit, logits = square @ weights[0], np.moveaxis(square @ replicated.T, -1, 0)
     below, above = np.abs(np.quantile(logits, tails, axis=0) - logit)
-    area = _estimate(band.share(logit > 0), np.quantile(band.share(logits > 0), tails))
+    of, found = "runs" if seeds is None else "seeds", units if seeds is None else len(np.unique(seeds))
+    of_fit = functools.partial(_estimate, confidence=confidence, units=found, resampled=of)
+    area = of_fit(float(band.share(logit > 0)), np.quantile(band.share(logits > 0), tails))
     if happened.min() == happened.max():
-        area = Estimate(*3 * [float(happened[0])])
-    length = _estimate(band.length(logit), np.quantile([band.length(one) for one in logits], tails))
-    if seeds is not None and (found := len(np.unique(seeds))) <= MOST_SEEDS:
+        area = of_fit(float(happened[0]), happened[[0, 0]])
+    length = of_fit(band.length(logit), np.quantile([band.length(one) for one in logits], tails))
+    if seeds is not None and found <= MOST_SEEDS:
         without = np.moveaxis(square @ _without_each(model, weights, seeds, point, happened).T, -1, 0)
         moved = band.moved(logit, band.displacement(logit, without, confidence))
         both = np.maximum if units == found else np.hypot  # drawn runs do not have in them what seeds share
         (below, above), units = (both(one, other) for one, other in zip((below, above), moved)), found
-        area = _widened(area, jackknife.half_width(band.share(without > 0), confidence))
-        length = _widened(length, jackknife.half_width(np.array([band.length(one) for one in without]), confidence))
+        area = area.at_least(float(jackknife.half_width(band.share(without > 0), confidence)))
+        lengths = np.array([band.length(one) for one in without])
+        length = length.at_least(float(jackknife.half_width(lengths, confidence)))
     between = band.between(points, counts[0], happenings[0])
     beyond = _unseen(len(points), int(counts.min()), confidence)
     area, ends = _area(area, float(band.share(between)) / 2, beyond), []
-    length = length._replace(low=max(length.low, 0.0))
+    length = dataclasses.replace(length, low=max(length.low, 0.0))
     for factor in (BIAS, WHOLE * band.simultaneous(logit, logits, confidence)):
         wide = np.where(band.reached(logit, factor * np.maximum(below, above)), factor, 1)
         ends += [np.where(between, 0, expit(logit - wide * below)), np.where(between, 1, expit(logit + wide * above))]
@@ -233,24 +229,20 @@ def fit(
 
 
 def _with_undecided(
-    x: Any, y: Any, event: np.ndarray, seeds: Any, x_axis: Range, y_axis: Range, *options: Any
+    again: Callable[..., Boundary], places: np.ndarray, event: np.ndarray, seeds: ArrayLike | None
 ) -> Boundary:
     """The fit to the runs that are decided, with what the area is if the others failed, and if they succeeded."""
-    settings: dict[str, Any] = dict(zip(("replicates", "confidence", "key"), options))
-    for name, axis in (("x", x_axis), ("y", y_axis)):
-        settings |= {f"{name}_scale": "log" if axis.log else "linear", f"{name}_range": (axis.low, axis.high)}
     known = ~np.isnan(event)
-    of = seeds if seeds is None else np.asarray(seeds)[known]
-    found = fit(np.asarray(x)[known], np.asarray(y)[known], event[known], of, **settings)
-    failed, succeeded = (fit(x, y, np.where(known, event, outcome), seeds, **settings) for outcome in (0, 1))
+    found = again(*places[:, known], event[known], seeds if seeds is None else np.asarray(seeds)[known])
+    failed, succeeded = (again(*places, np.where(known, event, outcome), seeds) for outcome in (0, 1))
     bounds = min(failed.area.low, found.area.low), max(succeeded.area.high, found.area.high)
     return dataclasses.replace(found, bounds=bounds, undecided=int((~known).sum()))
 
 
-def _placed(name: str, values: Any, scale: str, ends: Any, runs: int) -> tuple[Range, np.ndarray]:
+def _placed(name: str, values: ArrayLike, side: Axis, runs: int) -> tuple[Range, np.ndarray]:
     """An axis, and where the values stand on it from 0 to 1."""
-    if scale not in SCALES:
-        raise FieldError(f"{name}_scale", scale, f"must be one of {', '.join(SCALES)}: a boundary needs numbers")
+    if not isinstance(side, Range) and side not in ("linear", "log"):
+        raise FieldError(f"plane.{name}", side, "must be linear or log, or a Range: a boundary needs numbers")
     try:
         numbers = np.asarray(values, float)
     except (TypeError, ValueError, OverflowError):
@@ -259,11 +251,10 @@ def _placed(name: str, values: Any, scale: str, ends: Any, runs: int) -> tuple[R
         raise FieldError(name, numbers.shape, f"must be one value for each of the {runs} runs")
     if not np.isfinite(numbers).all():
         raise FieldError(name, float(numbers[~np.isfinite(numbers)][0]), "must be finite")
-    low, high = (numbers.min(), numbers.max()) if ends is None else ends
     try:
-        axis = Range(low, high, scale == "log")
+        axis = side if isinstance(side, Range) else Range(numbers.min(), numbers.max(), side == "log")
     except FieldError as error:
-        raise error.within(f"{name}_range") from None
+        raise error.within(f"plane.{name}") from None
     if numbers.min() < axis.low or numbers.max() > axis.high:
         value = float(numbers.min() if numbers.min() < axis.low else numbers.max())
         raise FieldError(name, value, f"must be in its range, [{axis.low:g}, {axis.high:g}]")
@@ -281,7 +272,9 @@ def _gathered(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.bincount(point, w) / np.bincount(point) for w in runs.T], 1), point
 
 
-def _units(seeds: Any, point: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+def _units(
+    seeds: ArrayLike | None, point: np.ndarray, happened: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
     """What the bootstrap draws: seeds, or runs where these are too few. Runs at a point that agree are of one kind.
 
     Returns:
@@ -299,7 +292,7 @@ def _units(seeds: Any, point: np.ndarray, happened: np.ndarray) -> tuple[np.ndar
 
 
 def _without_each(
-    model: surface.Model, weights: np.ndarray, seeds: Any, point: np.ndarray, happened: np.ndarray
+    model: surface.Model, weights: np.ndarray, seeds: ArrayLike, point: np.ndarray, happened: np.ndarray
 ) -> np.ndarray:
     """The weights (seeds, K) of the fit without each seed in turn, of the model that was chosen with all."""
     found, unit = np.unique(seeds, return_inverse=True)
@@ -310,21 +303,16 @@ def _without_each(
     return model.mode(trials, events, np.zeros_like(start), start, surface.ROUGH)
 
 
-def _estimate(value: Any, ends: Any) -> Estimate:
+def _estimate(value: float, ends: np.ndarray, confidence: float, units: int, resampled: str) -> Estimate[float]:
     """The value lies in its interval: a percentile interval alone need not hold it."""
-    return Estimate(float(value), float(min(value, ends[0])), float(max(value, ends[1])))
+    return Estimate(value, float(min(value, ends[0])), float(max(value, ends[1])), confidence, units, resampled)
 
 
-def _area(found: Estimate, reach: float, beyond: float) -> Estimate:
+def _area(found: Estimate[float], reach: float, beyond: float) -> Estimate[float]:
     """The area's interval times BIAS, at least `reach` to each side; a share `beyond` may be on either side, unseen."""
     down, up = (max(BIAS * half, reach) for half in (found.value - found.low, found.high - found.value))
     low, high = min(found.value - down, 1 - beyond), max(found.value + up, beyond)
-    return Estimate(found.value, max(low, 0.0), min(high, 1.0))
-
-
-def _widened(one: Estimate, half: Any) -> Estimate:
-    """With an interval that reaches so far to each side at least."""
-    return Estimate(one.value, min(one.low, one.value - float(half)), max(one.high, one.value + float(half)))
+    return dataclasses.replace(found, low=max(low, 0.0), high=min(high, 1.0))
 
 
 def _tails(units: int, confidence: float) -> list[float]:

@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxgen import FieldError
 
 
-def check_all(name: str, value: Any, wrong: Any, allowed: str) -> None:
+def check_all(name: str, value: ArrayLike, wrong: ArrayLike, allowed: str) -> None:
     """Raises a FieldError that names the first value, of an array or a number, that is wrong."""
     if np.any(wrong):
         raise FieldError(name, np.asarray(value)[np.asarray(wrong)].flat[0].item(), allowed)
@@ -25,7 +26,7 @@ def quantile(confidence: float) -> float:
     return float(special.ndtri((1 + confidence) / 2))
 
 
-def censored(ended: Any, reached: Any) -> tuple[np.ndarray, np.ndarray]:
+def censored(ended: ArrayLike, reached: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Times and whether they were reached as arrays; FieldError where there is not one of both for each run."""
     ended, reached = np.asarray(ended, float), np.asarray(reached, bool)
     if ended.ndim != 1 or ended.shape != reached.shape:
@@ -34,7 +35,7 @@ def censored(ended: Any, reached: Any) -> tuple[np.ndarray, np.ndarray]:
     return ended, reached
 
 
-def indices(groups: Any, count: int, of_runs: np.ndarray) -> np.ndarray:
+def indices(groups: ArrayLike, count: int, of_runs: np.ndarray) -> np.ndarray:
     """The group of each run as an index; FieldError where there is not one in [0, count) for each."""
     groups = np.asarray(groups, int)
     if groups.ndim != 1 or groups.shape != of_runs.shape:

@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse, special
 
 from jaxgen import FieldError
 from sweeps.statistics import jackknife
 from sweeps.statistics.checks import check_all
+from sweeps.statistics.estimate import Estimate
 
 RIDGE = 1e-3  # keeps the slope finite where some x separates failure from success
 SURE = 6  # seeds of which none on one side is rare enough to rule it out: 2 · 2⁻⁶ < 5 %
@@ -17,28 +18,23 @@ GROUPS = 200  # more seeds or runs are left out in so many groups
 
 
 @dataclasses.dataclass(frozen=True)
-class CriticalValue:
+class CriticalValue(Estimate[float]):
     """Where P(success | x) = 1/2, with P = 1 / (1 + exp(-slope (x - value))), or that in ln x.
 
+    The value is -inf below all observed x, inf above (where all succeed, or none does, success is taken to grow with
+    x), and NaN where the fitted P is 1/2 everywhere.
+
     Attributes:
-      value: -inf: below all observed x, inf: above (where all succeed, or none does, success is taken to grow with x);
-        NaN where the fitted P is 1/2 everywhere.
-      low, high: ends of its interval.
       slope: of the log-odds, per unit of x or of ln x; NaN where all succeed or none does.
-      units: sampling units, seeds or runs.
     """
 
-    value: float
-    low: float
-    high: float
     slope: float
-    units: int
 
 
 def critical_value(
-    x: np.ndarray,
-    success: np.ndarray,
-    seeds: np.ndarray | None = None,
+    x: ArrayLike,
+    success: ArrayLike,
+    seeds: ArrayLike | None = None,
     log: bool = False,
     confidence: float = 0.95,
 ) -> CriticalValue:
@@ -85,7 +81,8 @@ def critical_value(
     found = np.where(found > u[-1], np.inf, np.where(found < u[0], -np.inf, found))
     inside = np.interp(found, u, values)  # an end at an observed x is that x, to the last digit
     value, low, high = np.where(np.isfinite(found), np.exp(inside) if log else inside, found).tolist()
-    return CriticalValue(value, low, high, float(whole.slope[0] / z.std()), units)
+    slope = float(whole.slope[0] / z.std())
+    return CriticalValue(value, low, high, confidence, units, _resampled(seeds), slope)
 
 
 def _upper_end(value: float, without: np.ndarray, rounding: float, units: int, confidence: float) -> float:
@@ -99,23 +96,19 @@ def _upper_end(value: float, without: np.ndarray, rounding: float, units: int, c
 
 
 @dataclasses.dataclass(frozen=True)
-class PowerLaw:
-    """y = prefactor · x^exponent.
+class PowerLaw(Estimate[float]):
+    """The exponent of y = prefactor · x^exponent.
 
     Attributes:
-      exponent, prefactor: of the fit.
-      low, high: ends of the exponent's interval.
+      prefactor: of the fit.
       r2: share of the variance of ln y that the fit explains; NaN where y is constant.
     """
 
-    exponent: float
-    low: float
-    high: float
     prefactor: float
     r2: float
 
 
-def power_law(x: np.ndarray, y: np.ndarray, seeds: np.ndarray | None = None, confidence: float = 0.95) -> PowerLaw:
+def power_law(x: ArrayLike, y: ArrayLike, seeds: ArrayLike | None = None, confidence: float = 0.95) -> PowerLaw:
     """The power of x that y follows, by least squares of ln y on ln x, with a jackknife's interval.
 
     The interval is that of `jackknife` over seeds; with all x for each, that of the mean of their slopes by
@@ -147,10 +140,11 @@ def power_law(x: np.ndarray, y: np.ndarray, seeds: np.ndarray | None = None, con
     exponent = float((u @ v) / (u @ u))
     r2 = 1 - ((v - exponent * u) ** 2).sum() / (v @ v) if np.ptp(y) else np.nan
     prefactor = np.exp(log_y.mean() - exponent * log_x.mean())
-    return PowerLaw(exponent, exponent - half, exponent + half, float(prefactor), float(r2))
+    of = confidence, units, _resampled(seeds)
+    return PowerLaw(exponent, exponent - half, exponent + half, *of, float(prefactor), float(r2))
 
 
-def collapse_score(x: np.ndarray, y: np.ndarray, curve: np.ndarray) -> float:
+def collapse_score(x: ArrayLike, y: ArrayLike, curve: ArrayLike) -> float:
     """How far several curves y(x) are from being one: 0 where they fall on one another, about 1 where y is noise.
 
     Each curve in turn is interpolated linearly, and the points of the others within its range are compared with it
@@ -205,44 +199,33 @@ class Collapse:
 
     Attributes:
       score: the `collapse_score`.
-      low, high: its interval.
-      floor: what it would be were the curves one but for the noise between seeds: their variance at one x of one curve
-        over the variance of all y; NaN where no two seeds share a point.
+      worse: how far the score is above the least of all variables', on the same seeds: where its interval is above 0,
+        the best is told apart from this one.
+      floor: what the score would be were the curves one but for the noise between seeds: their variance at one x of
+        one curve over the variance of all y; NaN where no two seeds share a point.
       overlap: how many of the comparisons of a point with another curve were possible, as a share: two variables are
         comparable where it is about the same.
-      worse: how far the score is above the least of all variables', on the same seeds.
-      worse_low, worse_high: its interval; above 0 the best is told apart from this one.
     """
 
-    score: float
-    low: float
-    high: float
+    score: Estimate[float]
+    worse: Estimate[float]
     floor: float
     overlap: float
-    worse: float
-    worse_low: float
-    worse_high: float
 
     @property
     def over_floor(self) -> float:
         """The score over its noise floor: about 1 where seeds leave nothing to explain, inf without noise."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.float64(self.score) / self.floor)
+            return float(np.float64(self.score.value) / self.floor)
 
 
 def compare_collapses(
-    scalings: Mapping[str, np.ndarray],
-    y: np.ndarray,
-    curve: np.ndarray,
-    seeds: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = 200,
-    key: int = 0,
+    scalings: Mapping[str, ArrayLike], y: ArrayLike, curve: ArrayLike, seeds: ArrayLike, confidence: float = 0.95
 ) -> dict[str, Collapse]:
     """Which of several proposed scaling variables lets curves fall on one another best.
 
-    Intervals are ± t s √(S/(S - 1)), with s the standard deviation over a bootstrap that draws whole seeds, the same
-    ones for all variables, and t Student's with S - 1 for S seeds; they are [-inf, inf] with fewer than three.
+    Intervals are those of `jackknife` over seeds, the same ones for all variables; infinite below three. For a choice
+    between two that were named beforehand see `collapse_gain`: the best of several is the luckiest of them, too.
 
     Args:
       scalings: (points,) of each variable, by its name.
@@ -250,43 +233,59 @@ def compare_collapses(
       curve: (points,) which curve each point is of.
       seeds: (points,) the seed of each point; each has points on several curves.
       confidence: of the intervals.
-      resamples: how often seeds are drawn.
-      key: of the random numbers.
 
     Returns:
       The `Collapse` over each variable, by its name.
 
     Raises:
-      FieldError: as `collapse_score`, there is no variable, or `confidence` or `resamples` is out of range.
+      FieldError: as `collapse_score`, there is no variable, or `confidence` is out of range.
     """
     if not scalings:
         raise FieldError("scalings", None, "must have a variable or more, by name")
-    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
-    check_all("resamples", resamples, not 2 <= resamples < np.inf, "must be 2 or more")
-    scores = {name: collapse_score(x, y, curve) for name, x in scalings.items()}
-    places = {name: _points(x, "y", y, "curve", curve) for name, x in scalings.items()}
-    _, y, units, unit = _points(next(iter(scalings.values())), "y", y, "seeds", seeds)
-    points = [np.flatnonzero(unit == one) for one in range(units)]
-    draws = np.random.default_rng(key).integers(units, size=(resamples, units))
-    drawn = [np.concatenate([points[one] for one in draw]) for draw in draws]
-    again = {
-        name: np.array([_score(x[part], y[part], which[part]) for part in drawn])
-        for name, (x, _, _, which) in places.items()
-    }
-    best = min(scores, key=lambda name: np.nan_to_num(scores[name], nan=np.inf))
-    student = special.stdtrit(units - 1, (1 + confidence) / 2) * np.sqrt(units / (units - 1)) if units > 1 else np.inf
-
-    def ends(value: float, resampled: np.ndarray) -> tuple[float, float, float]:
-        known = units >= jackknife.LEAST_UNITS and np.isfinite(resampled).any()
-        half = float(student * np.nanstd(resampled)) if known else np.inf
-        return value, value - half, value + half
-
+    scores = {name: _scores(x, y, curve, seeds) for name, x in scalings.items()}
+    best = min(scores, key=lambda name: np.nan_to_num(scores[name][0], nan=np.inf))
     found = {}
-    for name, (x, _, curves, which) in places.items():
-        overlap = len(_compared(x, y, which)) / (len(x) * (curves - 1))
-        worse = ends(scores[name] - scores[best], again[name] - again[best]) if name != best else (0.0, 0.0, 0.0)
-        found[name] = Collapse(*ends(scores[name], again[name]), _floor(x, y, which), overlap, *worse)
+    for name, x in scalings.items():
+        places, values, curves, which = _points(x, "y", y, "curve", curve)
+        overlap = len(_compared(places, values, which)) / (len(places) * (curves - 1))
+        score, worse = (_jackknifed(one, seeds, confidence) for one in (scores[name], scores[name] - scores[best]))
+        found[name] = Collapse(score, worse, _floor(places, values, which), overlap)
     return found
+
+
+def collapse_gain(
+    x: ArrayLike, other: ArrayLike, y: ArrayLike, curve: ArrayLike, seeds: ArrayLike, confidence: float = 0.95
+) -> Estimate[float]:
+    """By how much the `collapse_score` over another variable exceeds that over x: above 0 where x collapses better.
+
+    The interval is that of `jackknife` over seeds, each left out of both scores; infinite below three.
+
+    Args:
+      x, other: (points,) the two variables, chosen before their scores are known.
+      y, curve, seeds: (points,) as for `compare_collapses`.
+      confidence: of the interval.
+
+    Raises:
+      FieldError: as `compare_collapses`.
+    """
+    return _jackknifed(_scores(other, y, curve, seeds) - _scores(x, y, curve, seeds), seeds, confidence)
+
+
+def _scores(x: ArrayLike, y: ArrayLike, curve: ArrayLike, seeds: ArrayLike) -> np.ndarray:
+    """The `collapse_score` of all points, and then without each seed in turn."""
+    whole = collapse_score(x, y, curve)
+    x, y, units, unit = _points(x, "y", y, "seeds", seeds)
+    which, (group, groups) = np.unique(curve, return_inverse=True)[1], _groups(unit, units)
+    kept = (group != left_out for left_out in range(groups))
+    return np.array([whole, *(_score(x[part], y[part], which[part]) for part in kept)])
+
+
+def _jackknifed(scores: np.ndarray, seeds: ArrayLike, confidence: float) -> Estimate[float]:
+    """The first of the scores, with the interval that the others, without each seed, give it."""
+    check_all("confidence", confidence, not 0 < confidence < 1, "must be in (0, 1)")
+    value, half = float(scores[0]), float(jackknife.half_width(scores[1:], confidence))
+    ends = (-np.inf, np.inf) if np.isnan([value, half]).any() else (value - half, value + half)
+    return Estimate(value, *ends, confidence, len(np.unique(seeds)), "seeds")
 
 
 def _score(x: np.ndarray, y: np.ndarray, which: np.ndarray) -> float:
@@ -368,7 +367,13 @@ def _slope(sums: np.ndarray) -> np.ndarray:
     return np.divide(n * uv - u * v, spread, out=np.full(len(n), np.nan), where=known)
 
 
-def _points(x: Any, name: str, y: Any, unit_name: str, units: Any) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+def _resampled(seeds: ArrayLike | None) -> str:
+    return "runs" if seeds is None else "seeds"
+
+
+def _points(
+    x: ArrayLike, name: str, y: ArrayLike, unit_name: str, units: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
     """Checked x and y, how many units there are, and which each point is of; without units each is one."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     units = np.arange(x.size) if units is None else np.asarray(units)

@@ -1,12 +1,12 @@
 """Moments of a number of the runs over seeds, as statistical physics uses them: susceptibility and Binder cumulant."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from scipy import special
 
 from sweeps.statistics.checks import indices
+from sweeps.statistics.estimate import Estimate
 
 JACKKNIFED = 16
 """Runs from which on a group has a susceptibility and a Binder cumulant: of fewer they say more of n than of m."""
@@ -27,26 +27,38 @@ class GroupStatistics:
       left_out: runs whose value is not finite; they count in nothing else.
       mean: ⟨m⟩.
       variance: s² = n/(n - 1) (⟨m²⟩ - ⟨m⟩²), unbiased; NaN of one value.
-      susceptibility: χ = size · s², of the size of the system that was given.
-      susceptibility_low, susceptibility_high: its interval; NaN where all values but one are equal.
+      susceptibility: χ = size · s², of the size of the system that was given; no interval (NaN) where all values but
+        one are equal.
       binder: Binder's cumulant 1 - ⟨m⁴⟩ / (3 ⟨m²⟩²) (Binder 1981, doi 10.1007/BF01293604): 2/3 where all have one
-        |m|, 0 for a Gaussian around 0; NaN where all are 0, or all but one. It depends on where m has its 0.
-      binder_low, binder_high: its interval; -inf where it has no lower end.
+        |m|, 0 for a Gaussian around 0; NaN where all are 0, or all but one. It depends on where m has its 0. `low` is
+        -inf where there is no lower end.
     """
 
     count: np.ndarray
     left_out: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
-    susceptibility: np.ndarray
-    susceptibility_low: np.ndarray
-    susceptibility_high: np.ndarray
-    binder: np.ndarray
-    binder_low: np.ndarray
-    binder_high: np.ndarray
+    susceptibility: Estimate[np.ndarray]
+    binder: Estimate[np.ndarray]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """All of them as a table has them: an `Estimate` in three columns, its ends under `…_low` and `…_high`."""
+        found: dict[str, np.ndarray] = {}
+        for name in (field.name for field in dataclasses.fields(self)):
+            value = getattr(self, name)
+            ends = {f"{name}_{end}": getattr(value, end) for end in ("low", "high") if isinstance(value, Estimate)}
+            found |= {name: value.value if ends else value, **ends}
+        return found
+
+    def reshape(self, shape: tuple[int, ...]) -> "GroupStatistics":
+        """The same groups, in arrays of another shape."""
+        return GroupStatistics(*(getattr(self, field.name).reshape(shape) for field in dataclasses.fields(self)))
 
 
-def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: Any = 1.0) -> GroupStatistics:
+def group_statistics(
+    groups: np.ndarray, count: int, values: np.ndarray, size: float | np.ndarray = 1.0
+) -> GroupStatistics:
     """`GroupStatistics` of a number per run.
 
     Args:
@@ -83,7 +95,8 @@ def group_statistics(groups: np.ndarray, count: int, values: np.ndarray, size: A
         ends = np.clip(_jackknife(groups, n, *(1 / (3 - 3 * u) ** 2 for u in binder))[1:], 0, 1)
         cumulant = _jackknife(groups, n, *binder)[0], *(1 - 1 / (3 * np.sqrt(ends)))
     few = n < JACKKNIFED
-    jackknifed = (np.where(few, np.nan, values) for values in (*chi, *cumulant))
+    ends = ([np.where(few, np.nan, numbers) for numbers in found] for found in (chi, cumulant))
+    jackknifed = (Estimate(value, low, high, 0.95, n, "runs") for value, low, high in ends)
     return GroupStatistics(n, left_out, mean * scale, spread, *jackknifed)
 
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from sweeps.statistics.checks import check_all, plain, quantile
 
 
-def wilson(successes: Any, trials: Any, confidence: float = 0.95) -> tuple[Any, Any]:
+def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[Any, Any]:
     """Wilson's score interval of a rate, low and high, for numbers or arrays; NaN where there are no trials.
 
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = successes / n (Wilson 1927).

@@ -2,12 +2,13 @@
 
 import dataclasses
 import warnings
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from sweeps.statistics.checks import censored, check_all, indices, quantile
+from sweeps.statistics.estimate import Estimate
 from sweeps.statistics.jackknife import LEAST_UNITS
 
 HALF = 0.5 + 1e-9  # a product of fractions that should be 1/2 may be a rounding error above it
@@ -26,10 +27,10 @@ class Survival:
       low, high: (k,) its pointwise interval (log-log Greenwood).
       at_risk: (k,) runs watched that had not reached it before that step.
       events: (k,) runs that reached it at that step.
-      median: the first step with S ≤ 1/2; inf where half never reached it, NaN without runs.
-      interval: the median's (Brookmeyer and Crowley 1982, doi 10.2307/2530286): the first steps at which `low` and
-        `high` are ≤ 1/2; inf where they never are. With n runs of which all lie on one side of the median with a
-        probability 2 · 2⁻ⁿ above 1 - confidence (n ≤ 5 at 95 %), nothing is known of its lower end, which is 0.
+      median: the first step with S ≤ 1/2; inf where half never reached it, NaN without runs. Its interval (Brookmeyer
+        and Crowley 1982, doi 10.2307/2530286) ends at the first steps at which `low` and `high` are ≤ 1/2; inf where
+        they never are. With n runs of which all lie on one side of the median with a probability 2 · 2⁻ⁿ above
+        1 - confidence (n ≤ 5 at 95 %), nothing is known of its lower end, which is 0.
     """
 
     times: np.ndarray
@@ -38,35 +39,36 @@ class Survival:
     high: np.ndarray
     at_risk: np.ndarray
     events: np.ndarray
-    median: float
-    interval: tuple[float, float]
+    median: Estimate[float]
 
-    def restricted_mean(self, until: float) -> tuple[float, float]:
-        """Mean of min(T, until) and its standard error: ∫ S from 0 to `until`; NaN without runs.
+    def restricted_mean(self, until: float) -> Estimate[float]:
+        """Mean of min(T, until): ∫ S from 0 to `until`, ± t standard errors at the median's confidence.
 
         Beyond the last run watched S stays at its last value (Gill 1980), so there the mean is at most too large.
         The variance is m/(m-1) Σᵢ Aᵢ² dᵢ / (nᵢ (nᵢ - dᵢ)), Aᵢ = ∫ S from tᵢ to `until`, over the steps tᵢ with dᵢ
         events among nᵢ at risk, and m the runs whose min(T, until) is known (Kaplan and Meier 1958, §6.2): where it
-        is known of all, this is the ordinary s/√m. NaN where m ≤ 1.
+        is known of all, this is the ordinary s/√m. t is Student's with m - 1. The ends are NaN where m ≤ 1.
 
         Raises:
           FieldError: `until` is not a finite number ≥ 0.
         """
         check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
+        confidence, resampled = self.median.confidence, self.median.resampled
         if not len(self.times):
-            return np.nan, np.nan
+            return Estimate(np.nan, np.nan, np.nan, confidence, 0, resampled)
         edges = np.append(np.minimum(self.times, until), until)
         areas = self.probabilities * np.diff(edges)
         after = np.cumsum(areas[::-1])[::-1]
         left = self.at_risk - self.events
         terms = np.divide(after**2 * self.events, self.at_risk * left, out=np.zeros(len(areas)), where=left > 0)
         lost = left - np.append(self.at_risk[1:], 0)
-        known = self.at_risk[0] - lost[self.times < until].sum()
+        known = int(self.at_risk[0] - lost[self.times < until].sum())
         error = np.sqrt(terms.sum() * known / (known - 1)) if known > 1 else np.nan
-        return float(edges[0] + areas.sum()), float(error)
+        value, half = float(edges[0] + areas.sum()), float(special.stdtrit(known - 1, (1 + confidence) / 2) * error)
+        return Estimate(value, value - half, value + half, confidence, known, resampled)
 
 
-def kaplan_meier(ended: np.ndarray, reached: np.ndarray, confidence: float = 0.95) -> Survival:
+def kaplan_meier(ended: ArrayLike, reached: ArrayLike, confidence: float = 0.95) -> Survival:
     """The `Survival` of runs of which some are only known not to have reached something by the step they `ended`.
 
     The interval is scipy's ("log-log"). Where S = 0, for which Greenwood has no variance, its upper end is that before
@@ -85,7 +87,8 @@ def kaplan_meier(ended: np.ndarray, reached: np.ndarray, confidence: float = 0.9
     quantile(confidence)
     if not len(ended):
         none = np.zeros(0)
-        return Survival(none, none, none, none, none.astype(int), none.astype(int), np.nan, (np.nan, np.nan))
+        unknown = Estimate(np.nan, np.nan, np.nan, confidence, 0, "runs")
+        return Survival(none, none, none, none, none.astype(int), none.astype(int), unknown)
     _, times, at_risk, events, first = _steps(np.zeros(len(ended), int), ended, reached)
     curve = stats.ecdf(stats.CensoredData.right_censored(ended, ~reached)).sf
     with warnings.catch_warnings():
@@ -94,10 +97,11 @@ def kaplan_meier(ended: np.ndarray, reached: np.ndarray, confidence: float = 0.9
     low, high = _close(curve.probabilities, band.low.probabilities, band.high.probabilities, at_risk, first, confidence)
     crossings = [float(np.min(times, where=s <= HALF, initial=np.inf)) for s in (curve.probabilities, low, high)]
     lower = crossings[1] if _bounds_the_median(len(ended), confidence) else 0.0
-    return Survival(times, curve.probabilities, low, high, at_risk, events, crossings[0], (lower, crossings[2]))
+    median = Estimate(crossings[0], lower, crossings[2], confidence, len(ended), "runs")
+    return Survival(times, curve.probabilities, low, high, at_risk, events, median)
 
 
-def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
+def censored_median(ended: ArrayLike, reached: ArrayLike) -> float:
     """Kaplan–Meier median of times of which some are only known to exceed `ended`; inf where half was never reached.
 
     >>> censored_median(np.array([100.0, 200.0, 3000.0]), np.array([True, True, False]))
@@ -105,22 +109,19 @@ def censored_median(ended: np.ndarray, reached: np.ndarray) -> float:
     >>> censored_median(np.array([100.0, 3000.0, 3000.0]), np.array([True, False, False]))
     inf
     """
-    return float(grouped_median(np.zeros(len(ended), int), 1, ended, reached)[0][0])
+    return kaplan_meier(ended, reached).median.value
 
 
 def grouped_median(
-    groups: np.ndarray, count: int, ended: np.ndarray, reached: np.ndarray, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The median of `kaplan_meier` and its interval's ends for all groups at once.
+    groups: ArrayLike, count: int, ended: ArrayLike, reached: ArrayLike, confidence: float = 0.95
+) -> Estimate[np.ndarray]:
+    """The median of `kaplan_meier` for all groups at once, (count,); NaN for groups without runs.
 
     Args:
       groups: (runs,) index of each run's group, in [0, count).
       count: how many groups there are.
       ended, reached: (runs,) as for `kaplan_meier`.
       confidence: of the interval.
-
-    Returns:
-      Medians, lower and upper ends, (count,) each; NaN for groups without runs.
 
     Raises:
       FieldError: as `kaplan_meier`, or a group is not in [0, count).
@@ -143,34 +144,13 @@ def grouped_median(
         found[:, groups[starts]] = np.minimum.reduceat(crossings, starts, axis=1)
         few = starts[~_bounds_the_median(at_risk[starts], confidence)]
         found[1, groups[few]] = 0
-    return found[0], found[1], found[2]
+    return Estimate(found[0], found[1], found[2], confidence, np.bincount(groups, minlength=count), "runs")
 
 
 def grouped_restricted_mean(
-    groups: np.ndarray, count: int, ended: np.ndarray, reached: np.ndarray, until: float
-) -> np.ndarray:
-    """The mean of `Survival.restricted_mean` for all groups at once, (count,); NaN for groups without runs.
-
-    Raises:
-      FieldError: as `grouped_median`, or `until` is not a finite number ≥ 0.
-    """
-    check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
-    found = np.full(count, np.nan)
-    ended, reached = censored(ended, reached)
-    groups = indices(groups, count, ended)
-    if len(groups):
-        groups, times, at_risk, events, first = _steps(groups, ended, reached)
-        starts, times = np.flatnonzero(first), np.minimum(times, until)
-        following = np.append(np.where(first, until, times)[1:], until)  # the next step of the group, or the end
-        areas = _survival(at_risk, events, first)[0] * (following - times)
-        found[groups[starts]] = times[starts] + np.add.reduceat(areas, starts)
-    return found
-
-
-def grouped_restricted_interval(
-    groups: np.ndarray, count: int, ended: np.ndarray, reached: np.ndarray, until: float, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """An interval of the mean of min(T, until) that holds whatever censored runs did, for all groups at once.
+    groups: ArrayLike, count: int, ended: ArrayLike, reached: ArrayLike, until: float, confidence: float = 0.95
+) -> Estimate[np.ndarray]:
+    """The mean of `Survival.restricted_mean` for all groups at once, with an interval whatever censored runs did.
 
     Student's t over the n runs of a group, mean ± t s / √n: a run that had not reached it when it was last watched,
     before `until`, has that step in the mean of the lower end and `until` in that of the upper one, and s is the
@@ -184,18 +164,32 @@ def grouped_restricted_interval(
       confidence: of the interval, 1 - α.
 
     Returns:
-      Low and high, (count,) each, within [0, until]; NaN for groups of fewer than three runs.
+      Of (count,); NaN for groups without runs, and the ends for groups of fewer than three runs.
 
     Raises:
-      FieldError: as `grouped_restricted_mean`, or `confidence` is not in (0, 1).
+      FieldError: as `grouped_median`, or `until` is not a finite number ≥ 0.
     """
     check_all("until", until, not 0 <= until < np.inf, "must be a finite number, 0 or above")
     quantile(confidence)
+    value = np.full(count, np.nan)
     ended, reached = censored(ended, reached)
     groups = indices(groups, count, ended)
-    least = np.minimum(ended, until)
-    most = np.where(reached, least, until)
+    if len(groups):
+        group, times, at_risk, events, first = _steps(groups, ended, reached)
+        starts, times = np.flatnonzero(first), np.minimum(times, until)
+        following = np.append(np.where(first, until, times)[1:], until)  # the next step of the group, or the end
+        areas = _survival(at_risk, events, first)[0] * (following - times)
+        value[group[starts]] = times[starts] + np.add.reduceat(areas, starts)
     n = np.bincount(groups, minlength=count)
+    low, high = _restricted_interval(groups, n, np.minimum(ended, until), reached, until, confidence)
+    return Estimate(value, low, high, confidence, n, "runs")
+
+
+def _restricted_interval(
+    groups: np.ndarray, n: np.ndarray, least: np.ndarray, reached: np.ndarray, until: float, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high of `grouped_restricted_mean`, from the least that min(T, until) of each run can be."""
+    count, most = len(n), np.where(reached, least, until)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [np.bincount(groups, ends, minlength=count) / n for ends in (least, most)]
         deviation = _largest_deviation(groups, n, least - means[0][groups], most - means[0][groups])
@@ -232,7 +226,7 @@ def _largest_deviation(groups: np.ndarray, n: np.ndarray, least: np.ndarray, mos
     return found
 
 
-def _bounds_the_median(runs: Any, confidence: float) -> Any:
+def _bounds_the_median(runs: int | np.ndarray, confidence: float) -> bool | np.ndarray:
     """Whether so many runs all on one side of a median are rare enough to bound it, by the sign test."""
     return 0.5 ** np.asarray(runs) <= (1 - confidence) / 2
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from sweeps.statistics.checks import censored, check_all, plain
@@ -38,7 +39,7 @@ def logrank(ended_a: np.ndarray, reached_a: np.ndarray, ended_b: np.ndarray, rea
     return LogRank(float(found.pvalue), float(found.statistic))
 
 
-def mcnemar(only_a: Any, only_b: Any) -> Any:
+def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> Any:
     """Whether two arms succeed on different shares of the same seeds: McNemar's exact test, for numbers or arrays.
 
     Args:

@@ -9,7 +9,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from sweeps.diagrams.gather import SEEDS
 from sweeps.storage.runs import Runs
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 
+Place: TypeAlias = float | tuple[float, ...]
+"""A number of an axis, or one of each of several axes."""
 HEAD = ["claim", "measured", "mean [95 % interval]", "claimed", "seeds", "verdict"]
 
 
@@ -124,15 +126,14 @@ class Judgement:
         fails = any(effect.verdict_at(strict) == Verdict.FAIL for effect in tested)
         return Verdict.FAIL if fails else Verdict.UNDECIDED
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON; what is infinite or missing is null."""
         finite = lambda v: float(v) if v is not None and np.isfinite(v) else None  # noqa: E731
         effects = []
         for e in self.effects:
             by_seed = {_seed_name(seed): finite(value) for seed, value in e.values.items()}
             at_most = {_seed_name(seed): finite(value) for seed, value in e.upper.items()}
-            low, high = map(finite, e.interval)
-            numbers = {"mean": finite(e.mean), "low": low, "high": high}
+            numbers = {"mean": finite(e.estimate.value), "low": finite(e.estimate.low), "high": finite(e.estimate.high)}
             numbers |= {"above": finite(e.above), "below": finite(e.below), "published": finite(e.published)}
             how = {"interval": e.method, "unit": e.unit, "seeds": e.seeds}
             told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "by_seed": by_seed}
@@ -155,14 +156,38 @@ class Arm:
       steps: (S, P, evaluations) of the P runs of each seed; NaN after a run's last.
       curves: gives a probe by its name, like `steps`.
       ended: (S, P) whether a run diverged or froze: what it has not reached it never will; none where left out.
-      experiment: the first of its runs, but for the seed.
+      experiments: (P,) the runs of a seed, but for the seed.
     """
 
     seeds: pd.Index
     steps: np.ndarray
     curves: Callable[[str], np.ndarray]
     ended: np.ndarray | None = None
-    experiment: Experiment | None = None
+    experiments: Sequence[Experiment] = ()
+
+    @property
+    def experiment(self) -> Experiment:
+        """The first of its runs, but for the seed."""
+        return self.experiments[0]
+
+    def along(self, values: np.ndarray, *axes: str) -> dict[Place, pd.Series]:
+        """Values (S, P) by seed at each number of an axis, or at each tuple of numbers of several: for `sweeps.laws`.
+
+        Runs that differ in other fields are averaged.
+
+        Args:
+          values: (S, P).
+          axes: dotted paths of fields that hold a number.
+
+        Raises:
+          FieldError: one does not.
+        """
+        numbers = [tuple(_number(experiment, axis) for axis in axes) for experiment in self.experiments]
+        places = {number: [i for i, other in enumerate(numbers) if other == number] for number in numbers}
+        return {
+            number[0] if len(axes) == 1 else number: pd.Series(values[:, place].mean(axis=1), self.seeds)
+            for number, place in places.items()
+        }
 
     def mean(self, values: np.ndarray) -> pd.Series:
         """The mean over the runs of each seed of values (S, P), by seed."""
@@ -259,9 +284,9 @@ class Evidence:
         units = pd.MultiIndex.from_tuples(seeds, names=["seed", "split"]) if self._own_splits else pd.Index(seeds)
         index = np.array(places)
         curves = lambda name: self._curve(name)[index]  # noqa: E731
-        return Arm(units, self._curve("step")[index], curves, self._ended[index], self.base.override(points[0]))
+        return Arm(units, self._curve("step")[index], curves, self._ended[index], [*map(self.base.override, points)])
 
-    def _place(self, point: Mapping[str, Any], split: int) -> int | None:
+    def _place(self, point: Mapping[str, object], split: int) -> int | None:
         """Where the run of a point lies whose rows were drawn from that split seed; None where there is none."""
         followed = [None] if point["seed"] == split else []  # the same run by two names
         ids = (self.base.override({**point, "split_seed": value}).run_id for value in (*followed, split))
@@ -291,7 +316,7 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judgement]:
     return found
 
 
-def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> dict[str, Any]:
     """What the verdicts together are worth, as plain data.
 
     Args:
@@ -312,7 +337,7 @@ def standing(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
     return {**chance, "launches": asked, "changed": changed if told else None}
 
 
-def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]]) -> str:
+def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]]) -> str:
     """What a reader of the verdicts has to know of them together."""
     found = standing(judgements, launches)
     chance = "{passes_by_chance:.2g} of {claims_tested} claims would PASS by chance if none were true".format(**found)
@@ -325,14 +350,14 @@ def _caveats(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, An
     return f"{chance} (2.5 % each, nominally). {added}."
 
 
-def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+def table(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> str:
     """The judgements as a Markdown table, a row per effect, and what they are worth together; see `standing`."""
     rows = [HEAD, ["---"] * len(HEAD), *_rows(judgements)]
     lines = ["| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in row) + " |\n" for row in rows]
     return "".join([*lines, "\n", _caveats(judgements, launches), "\n"])
 
 
-def html(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, Any]] = ()) -> str:
+def html(judgements: Sequence[Judgement], launches: Sequence[Mapping[str, object]] = ()) -> str:
     """The judgements as an HTML table, and what they are worth together; empty where there are none."""
     if not judgements:
         return ""
@@ -351,16 +376,21 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
         published = f" Published: {j.claim.published}." if j.claim.published else ""
         yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
         for e in j.effects:
-            low, high = e.interval
-            span = f"{e.relation}{e.mean:.3g} [{low:.3g}, {high:.3g}]" if e.seeds else "–"
-            lost = len(e.values) - e.seeds
-            seeds = e.unit + (f" ({lost} of {len(e.values)} values are not known)" if lost else "")
+            span = f"{e.relation}{e.estimate:.3g}" if e.seeds else "–"
+            seeds = e.unit + (f" ({e.lost} of {len(e.values)} values are not known)" if e.lost else "")
             yield ["", e.name + (f" ({e.note})" if e.note else ""), span, e.claimed, seeds, e.verdict or ""]
 
 
-def _said(point: dict[str, Any]) -> str:
+def _number(experiment: Experiment, axis: str) -> float:
+    value = experiment.flat().get(axis)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise FieldError(axis, value, "must be a field that holds a number")
+    return value
+
+
+def _said(point: dict[str, object]) -> str:
     return ", ".join(f"{path} = {value}" for path, value in point.items()) or "the base's fields"
 
 
-def _seed_name(seed: Any) -> str:
+def _seed_name(seed: object) -> str:
     return "{}, split {}".format(*seed) if isinstance(seed, tuple) else str(seed)

@@ -1,20 +1,20 @@
-"""Effects: quantities by seed, of which a claim says within which bounds their mean is, and their intervals."""
+"""Effects: quantities of which a claim says within which bounds they are: means by seed, and what `laws` finds."""
 
 import dataclasses
 import enum
 import functools
 import itertools
 import sys
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
 from jaxgen.errors import check_type
-from sweeps.statistics.rates import share_interval
-from sweeps.statistics.units import UNITS, least_mean, mean_interval, unit_means, unit_text
+from sweeps.statistics.estimate import Estimate
+from sweeps.statistics.units import UNITS, few, known, unit_estimate, unit_means, unit_text
 
 CONFIDENCE = 0.95
 
@@ -35,14 +35,30 @@ class Bounds(NamedTuple):
     high: pd.Series
 
 
+class Estimator(Protocol):
+    """A function that gives an estimate at a confidence: `functools.partial(power_law, x, y, seeds)`, say."""
+
+    def __call__(self, *, confidence: float) -> Estimate[float]:
+        """The estimate with its interval at that confidence."""
+        ...
+
+
+Measured: TypeAlias = pd.Series | Bounds | Estimator | Sequence[float] | np.ndarray
+"""What an effect is of."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A quantity of which a claim says that its mean over seeds is above a bound, below one, or between two.
+    """A quantity of which a claim says that it is above a bound, below one, or between two.
+
+    It is the mean over seeds of values, with the interval of `unit_estimate`; or what an `Estimator` finds, such as
+    those of `sweeps.laws`, with the interval that it gives at each confidence that a verdict asks for. An interval
+    without width from so `few` units that they may agree by chance says nothing: it is then taken as infinite.
 
     Attributes:
       name: what it is, with its unit.
-      values: one per seed, indexed by it, or by seed and split; NaN where nothing is known, so that the mean may be
-        anything. Of `Bounds` the lower ends, with which alone a claim can pass.
+      measured: a value per seed, indexed by it, or by seed and split; NaN where nothing is known, so that the mean may
+        be anything; or `Bounds` of such. Or an `Estimator`.
       above: the bound; None where there is none: a quantity that is only told, or one that is `below` another.
       note: what a reader has to know, e.g. of which evaluations it is.
       within: (low, high) between which a value must lie, e.g. (0, 1) of an accuracy. The interval then holds whatever
@@ -51,11 +67,16 @@ class Effect:
       published: the paper's own number, printed beside.
       gate: whether it is a condition of the claim: unless it passes, the claim is UNDECIDED, whatever else is found.
       share: whether a value is 1 where something happened and else 0; see `share_of_seeds`.
+      values: the values by seed; of `Bounds` the lower ends, with which alone a claim can pass; none of an `Estimator`.
       upper: the upper ends, with which alone a claim can fail; like `values` where these are known.
+      at: gives the `Estimate` at a confidence.
+
+    Raises:
+      FieldError: something is not of its kind, or as an `Estimator` does.
     """
 
     name: str
-    values: Any
+    measured: Measured
     above: float | None = 0.0
     note: str = ""
     within: tuple[float, float] | None = None
@@ -63,7 +84,9 @@ class Effect:
     published: float | None = None
     gate: bool = False
     share: bool = False
+    values: pd.Series = dataclasses.field(init=False)
     upper: pd.Series = dataclasses.field(init=False)
+    at: Callable[[float], Estimate[float]] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not isinstance(self.note, str):
@@ -82,13 +105,18 @@ class Effect:
         if self.share:
             object.__setattr__(self, "within", (0, 1))
         limits = _limits(self.within)
-        both = self.values if isinstance(self.values, Bounds) else (self.values, self.values)
-        try:
-            for field, ends, unknown in zip(("values", "upper"), both, limits):
-                object.__setattr__(self, field, pd.Series(ends, dtype=float).fillna(unknown))
-        except (TypeError, ValueError, OverflowError):
-            raise FieldError("effect.values", self.values, "must be a number for each seed") from None
-        self._check_values(limits)
+        low, high = _by_seed(self.measured, limits)
+        object.__setattr__(self, "values", low)
+        object.__setattr__(self, "upper", high)
+        if callable(self.measured):
+            if self.within is not None:
+                raise FieldError("effect.within", self.within, "is for values by seed: an estimator has its own limits")
+            find = functools.partial(_found, self.measured)
+        else:
+            self._check_values(limits)
+            find = functools.partial(unit_estimate, low, high, self.within, self.share)
+        object.__setattr__(self, "at", functools.cache(find))
+        self.at(CONFIDENCE)  # what cannot be measured is seen here
 
     def _check_values(self, limits: tuple[float, float]) -> None:
         if self.values.index.nlevels > len(UNITS):
@@ -105,20 +133,23 @@ class Effect:
             why = "needs independent values, and several share a seed or a split: hold one of them"
             raise FieldError("effect.within", self.within, why)
 
-    @functools.cached_property
-    def known(self) -> pd.Series:
-        """Whether anything is known of each seed."""
-        low, high = _limits(self.within)
-        return ~((self.values == low) & (self.upper == high))
+    @property
+    def estimate(self) -> Estimate[float]:
+        """The estimate at 95 %."""
+        return self.at(CONFIDENCE)
 
     @functools.cached_property
     def unit(self) -> str:
         """What was taken as independent, and how many there are: "8 seeds", "10 splits", "5 seeds × 5 splits"."""
+        if callable(self.measured):
+            return f"{self.estimate.units} {self.estimate.resampled}"
         return unit_text(self.values.to_numpy(), self.values.index)
 
     @property
     def method(self) -> str:
         """Of what kind the interval is."""
+        if callable(self.measured):
+            return f"resampling of {self.estimate.resampled}"
         if self.share:
             return "Clopper–Pearson, of a share"
         return "Student's t" if self.within is None else "betting, of a mean in [{:g}, {:g}]".format(*self.within)
@@ -126,46 +157,21 @@ class Effect:
     @property
     def seeds(self) -> int:
         """How many seeds it was measured on."""
-        return int(self.known.sum())
+        if callable(self.measured):
+            return int(self.estimate.units)
+        return len(self.values) - self.lost
 
     @property
-    def mean(self) -> float:
-        """Mean over the seeds that are known: of their lower ends, or of the upper ones where one has no lower end."""
-        low, high = (float(ends[self.known].mean()) for ends in (self.values, self.upper))
-        return high if low == -np.inf else low
+    def lost(self) -> int:
+        """Of how many values nothing is known."""
+        return int((~known(self.values, self.upper, self.within)).sum())
 
     @property
     def relation(self) -> str:
-        """What the true mean of these seeds is to `mean`: "≥ " or "≤ " where some are bounds, else empty."""
-        low, high = (ends[self.known] for ends in (self.values, self.upper))
+        """What the true mean of these seeds is to the estimate: "≥ " or "≤ " where some are bounds, else empty."""
+        told = known(self.values, self.upper, self.within)
+        low, high = self.values[told], self.upper[told]
         return "" if low.equals(high) else "≤ " if (low == -np.inf).any() else "≥ "
-
-    @functools.cached_property
-    def interval(self) -> tuple[float, float]:
-        """`interval_at` 95 %."""
-        return self.interval_at(CONFIDENCE)
-
-    def interval_at(self, confidence: float) -> tuple[float, float]:
-        """An interval of the mean: Student's t, mean ± t · s / √n; for `within` and `share` one that is exact.
-
-        The lower end is that of the lower bounds, the upper that of the upper ones. What is truly infinite counts with
-        the farthest finite value, which is nearer to the others: the end is a bound all the same. Where seeds and
-        splits cross, (s / √n)² is the sum of those of the means by seed and of the means by split, with one degree of
-        freedom less than there are of the fewer. Infinite where there is a seed of which no bound on that side is
-        known; below three seeds, where s says little; and where all values are equal, from which s is not known
-        either, unless they are n with 2 · 2⁻ⁿ ≤ 1 - confidence (six at 95 %), which bound a median by the sign test:
-        a mean that hangs on rare exceptions is not covered. Nor is, by t, that of values with a skewness beyond .5: an
-        end that should be wrong in 2.5 % of cases is so in .049 at .8 and .11 at 2 (a difference of arms that are
-        alike has none); `scripts/benchmarks/claims_coverage.py` measures it.
-        """
-        if self.within is None:
-            return mean_interval(self.values, self.upper, confidence)
-        low, high = self.within
-        if self.share:
-            return share_interval(int(self.values.sum()), int(self.upper.sum()), len(self.values), confidence)
-        from_low, from_high = (self.values - low) / (high - low), (high - self.upper) / (high - low)
-        least, rest = (least_mean(part.to_numpy(), (1 - confidence) / 2) for part in (from_low, from_high))
-        return low + (high - low) * least, high - (high - low) * rest
 
     @property
     def is_bounded(self) -> bool:
@@ -192,19 +198,44 @@ class Effect:
         """`verdict` by the interval at another confidence."""
         if not self.is_bounded:
             return None
-        low, high = self.interval if confidence == CONFIDENCE else self.interval_at(confidence)
-        if (self.above is not None and high <= self.above) or (self.below is not None and low >= self.below):
+        found = self.at(confidence)
+        if (self.above is not None and found.high <= self.above) or (
+            self.below is not None and found.low >= self.below
+        ):
             return Verdict.FAIL
-        sure = (self.above is None or low > self.above) and (self.below is None or high < self.below)
+        sure = (self.above is None or found.low > self.above) and (self.below is None or found.high < self.below)
         return Verdict.PASS if sure else Verdict.UNDECIDED
 
 
-def _limits(within: Any) -> tuple[float, float]:
+def _by_seed(measured: Measured, unknown: tuple[float, float]) -> tuple[pd.Series, pd.Series]:
+    """The lower and upper ends by seed, with these where nothing is known; none of an estimator."""
+    if isinstance(measured, Estimate) or (isinstance(measured, tuple) and not isinstance(measured, Bounds)):
+        why = "must be a number for each seed; of an estimate, the function that gives it at a confidence"
+        raise FieldError("effect.values", measured, why)
+    both = () if callable(measured) else measured
+    ends = both if isinstance(both, Bounds) else Bounds(both, both)
+    try:
+        low, high = (pd.Series(end, dtype=float).fillna(least) for end, least in zip(ends, unknown))
+    except (TypeError, ValueError, OverflowError):
+        raise FieldError("effect.values", measured, "must be a number for each seed") from None
+    return low, high
+
+
+def _found(find: Estimator, confidence: float) -> Estimate[float]:
+    """What an estimator finds; with infinite ends where so few units agree that they may do so by chance."""
+    found = find(confidence=confidence)
+    if not isinstance(found, Estimate) or np.ndim(found.value):
+        raise FieldError("effect.values", found, "must be a function of a confidence that gives an Estimate")
+    agree = few(int(found.units), confidence) and np.isclose(found.low, found.high, rtol=1e-9, atol=1e-12)
+    return dataclasses.replace(found, low=-np.inf, high=np.inf) if agree else found
+
+
+def _limits(within: object) -> tuple[float, float]:
     """Between which numbers values lie."""
     if within is None:
         return -np.inf, np.inf
     try:
-        low, high = map(float, within)
+        low, high = map(float, within)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         low = high = np.nan
     if not -np.inf < low < high < np.inf:
@@ -227,10 +258,18 @@ def share_of_seeds(name: str, happened: pd.Series, above: float | None = 0.5, no
     return Effect(f"share of seeds: {name}", happened, above, note, share=True)
 
 
-def near(name: str, values: Any, published: float, tolerance: float, note: str = "", **options: Any) -> Effect:
-    """A mean over seeds that is a published number, give or take a tolerance that is stated beforehand."""
+class Told(TypedDict, total=False):
+    """What an `Effect` can be told besides its bounds."""
+
+    note: str
+    within: tuple[float, float] | None
+    gate: bool
+
+
+def near(name: str, measured: Measured, published: float, tolerance: float, **told: Unpack[Told]) -> Effect:
+    """What is a published number, give or take a tolerance that is stated beforehand."""
     low, high = published - tolerance, published + tolerance
-    return Effect(name, values, low, note, below=high, published=published, **options)
+    return Effect(name, measured, low, below=high, published=published, **told)
 
 
 def ordered(name: str, arms: Mapping[str, pd.Series], within: tuple[float, float] | None = None) -> list[Effect]:
@@ -244,7 +283,14 @@ def ordered(name: str, arms: Mapping[str, pd.Series], within: tuple[float, float
     return steps + [Effect(f"{name}, {arm}", values, None, within=within) for arm, values in arms.items()]
 
 
-def trend(name: str, arms: Mapping[float, pd.Series], above: float | None = 0.0, **options: Any) -> Effect:
+def trend(
+    name: str,
+    arms: Mapping[float, pd.Series],
+    above: float | None = 0.0,
+    below: float | None = None,
+    published: float | None = None,
+    **told: Unpack[Told],
+) -> Effect:
     """How a quantity changes along an axis: the least-squares slope of each seed over the arms' numbers.
 
     b = Σ (x - x̄) y / Σ (x - x̄)², in units of the quantity per unit of the axis; NaN for a seed that an arm lacks.
@@ -258,4 +304,4 @@ def trend(name: str, arms: Mapping[float, pd.Series], above: float | None = 0.0,
     centred = x - x.mean()
     table = pd.DataFrame({number: values for number, values in arms.items()})
     slopes = (table * centred).sum(axis=1, skipna=False) / (centred**2).sum()
-    return Effect(f"slope of {name}", slopes, above, **options)
+    return Effect(f"slope of {name}", slopes, above, below=below, published=published, **told)

@@ -9,10 +9,10 @@ to the largest gap between runs, so that what no run has come near to is found t
 import collections
 import dataclasses
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
@@ -70,25 +70,13 @@ class Plane:
         )
         return x, y
 
-    def fit(self, x: Any, y: Any, event: Any, seeds: Any, key: int = 0) -> Boundary | None:
+    def fit(self, x: ArrayLike, y: ArrayLike, event: ArrayLike, seeds: ArrayLike, key: int = 0) -> Boundary | None:
         """The boundary fitted to the runs whose event is known, not NaN; None where there are none."""
         known = np.isfinite(np.asarray(event, float))
         if not known.any():
             return None
-        across, up = self.ranges
-        x, y, event, seeds = (np.asarray(values)[known] for values in (x, y, event, seeds))
-        return boundary.fit(
-            x,
-            y,
-            event,
-            seeds,
-            x_scale="log" if across.log else "linear",
-            y_scale="log" if up.log else "linear",
-            x_range=(across.low, across.high),
-            y_range=(up.low, up.high),
-            replicates=REPLICATES,
-            key=key,
-        )
+        decided = (np.asarray(values)[known] for values in (x, y, event, seeds))
+        return boundary.fit(*decided, self.ranges, replicates=REPLICATES, key=key)
 
     def points(self, power: int, key: Sequence[int]) -> np.ndarray:
         """Distinct points that may be sampled, (points, 2) axis values: 2^power of a scrambled Sobol sequence.
@@ -109,7 +97,7 @@ class Plane:
         return np.stack([side.to_unit(values) for side, values in zip(self.ranges, points.T)], 1)
 
 
-def _values(name: str, side: Any) -> tuple[float, ...]:
+def _values(name: str, side: Iterable[float]) -> tuple[float, ...]:
     try:
         values = tuple(sorted(float(v) for v in side))
     except (TypeError, ValueError, OverflowError):
@@ -130,10 +118,10 @@ def _allowed(shares: np.ndarray, side: Side, ends: Range) -> np.ndarray:
 
 
 def propose(
-    x: Any,
-    y: Any,
-    event: Any,
-    seeds: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    event: ArrayLike,
+    seeds: ArrayLike,
     plane: Plane,
     batch: int,
     *,
@@ -213,7 +201,7 @@ def _chosen(points: np.ndarray, ran: np.ndarray, p: np.ndarray, left: np.ndarray
     return chosen
 
 
-def unseen(plane: Plane, x: Any, y: Any) -> float:
+def unseen(plane: Plane, x: ArrayLike, y: ArrayLike) -> float:
     """The radius, in sides of the plane, of the largest disc without runs around a point that may be sampled.
 
     An island of the event, or of its absence, that is no larger can have been missed.
@@ -226,7 +214,7 @@ def unseen(plane: Plane, x: Any, y: Any) -> float:
     return float(KDTree(at).query(plane.to_unit(plane.points(SEARCHED, (0,))))[0].max())
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: object) -> None:
     """FieldError where a value is no whole number from 1 to its `MOST`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST[name]:
         raise FieldError(name, value, f"must be a whole number of at least 1, at most {MOST[name]:,}")

@@ -79,7 +79,7 @@ class Recipe:
     sweep: Sweep
     name: str = ""
     description: str = ""
-    definition: dict[str, Any] = dataclasses.field(default_factory=dict)
+    definition: Mapping[str, object] = dataclasses.field(default_factory=dict)
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
     parts: Mapping[str, Sweep] = dataclasses.field(default_factory=dict)

@@ -6,7 +6,7 @@ Rounds do not end before the largest disc without runs is within the goal, eithe
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,37 @@ from sweeps.studies.proposal import Plane, Point, Side, check_count, propose, un
 from sweeps.studies.run import run
 
 SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """How many runs are added, and until when.
+
+    Attributes:
+      budget: runs in all rounds together, at most 100,000.
+      batch: runs in a round, at most 10,000.
+      goal: stop when `Boundary.uncertainty`, and the largest disc without runs, are at most this share of the plane.
+      seeds: how many runs a point may have, with seeds 0 … seeds - 1.
+      key: of the random numbers: equal input gives equal rounds.
+
+    Raises:
+      FieldError: one is not allowed.
+    """
+
+    budget: int
+    batch: int = 64
+    goal: float | None = None
+    seeds: int = 16
+    key: int = 0
+
+    def __post_init__(self):
+        for count in ("budget", "batch", "seeds"):
+            check_count(count, getattr(self, count))
+        key, goal = self.key, self.goal
+        if isinstance(key, bool) or not isinstance(key, int) or key < 0:
+            raise FieldError("key", key, "must be a whole number of at least 0")
+        if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
+            raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
 
 
 def _disc(radius: float) -> float:
@@ -58,18 +89,11 @@ def refine(
     base: Experiment,
     axes: Mapping[str, Side],
     workdir: Where,
+    rounds: Rounds,
     *,
-    budget: int,
-    batch: int = 64,
-    goal: float | None = None,
-    seeds: int = 16,
-    key: int = 0,
     labels: str | Labelling = "four_phases",
     name: str = "refinement",
-    definition: dict[str, Any] | None = None,
-    description: str = "",
-    changed: Sequence[str] = (),
-    **options: Any,
+    **of_run: Any,
 ) -> Results:
     """Trains rounds of runs around the boundary of an event, until it is known well enough or the budget is used up.
 
@@ -81,14 +105,10 @@ def refine(
       axes: two dotted paths, x and y, each with a `Range`, out of which any value of six digits is taken, or with the
         list of values that are allowed.
       workdir: directory of the results, or its URI; made if it does not exist.
-      budget: runs in all rounds together, at most 100,000.
-      batch: runs in a round, at most 10,000.
-      goal: stop when `Boundary.uncertainty`, and the largest disc without runs, are at most this share of the plane.
-      seeds: how many runs a point may have, with seeds 0 … seeds - 1.
-      key: of the random numbers: equal input gives equal rounds.
+      rounds: how many runs there are, and until when.
       labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
-      name, definition, description, changed: as in `sweeps.run`.
-      **options: see `sweeps.Options`; `max_hours` is for all rounds together.
+      name: as in `sweeps.run`.
+      **of_run: definition, description, changed and options of `sweeps.run`; `max_hours` is for all rounds together.
 
     Returns:
       The results of all rounds; where they were stopped, of fewer runs than `run_ids` names.
@@ -98,74 +118,58 @@ def refine(
         the workdir holds rounds over other axes, or of another key.
     """
     held, labelling, begun = Workdir.at(workdir), find(labels), time.monotonic()
-    plane, settings, rounds = checked(base, axes, held, budget=budget, batch=batch, goal=goal, seeds=seeds, key=key)
-    hours = Options(**options).max_hours
-    held.check_same(name, base, as_sweep(axes, rounds or [propose([], [], [], [], plane, 1)]))
-    if not rounds:
-        _begin(held, settings, rounds, propose([], [], [], [], plane, min(batch, budget), key=key))
+    plane, settings, points = checked(base, axes, held, rounds)
+    hours, key, size = Options(**_options(of_run)).max_hours, rounds.key, min(rounds.batch, rounds.budget)
+    held.check_same(name, base, as_sweep(axes, points or [propose([], [], [], [], plane, 1)]))
+    if not points:
+        _begin(held, settings, points, propose([], [], [], [], plane, size, key=key))
     while True:
         if hours is not None:
-            options["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
-        sweep = as_sweep(axes, rounds)
-        results = run(
-            base,
-            sweep,
-            held,
-            name=name,
-            definition=definition,
-            description=description,
-            changed=changed,
-            **options,
-        )
+            of_run["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
+        sweep = as_sweep(axes, points)
+        results = run(base, sweep, held, name=name, **of_run)
         x, y, event, seed = outcomes(results, *axes, labels=labelling)
-        if len(x) < len(sweep) or len(sweep) >= budget:
+        left = rounds.budget - len(sweep)
+        if len(x) < len(sweep) or left <= 0:
             return results
         fitted = plane.fit(x, y, event, seed, key)
+        goal = rounds.goal
         if goal is not None and fitted is not None and max(fitted.uncertainty, _disc(unseen(plane, x, y))) <= goal:
             return results
-        points = propose(x, y, event, seed, plane, min(batch, budget - len(sweep)), key=key, fitted=fitted)
-        if not points:
+        more = propose(x, y, event, seed, plane, min(rounds.batch, left), key=key, fitted=fitted)
+        if not more:
             return results
-        _begin(held, settings, rounds, points)
+        _begin(held, settings, points, more)
         if hours is not None and time.monotonic() - begun >= 3600 * hours:
-            return Results(held, {base.override(point).run_id for point in as_sweep(axes, rounds)})
+            return Results(held, {base.override(point).run_id for point in as_sweep(axes, points)})
+
+
+def _options(of_run: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of them that say how the sweep is run, not what is said of it."""
+    return {name: value for name, value in of_run.items() if name not in ("definition", "description", "changed")}
 
 
 def checked(
-    base: Experiment,
-    axes: Mapping[str, Side],
-    workdir: Where,
-    *,
-    budget: int,
-    batch: int = 64,
-    goal: float | None = None,
-    seeds: int = 16,
-    key: int = 0,
-) -> tuple[Plane, dict[str, Any], list[list[Point]]]:
+    base: Experiment, axes: Mapping[str, Side], workdir: Where, rounds: Rounds
+) -> tuple[Plane, dict[str, object], list[list[Point]]]:
     """What `refine` may sample, what its workdir must hold, and the rounds that were begun there; raises as it does."""
-    plane = _plane(base, axes, seeds)
-    check_count("budget", budget)
-    check_count("batch", batch)
-    if isinstance(key, bool) or not isinstance(key, int) or key < 0:
-        raise FieldError("key", key, "must be a whole number of at least 0")
-    if goal is not None and not (isinstance(goal, (int, float)) and not isinstance(goal, bool) and 0 <= goal <= 1):
-        raise FieldError("goal", goal, "must be a share of the plane, in [0, 1]")
-    settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": key}
+    plane = _plane(base, axes, rounds.seeds)
+    settings = {"axes": {axis: _plain(side) for axis, side in zip(axes, (plane.x, plane.y))}, "key": rounds.key}
     held = Workdir.at(workdir)
     held.check_place()
-    rounds = _stored(held, settings)
-    if not rounds and held.read_specification() is not None:
+    begun = _stored(held, settings)
+    if not begun and held.read_specification() is not None:
         raise FieldError("workdir", str(held), "holds a sweep that was not refined: use another directory")
-    return plane, settings, rounds
+    return plane, settings, begun
 
 
-def _begin(workdir: Workdir, settings: dict[str, Any], rounds: list[list[Point]], points: list[Point]) -> None:
+def _begin(workdir: Workdir, settings: dict[str, object], rounds: list[list[Point]], points: list[Point]) -> None:
     """Adds a round, on disk too."""
     rounds.append(points)
     workdir.write_refinement({"schema": SCHEMA, **settings, "rounds": rounds})
 
 
-def _plane(base: Experiment, axes: Any, seeds: int) -> Plane:
+def _plane(base: Experiment, axes: Mapping[str, Side], seeds: int) -> Plane:
     """The plane of these fields of an experiment, all checked."""
     if not isinstance(axes, Mapping) or len(axes) != 2:
         raise FieldError("axes", axes, "must be two dotted paths, each with a Range or a list of values")
@@ -188,7 +192,7 @@ def _plane(base: Experiment, axes: Any, seeds: int) -> Plane:
     return plane
 
 
-def _plain(side: Side) -> Any:
+def _plain(side: Side) -> dict[str, float] | list[float]:
     return dataclasses.asdict(side) if isinstance(side, Range) else list(side)
 
 
@@ -197,7 +201,7 @@ def as_sweep(axes: Iterable[str], rounds: list[list[Point]]) -> Sweep:
     return Points((*axes, "seed"), tuple(point for one in rounds for point in one))
 
 
-def _stored(workdir: Workdir, settings: dict[str, Any]) -> list[list[Point]]:
+def _stored(workdir: Workdir, settings: dict[str, object]) -> list[list[Point]]:
     """The rounds that were begun in a workdir; none where it has no file of them."""
     read = workdir.read_refinement(lambda held: (held, _rounds(held["rounds"])))
     if read is None:
@@ -212,5 +216,5 @@ def _stored(workdir: Workdir, settings: dict[str, Any]) -> list[list[Point]]:
     return rounds
 
 
-def _rounds(stored: Any) -> list[list[Point]]:
+def _rounds(stored: Iterable[Iterable[tuple[float, float, int]]]) -> list[list[Point]]:
     return [[(float(x), float(y), int(seed)) for x, y, seed in one] for one in stored]

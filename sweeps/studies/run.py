@@ -1,6 +1,6 @@
 """A sweep from the call to its results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen import Experiment
@@ -18,7 +18,7 @@ def run(
     workdir: Where,
     *,
     name: str = "sweep",
-    definition: dict[str, Any] | None = None,
+    definition: Mapping[str, object] | None = None,
     description: str = "",
     changed: Sequence[str] = (),
     **options: Any,
@@ -53,7 +53,7 @@ def foresee(
     workdir: Where,
     *,
     name: str = "sweep",
-    definition: dict[str, Any] | None = None,
+    definition: Mapping[str, object] | None = None,
     **options: Any,
 ) -> tuple[Plan, Prediction]:
     """The plan of a sweep and what it will cost; arguments and errors are those of `run`.
@@ -64,7 +64,7 @@ def foresee(
     return launch.foresee(base, sweep, workdir, name=name, **options)
 
 
-def _check_definitions(workdir: Where, definition: Any) -> None:
+def _check_definitions(workdir: Where, definition: object) -> None:
     """FieldError where the definition that is given, or that the workdir holds, is none, or the workdir cannot be."""
     check_definition(definition or {})
     held = Workdir.at(workdir)

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -33,10 +32,10 @@ class Scale:
     """
 
     seeds: int = 3
-    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
     axes: Mapping[str, Sequence] = dataclasses.field(default_factory=dict)
     claim_seeds: int | None = None
-    definition: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    definition: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         for count in (self.seeds, *([] if self.claim_seeds is None else [self.claim_seeds])):
@@ -73,7 +72,7 @@ class Study:
     scales: Mapping[str, Scale]
     paper: str = ""
     description: str = ""
-    definition: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    definition: Mapping[str, object] = dataclasses.field(default_factory=dict)
     axes: Mapping[str, Sequence] = dataclasses.field(default_factory=dict)
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()

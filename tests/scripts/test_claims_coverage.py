@@ -28,6 +28,12 @@ def test_null_claims_seldom_pass_or_fail(coverage):
     assert (found.groupby("world")[["PASS", "FAIL"]].mean() <= most(coverage, 180)).all(axis=None)
 
 
+def test_null_claims_of_laws_seldom_pass_or_fail(coverage):
+    found = coverage.measure(coverage.LAWS, 20)
+    assert (found[["PASS", "FAIL"]] <= most(coverage, 20)).all(axis=None)
+    assert (found.groupby("world")[["PASS", "FAIL"]].mean() <= most(coverage, 60)).all(axis=None)
+
+
 def test_what_is_not_covered_is_seen_and_told(coverage):
     found = coverage.measure(coverage.UNCOVERED, 200)
     worst = found.groupby("world")[["PASS", "FAIL"]].max().max(axis=1).drop("paired: accuracies of two spreads")
@@ -37,5 +43,5 @@ def test_what_is_not_covered_is_seen_and_told(coverage):
 
 @pytest.mark.slow
 def test_null_claims_pass_or_fail_as_seldom_as_the_bar_asks(coverage):
-    found = coverage.measure(coverage.COVERED, 2000)
+    found = coverage.measure(coverage.COVERED | coverage.LAWS, 2000)
     assert (found[["PASS", "FAIL"]] <= most(coverage, 2000)).all(axis=None)

@@ -298,7 +298,7 @@ def test_refinement_has_bounds(toy, tmp_path):
     axes = {"task.train_fraction": sweeps.Range(0.2, 0.8), "optimizer.weight_decay": sweeps.Range(0.1, 1)}
     for name, value in (("budget", 10**8), ("batch", 10**8), ("seeds", 10**8)):
         with pytest.raises(FieldError, match=f"{name} = 100000000: must be a whole number of at least 1, at most"):
-            sweeps.refine.refine(toy, axes, tmp_path / "x", **{"budget": 10, name: value})
+            sweeps.refine.refine(toy, axes, tmp_path / "x", sweeps.refine.Rounds(**{"budget": 10, name: value}))
 
 
 def test_nested_lists_in_json_have_a_bound(toy):

@@ -15,15 +15,15 @@ def test_moments_of_groups():
     found = group_statistics(groups[order], 8, np.concatenate(list(values.values()))[order], size=np.arange(8) + 10)
     assert found.count.tolist() == [100_000, 17, 100_000, 0, 3, 5, 2, 0]
     assert found.left_out.tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
-    assert found.binder[0] == pytest.approx(0, abs=0.02)  # a Gaussian around 0
-    assert found.binder[1] == pytest.approx(2 / 3, abs=1e-14)  # one value; 17 θ - 16 ⟨θᵢ⟩ has so much rounding
-    assert found.binder[2] == pytest.approx(1 - 3 / 5, abs=0.01)  # uniform: ⟨m⁴⟩ = 1/5, ⟨m²⟩ = 1/3
-    assert np.isnan(found.binder[3:]).all()  # of few or none
+    assert found.binder.value[0] == pytest.approx(0, abs=0.02)  # a Gaussian around 0
+    assert found.binder.value[1] == pytest.approx(2 / 3, abs=1e-14)  # one value; 17 θ - 16 ⟨θᵢ⟩ has so much rounding
+    assert found.binder.value[2] == pytest.approx(1 - 3 / 5, abs=0.01)  # uniform: ⟨m⁴⟩ = 1/5, ⟨m²⟩ = 1/3
+    assert np.isnan(found.binder.value[3:]).all()  # of few or none
     assert found.mean[[1, 4, 6]] == pytest.approx([-0.1, 0, 4])
     assert found.variance[[1, 4, 5, 6]].tolist() == pytest.approx([0, 0, 2.5, 2])  # 1e16 is not in the way
-    assert np.isnan([found.mean[3], found.variance[3], found.susceptibility[7]]).all()
-    assert found.susceptibility[:3] == pytest.approx(found.variance[:3] * (np.arange(3) + 10))
-    assert np.isnan(found.susceptibility[3:]).all()
+    assert np.isnan([found.mean[3], found.variance[3], found.susceptibility.value[7]]).all()
+    assert found.susceptibility.value[:3] == pytest.approx(found.variance[:3] * (np.arange(3) + 10))
+    assert np.isnan(found.susceptibility.value[3:]).all()
 
 
 def test_jackknife_leaves_each_run_out():
@@ -38,11 +38,11 @@ def test_jackknife_leaves_each_run_out():
         return value, value - half, value + half
 
     _, low, high = jackknife(lambda m: np.log(size * m.var(axis=-1, ddof=1)))
-    chi = [s[0] for s in (found.susceptibility, found.susceptibility_low, found.susceptibility_high)]
+    chi = [s[0] for s in (found.susceptibility.value, found.susceptibility.low, found.susceptibility.high)]
     assert chi == pytest.approx([size * m.var(ddof=1), np.exp(low), np.exp(high)])
     _, low, high = jackknife(lambda m: (3 * (1 - binder(m))) ** -2.0)
     assert 0 < low < high < 1
-    cumulant = [found.binder[0], found.binder_low[0], found.binder_high[0]]
+    cumulant = [found.binder.value[0], found.binder.low[0], found.binder.high[0]]
     assert cumulant == pytest.approx([jackknife(binder)[0], *(1 - low**-0.5 / 3, 1 - high**-0.5 / 3)])
 
 
@@ -50,20 +50,20 @@ def test_moments_of_few_runs_are_not_biased():
     rng, groups = np.random.default_rng(4), np.repeat(np.arange(3000), 16)
     for values, truth, covers in ((rng.normal(size=48_000), 0, 0.93), (rng.uniform(-1, 1, 48_000), 0.4, 0.93)):
         found = group_statistics(groups, 3000, values)
-        assert found.binder.mean() == pytest.approx(truth, abs=0.03)  # without the jackknife .11 for a Gaussian
-        assert ((found.binder_low <= truth) & (truth <= found.binder_high)).mean() > covers
+        assert found.binder.value.mean() == pytest.approx(truth, abs=0.03)  # without the jackknife .11 for a Gaussian
+        assert ((found.binder.low <= truth) & (truth <= found.binder.high)).mean() > covers
         assert found.variance.mean() == pytest.approx(values.var(), rel=0.02)
-        within = (found.susceptibility_low <= values.var()) & (values.var() <= found.susceptibility_high)
+        within = (found.susceptibility.low <= values.var()) & (values.var() <= found.susceptibility.high)
         assert within.mean() > covers
     fewer = group_statistics(groups[:15], 1, values[:15])
-    assert np.isnan([fewer.binder, fewer.binder_low, fewer.susceptibility, fewer.susceptibility_high]).all()
+    assert np.isnan([fewer.binder.value, fewer.binder.low, fewer.susceptibility.value, fewer.susceptibility.high]).all()
     assert fewer.variance == pytest.approx(values[:15].var(ddof=1))
 
 
 def test_moments_of_extreme_numbers():
     found = group_statistics(np.repeat([0, 1], 16), 2, np.outer([1e200, 1e-200], np.tile([1, -1], 8)).ravel())
     assert found.mean.tolist() == pytest.approx([0, 0])
-    assert found.binder == pytest.approx([2 / 3, 2 / 3])
+    assert found.binder.value == pytest.approx([2 / 3, 2 / 3])
     assert found.variance.tolist() == [np.inf, 0]  # beyond floating point
     empty = group_statistics([], 2, [])
     assert empty.count.tolist() == [0, 0]

@@ -13,7 +13,6 @@ from jaxgen import FieldError
 from sweeps.statistics import (
     censored_median,
     grouped_median,
-    grouped_restricted_interval,
     grouped_restricted_mean,
     holm,
     kaplan_meier,
@@ -81,6 +80,15 @@ def test_wilson_without_trials_and_of_scalars():
     assert wilson(np.zeros(0), np.zeros(0))[0].shape == (0,)
 
 
+def numbers(estimate):
+    return [estimate.value, estimate.low, estimate.high]
+
+
+def mean_and_error(estimate):
+    """A mean with its standard error, of which its interval of 95 % is made."""
+    return estimate.value, (estimate.high - estimate.value) / stats.t.ppf(0.975, estimate.units - 1)
+
+
 def test_survival_against_published_values():
     """S of any textbook with these data (e.g. Cox and Oakes 1984); medians and intervals as SAS LIFETEST."""
     treated, placebo = kaplan_meier(*data(TREATED)), kaplan_meier(*data(PLACEBO))
@@ -88,10 +96,10 @@ def test_survival_against_published_values():
     assert at_events == pytest.approx([0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482], abs=5e-5)
     assert treated.times[treated.events > 0].tolist() == [6, 7, 10, 13, 16, 22, 23]
     assert treated.at_risk[treated.events > 0].tolist() == [21, 17, 15, 12, 11, 7, 6]
-    assert (treated.median, treated.interval) == (23, (13, np.inf))
-    assert (placebo.median, placebo.interval) == (8, (4, 11))
-    assert treated.restricted_mean(23)[0] == pytest.approx(17.9092, abs=5e-5)
-    assert placebo.restricted_mean(23) == pytest.approx((8.6667, 1.4114), abs=5e-5)
+    assert numbers(treated.median) == [23, 13, np.inf]
+    assert numbers(placebo.median) == [8, 4, 11]
+    assert treated.restricted_mean(23).value == pytest.approx(17.9092, abs=5e-5)
+    assert mean_and_error(placebo.restricted_mean(23)) == pytest.approx((8.6667, 1.4114), abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +108,9 @@ def test_survival_against_published_values():
 def test_restricted_mean_against_published_values(text, mean, error, known):
     """R's survival, print(survfit(...), rmean=161), whose variance lacks m/(m-1)."""
     found = kaplan_meier(*data(text)).restricted_mean(161)
-    assert found[0] == pytest.approx(mean, abs=0.05)
-    assert found[1] * np.sqrt((known - 1) / known) == pytest.approx(error, abs=0.005)
+    assert found.units == known
+    assert found.value == pytest.approx(mean, abs=0.05)
+    assert mean_and_error(found)[1] * np.sqrt((known - 1) / known) == pytest.approx(error, abs=0.005)
 
 
 @given(RUNS, st.sampled_from([0.5, 0.9, 0.95]))
@@ -109,15 +118,15 @@ def test_restricted_mean_against_published_values(text, mean, error, known):
 def test_groups_are_as_scipy_has_them(runs, confidence):
     groups, ended, reached = as_arrays(runs)
     found = grouped_median(groups, 6, ended, reached, confidence)
-    means = grouped_restricted_mean(groups, 6, ended, reached, 225)
+    means = grouped_restricted_mean(groups, 6, ended, reached, 225).value
     for group in range(6):
         mine = groups == group
         if not mine.any():
-            assert np.isnan([*(ends[group] for ends in found), means[group]]).all()
+            assert np.isnan([*numbers(found[group]), means[group]]).all()
             continue
         curve = kaplan_meier(ended[mine], reached[mine], confidence)
-        assert [ends[group] for ends in found] == [curve.median, *curve.interval]
-        assert means[group] == pytest.approx(curve.restricted_mean(225)[0], rel=1e-12, abs=1e-12)
+        assert numbers(found[group]) == numbers(curve.median)
+        assert means[group] == pytest.approx(curve.restricted_mean(225).value, rel=1e-12, abs=1e-12)
         survival = stats.ecdf(stats.CensoredData.right_censored(ended[mine], ~reached[mine])).sf
         grid = np.linspace(0, 225, 226)[:-1]  # S is constant from one multiple of 50 to the next
         assert means[group] == pytest.approx(survival.evaluate(grid).sum(), rel=1e-12, abs=1e-12)
@@ -136,24 +145,24 @@ def test_a_half_is_a_half_after_many_fractions():
     ended, reached = np.arange(1.0, 25), np.arange(24) < 23
     at_risk = np.arange(24, 12, -1)
     assert np.cumprod((at_risk - 1) / at_risk)[-1] > 0.5
-    assert kaplan_meier(ended, reached).median == censored_median(ended, reached) == 12
+    assert kaplan_meier(ended, reached).median.value == censored_median(ended, reached) == 12
 
 
 @pytest.mark.parametrize(("runs", "low", "high"), [(5, 0, np.inf), (6, 100, 100)])
 def test_all_runs_at_one_evaluation(runs, low, high):
     """The interval is the sign test's: below six, all on one side of the median has 2 · 2⁻ⁿ > 5 %."""
     curve = kaplan_meier(np.full(runs, 100.0), np.ones(runs, bool))
-    assert (curve.median, curve.interval) == (100, (low, high))
+    assert numbers(curve.median) == [100, low, high]
     assert curve.high[0] == pytest.approx(stats.binomtest(0, runs).proportion_ci(0.95, "exact").high)
-    assert curve.restricted_mean(500) == (100, 0)
+    assert numbers(curve.restricted_mean(500)) == [100, 100, 100]
 
 
 def test_interval_where_the_last_runs_all_end_at_once():
     curve = kaplan_meier(np.repeat([50.0, 200.0], [1, 9]), np.ones(10, bool))
     assert curve.high[1] == pytest.approx(curve.high[0] * stats.binomtest(0, 9).proportion_ci(0.95, "exact").high)
-    assert (curve.median, curve.interval) == (200, (50, 200))
+    assert numbers(curve.median) == [200, 50, 200]
     few = kaplan_meier(np.repeat([50.0, 200.0], [2, 4]), np.ones(6, bool))
-    assert few.interval[1] == np.inf
+    assert few.median.high == np.inf
 
 
 def test_interval_of_the_median_covers_it():
@@ -163,49 +172,55 @@ def test_interval_of_the_median_covers_it():
         reached, ended = truth <= watched, np.minimum(truth, watched)
         ended = np.where(reached, np.ceil(ended / grid), np.floor(ended / grid)) * grid
         median = np.ceil(1000 * np.log(2) / grid) * grid
-        _, low, high = grouped_median(np.repeat(np.arange(2000), 20), 2000, ended.ravel(), reached.ravel())
-        assert ((low <= median) & (median <= high)).mean() > 0.94
-        assert np.isfinite(high).mean() > 0.99
-    assert ((low == median) & (median == high)).mean() < 0.9
+        found = grouped_median(np.repeat(np.arange(2000), 20), 2000, ended.ravel(), reached.ravel())
+        assert found.holds(median).mean() > 0.94
+        assert np.isfinite(found.high).mean() > 0.99
+    assert ((found.low == median) & (median == found.high)).mean() < 0.9
 
 
 @pytest.mark.parametrize("runs", [3, 5, 6])
 def test_few_runs_do_not_bound_a_median_that_they_all_exceed(runs):
     times = np.random.default_rng(1).exponential(1, (4000, runs))
     groups = np.repeat(np.arange(4000), runs)
-    _, low, high = grouped_median(groups, 4000, times.ravel(), np.ones(4000 * runs, bool))
-    assert ((low <= np.log(2)) & (np.log(2) <= high)).mean() > 0.95
-    assert (low > 0).all() == (runs >= 6)
+    found = grouped_median(groups, 4000, times.ravel(), np.ones(4000 * runs, bool))
+    assert found.holds(np.log(2)).mean() > 0.95
+    assert (found.low > 0).all() == (runs >= 6)
 
 
 def test_uncensored_restricted_mean_is_the_mean():
     times = np.random.default_rng(0).integers(1, 40, 31) * 50.0
-    mean, error = kaplan_meier(times, np.ones(31, bool)).restricted_mean(1200)
+    found = kaplan_meier(times, np.ones(31, bool), 0.9).restricted_mean(1200)
     cut = np.minimum(times, 1200)
-    assert (mean, error) == pytest.approx((cut.mean(), stats.sem(cut)), rel=1e-12)
+    assert found.value == pytest.approx(cut.mean(), rel=1e-12)
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.9, 30, cut.mean(), stats.sem(cut)), rel=1e-12)
 
 
 def test_interval_of_a_restricted_mean_is_students_where_nothing_is_censored():
     times = np.random.default_rng(0).integers(1, 28, (200, 5)) * 50.0
     groups = np.repeat(np.arange(200), 5)
-    found = grouped_restricted_interval(groups, 200, times.ravel(), np.ones(1000, bool), 1200, 0.9)
+    found = grouped_restricted_mean(groups, 200, times.ravel(), np.ones(1000, bool), 1200, 0.9)
     cut = np.minimum(times, 1200)
     half = stats.t.ppf(0.95, 4) * stats.sem(cut, axis=1)
     assert half.min() > 0
-    np.testing.assert_allclose(found, np.clip([cut.mean(1) - half, cut.mean(1) + half], 0, 1200), rtol=1e-12)
+    np.testing.assert_allclose(found.value, cut.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(
+        [found.low, found.high], np.clip([cut.mean(1) - half, cut.mean(1) + half], 0, 1200), rtol=1e-12
+    )
 
 
 def test_interval_of_a_restricted_mean_holds_whatever_censored_runs_did():
     rng = np.random.default_rng(1)
     ended, reached = rng.integers(1, 40, (100, 4)) * 50.0, rng.random((100, 4)) < 0.5
     groups = np.repeat(np.arange(100), 4)
-    low, high = grouped_restricted_interval(groups, 100, ended.ravel(), reached.ravel(), 2000)
+    found = grouped_restricted_mean(groups, 100, ended.ravel(), reached.ravel(), 2000)
     for never in np.ndindex(2, 2, 2, 2):
         times = np.where(~reached & np.array(never, bool), 2000, ended)
-        ends = grouped_restricted_interval(groups, 100, times.ravel(), np.ones(400, bool), 2000)
-        assert (low <= ends[0] + 1e-9).all()
-        assert (high >= ends[1] - 1e-9).all()
-    assert (high - low).mean() < 1900
+        other = grouped_restricted_mean(groups, 100, times.ravel(), np.ones(400, bool), 2000)
+        assert (found.low <= other.low + 1e-9).all()
+        assert (found.high >= other.high - 1e-9).all()
+        assert (found.low <= other.value).all()
+        assert (found.high >= other.value).all()
+    assert (found.high - found.low).mean() < 1900
 
 
 def test_runs_that_agree_by_chance_do_not_mislead():
@@ -214,40 +229,41 @@ def test_runs_that_agree_by_chance_do_not_mislead():
     for runs, share in itertools.product((3, 5, 12), (0.05, 0.3, 0.9)):
         times = np.where(rng.random((4000, runs)) < share, 100.0, 1000.0)
         groups = np.repeat(np.arange(4000), runs)
-        low, high = grouped_restricted_interval(groups, 4000, times.ravel(), (times < 1000).ravel(), 1000)
+        found = grouped_restricted_mean(groups, 4000, times.ravel(), (times < 1000).ravel(), 1000)
         mean = share * 100 + (1 - share) * 1000
-        missed = (times.min(1) == times.max(1)) & ~((low <= mean) & (mean <= high))
+        missed = (times.min(1) == times.max(1)) & ~found.holds(mean)
         assert missed.mean() < 0.03
-        assert (low < high).all()
+        assert (found.low < found.high).all()
 
 
 def test_runs_that_agree_have_an_interval():
-    same = grouped_restricted_interval(np.repeat([0, 1, 2], [3, 4, 2]), 4, np.full(9, 50.0), np.ones(9, bool), 200)
+    same = grouped_restricted_mean(np.repeat([0, 1, 2], [3, 4, 2]), 4, np.full(9, 50.0), np.ones(9, bool), 200)
     for group, runs in ((0, 3), (1, 4)):
         others = 1 - 0.025 ** (1 / runs)
-        assert [end[group] for end in same] == pytest.approx([(1 - others) * 50, (1 - others) * 50 + others * 200])
-    assert np.isnan([end[2:] for end in same]).all()
-    never = grouped_restricted_interval(np.zeros(5, int), 1, np.full(5, 200.0), np.zeros(5, bool), 200)
-    assert [end[0] for end in never] == pytest.approx([0.025 ** (1 / 5) * 200, 200])
+        ends = (1 - others) * 50, (1 - others) * 50 + others * 200
+        assert numbers(same[group]) == pytest.approx([50, *ends])
+        assert same[group].units == runs
+    assert np.isnan([same.low[2:], same.high[2:]]).all()
+    never = grouped_restricted_mean(np.zeros(5, int), 1, np.full(5, 200.0), np.zeros(5, bool), 200)
+    assert numbers(never[0]) == pytest.approx([200, 0.025 ** (1 / 5) * 200, 200])
 
 
 def test_nothing_and_next_to_nothing():
     none = kaplan_meier(np.zeros(0), np.zeros(0, bool))
-    assert np.isnan([none.median, *none.interval, *none.restricted_mean(5)]).all()
+    assert np.isnan([*numbers(none.median), *numbers(none.restricted_mean(5))]).all()
     one = kaplan_meier(np.array([100.0]), np.array([True]))
-    assert (one.median, one.interval, one.restricted_mean(500)[0]) == (100, (0, np.inf), 100)
-    assert np.isnan(one.restricted_mean(500)[1])
+    assert [*numbers(one.median), one.restricted_mean(500).value] == [100, 0, np.inf, 100]
+    assert np.isnan(one.restricted_mean(500).high)
     never = kaplan_meier(np.full(4, 300.0), np.zeros(4, bool))
-    assert (never.median, never.interval, never.restricted_mean(300)) == (np.inf, (0, np.inf), (300, 0))
+    assert [*numbers(never.median), *numbers(never.restricted_mean(300))] == [np.inf, 0, np.inf, 300, 300, 300]
     many = kaplan_meier(np.full(6, 300.0), np.zeros(6, bool))
-    assert many.interval == (np.inf, np.inf)
-    assert never.restricted_mean(500)[0] == 500  # S stays where it was last seen
-    assert one.restricted_mean(0)[0] == 0
-    nothing = *grouped_restricted_interval([], 2, [], [], 5), grouped_restricted_mean([], 2, [], [], 5)
-    for found in (*grouped_median([], 2, [], []), *nothing):
-        assert found.shape == (2,)
-        assert np.isnan(found).all()
-    assert grouped_median([], 0, [], [])[0].shape == (0,)
+    assert (many.median.low, many.median.high) == (np.inf, np.inf)
+    assert never.restricted_mean(500).value == 500  # S stays where it was last seen
+    assert one.restricted_mean(0).value == 0
+    for found in (grouped_median([], 2, [], []), grouped_restricted_mean([], 2, [], [], 5)):
+        assert found.value.shape == (2,)
+        assert np.isnan(numbers(found)).all()
+    assert grouped_median([], 0, [], []).value.shape == (0,)
     assert np.isnan(censored_median(np.zeros(0), np.zeros(0, bool)))
 
 
@@ -269,14 +285,14 @@ def test_a_million_runs_are_quick_and_exact():
     reached = rng.random(1_000_000) < 0.6
     groups[groups == 17] = 18
     start = time.process_time()
-    found = np.stack([*grouped_median(groups, 10_000, ended, reached)])
-    means = grouped_restricted_mean(groups, 10_000, ended, reached, 7000)
-    assert time.process_time() - start < 2
+    found = grouped_median(groups, 10_000, ended, reached)
+    means = grouped_restricted_mean(groups, 10_000, ended, reached, 7000).value
+    assert time.process_time() - start < 3
     assert np.flatnonzero(np.isnan(means)).tolist() == [17]
     for group in (0, 18, 9_999):
         curve = kaplan_meier(ended[groups == group], reached[groups == group])
-        assert found[:, group].tolist() == [curve.median, *curve.interval]
-        assert means[group] == pytest.approx(curve.restricted_mean(7000)[0], rel=1e-12)
+        assert numbers(found[group]) == numbers(curve.median)
+        assert means[group] == pytest.approx(curve.restricted_mean(7000).value, rel=1e-12)
 
 
 def test_logrank_against_published_values():
@@ -345,8 +361,8 @@ def test_holm_rejects_as_its_procedure_does(p_values, alpha):
         ("reached", lambda: censored_median(np.ones(3), np.ones(2, bool))),
         ("until", lambda: kaplan_meier([1.0], [True]).restricted_mean(-1)),
         ("until", lambda: grouped_restricted_mean([0], 1, [1.0], [True], np.nan)),
-        ("until", lambda: grouped_restricted_interval([0], 1, [1.0], [True], np.inf)),
-        ("confidence", lambda: grouped_restricted_interval([0], 1, [1.0], [True], 1, 1)),
+        ("until", lambda: grouped_restricted_mean([0], 1, [1.0], [True], np.inf)),
+        ("confidence", lambda: grouped_restricted_mean([0], 1, [1.0], [True], 1, 1)),
         ("groups", lambda: grouped_median([0, 2], 2, [1.0, 2.0], [True, True])),
         ("only_b", lambda: mcnemar(1, -1)),
         ("p_values", lambda: holm([0.5, 1.5])),

@@ -14,7 +14,7 @@ from sweeps.report.caption import replay_command
 from sweeps.storage import checkpoint, files, store, weights
 from sweeps.storage.objects import Object
 from sweeps.storage.workdir import Workdir
-from sweeps.studies.refine import refine
+from sweeps.studies.refine import Rounds, refine
 
 FAST = {"width": 2, "intervals": 2, "devices": 1, "quiet": True}
 DECAY = sweeps.sweep("optimizer.weight_decay", [0.1, 1.0])
@@ -132,7 +132,7 @@ def test_a_sweep_is_stopped_continued_and_drawn_and_equals_a_local_one(toy, tmp_
 
 def test_rounds_are_kept_and_another_sweep_is_refused(toy, remote):
     assert not remote.is_refined
-    line = {"budget": 4, "batch": 4, "seeds": 2, **FAST}
+    line = {"rounds": Rounds(budget=4, batch=4, seeds=2), **FAST}
     sides = {"optimizer.weight_decay": [0.1, 1.0], "optimizer.learning_rate": [0.01, 0.02]}
     results = refine(toy, sides, remote, **line)
     assert remote.is_refined

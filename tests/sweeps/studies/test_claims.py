@@ -208,7 +208,7 @@ class Watched:
     def arm(self, *parts, first=None):
         steps = np.tile(np.arange(0.0, 1000, 100), (6, 1, 1))
         curves = lambda name: np.minimum(steps / 400, name != "train/collapse")  # noqa: E731
-        return claims.Arm(pd.Index(range(6)), steps, curves, experiment=BASE)
+        return claims.Arm(pd.Index(range(6)), steps, curves, experiments=[BASE])
 
 
 def test_the_edge_study_judges_no_bounded_mean_by_students_t():

@@ -12,15 +12,19 @@ from sweeps.studies import effects
 from sweeps.studies.effects import Effect, Verdict
 
 
+def interval(effect):
+    return effect.estimate.low, effect.estimate.high
+
+
 def test_interval_is_students():
     values = np.random.default_rng(0).normal(1, 2, 7)
     want = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(effect(*values).interval, [want.low, want.high])
+    np.testing.assert_allclose(interval(effect(*values)), [want.low, want.high])
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():
     draws = np.random.default_rng(1).normal(3, 1, (2000, 5))
-    covered = sum(low <= 3 <= high for low, high in (effect(*d).interval for d in draws))
+    covered = sum(low <= 3 <= high for low, high in (interval(effect(*d)) for d in draws))
     assert stats.binomtest(covered, len(draws), 0.95).pvalue > 1e-3
 
 
@@ -45,7 +49,7 @@ def test_verdicts(values, verdict):
 
 
 def test_a_seed_of_which_nothing_is_known_leaves_no_interval():
-    assert effect(1.0, 1.1, 0.9, np.nan).interval == (-np.inf, np.inf)
+    assert interval(effect(1.0, 1.1, 0.9, np.nan)) == (-np.inf, np.inf)
     assert effect(1.0, 1.1, 0.9, np.nan).seeds == 3
 
 
@@ -68,7 +72,7 @@ def test_lower_bounds_can_pass_and_upper_bounds_can_fail_and_neither_the_other()
     assert bounded([inf] * 6, [inf] * 6).verdict == Verdict.PASS
     assert bounded([-inf] * 6, [-inf] * 6).verdict == Verdict.FAIL
     assert (bounded(some, [inf] * 3).relation, bounded([-inf] * 3, some).relation) == ("≥ ", "≤ ")
-    assert bounded(some, [inf] * 3).mean == pytest.approx(1.0)
+    assert bounded(some, [inf] * 3).estimate.value == pytest.approx(1.0)
 
 
 def pairs(values):
@@ -81,8 +85,8 @@ def test_seeds_and_splits_that_cross_are_no_independent_pairs():
     rng = np.random.default_rng(2)
     draws = rng.normal(0, 1, (400, 5, 1)) + rng.normal(0, 1, (400, 1, 5)) + rng.normal(0, 0.5, (400, 5, 5))
     covers = lambda interval: interval[0] <= 0 <= interval[1]  # noqa: E731
-    crossed = sum(covers(pairs(values).interval) for values in draws)
-    independent = sum(covers(effect(*values.ravel()).interval) for values in draws)
+    crossed = sum(covers(interval(pairs(values))) for values in draws)
+    independent = sum(covers(interval(effect(*values.ravel()))) for values in draws)
     assert stats.binomtest(crossed, 400, 0.95).pvalue > 1e-3
     assert independent < 0.75 * 400
 
@@ -91,7 +95,7 @@ def test_the_interval_of_seeds_by_splits_is_what_it_says():
     values = np.array([[1.0, 2.0, 4.0, 3.0], [2.0, 2.0, 5.0, 2.5], [0.0, 1.0, 3.0, 1.0]])
     error = (values.mean(1).var(ddof=1) / 3 + values.mean(0).var(ddof=1) / 4) ** 0.5
     half = stats.t.ppf(0.975, 2) * error
-    np.testing.assert_allclose(pairs(values).interval, [values.mean() - half, values.mean() + half])
+    np.testing.assert_allclose(interval(pairs(values)), [values.mean() - half, values.mean() + half])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_what_varies_by_itself_is_the_unit(index, unit):
     values = np.random.default_rng(3).normal(1, 1, len(index))
     found = Effect("x", pd.Series(values, pd.MultiIndex.from_tuples(index)))
     assert found.unit == unit
-    np.testing.assert_allclose(found.interval, effect(*values.reshape(6, -1).mean(1)).interval)
+    np.testing.assert_allclose(interval(found), interval(effect(*values.reshape(6, -1).mean(1))))
 
 
 def test_six_splits_that_agree_are_as_good_as_six_seeds():
@@ -142,15 +146,15 @@ def test_a_bounded_mean_is_as_high_as_its_proof_allows():
     assert np.mean([(1 - stake + stake / found) ** 8 for stake in units.STAKES]) == pytest.approx(40)
     assert units.least_mean(np.zeros(8), 0.025) == 0
     values = np.array([0.2, 0.9, 0.7, 0.7])
-    low, high = effect(*values, within=(0, 1)).interval
-    np.testing.assert_allclose(effect(*(1 - values), within=(0, 1)).interval, [1 - high, 1 - low])
-    np.testing.assert_allclose(effect(*(3 * values - 1), within=(-1, 2)).interval, [3 * low - 1, 3 * high - 1])
+    low, high = interval(effect(*values, within=(0, 1)))
+    np.testing.assert_allclose(interval(effect(*(1 - values), within=(0, 1))), [1 - high, 1 - low])
+    np.testing.assert_allclose(interval(effect(*(3 * values - 1), within=(-1, 2))), [3 * low - 1, 3 * high - 1])
 
 
 def test_bounds_of_bounded_means_are_those_of_what_they_can_be():
     known, unknown = effect(0.2, 0.9, 0.7, within=(0, 1)), effect(0.2, 0.9, np.nan, within=(0, 1))
     lowest, highest = effect(0.2, 0.9, 0.0, within=(0, 1)), effect(0.2, 0.9, 1.0, within=(0, 1))
-    assert unknown.interval == (lowest.interval[0], highest.interval[1])
+    assert interval(unknown) == (interval(lowest)[0], interval(highest)[1])
     assert (known.seeds, unknown.seeds) == (3, 2)
 
 
@@ -159,13 +163,13 @@ def test_shares_of_seeds_are_exact():
     five = share([True] * 5 + [False])
     for count in range(7):
         want = stats.binomtest(count, 6).proportion_ci(0.95, "exact")
-        np.testing.assert_allclose(share([True] * count + [False] * (6 - count)).interval, want)
-    assert five.mean == pytest.approx(5 / 6)
+        np.testing.assert_allclose(interval(share([True] * count + [False] * (6 - count))), want)
+    assert five.estimate.value == pytest.approx(5 / 6)
     assert share([True] * 6).verdict == Verdict.PASS
     assert share([True] * 5).verdict == Verdict.UNDECIDED
     assert share([False] * 6).verdict == Verdict.FAIL
     some = share([1.0] * 6 + [np.nan])
-    assert some.interval == (share([1] * 6 + [0]).interval[0], share([1] * 7).interval[1])
+    assert interval(some) == (interval(share([1] * 6 + [0]))[0], interval(share([1] * 7))[1])
     assert (some.seeds, some.verdict) == (6, Verdict.UNDECIDED)
 
 

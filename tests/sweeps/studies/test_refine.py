@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -190,8 +191,15 @@ def test_ranges_without_extent_are_refused(low, high, log):
         Range(low, high, log)
 
 
+def refined(base, axes, workdir, **given):
+    """`refine` of what the `Rounds` and the run are given together."""
+    fields = [field.name for field in dataclasses.fields(refine.Rounds)]
+    rounds = {name: given.pop(name) for name in fields if name in given}
+    return refine.refine(base, axes, workdir, refine.Rounds(**rounds), **given)
+
+
 def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_path, monkeypatch):
-    one = refine.refine(toy, RATES, tmp_path / "one", budget=20, batch=8, **FAST)
+    one = refine.refine(toy, RATES, tmp_path / "one", refine.Rounds(budget=20, batch=8), **FAST)
     held = json.loads((tmp_path / "one" / "refine.json").read_text())
     assert [len(points) for points in held["rounds"]] == [8, 8, 4]
     found = one.runs[[*RATES, "seed"]].to_numpy().tolist()
@@ -199,7 +207,7 @@ def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_pat
     assert len(set(json.loads(p)["program"] for p in one.table(["provenance"])["provenance"].to_pylist())) == 1
 
     other = tmp_path / "other"
-    stopped = refine.refine(toy, RATES, other, budget=20, batch=8, max_hours=1e-9, **FAST)
+    stopped = refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), max_hours=1e-9, **FAST)
     assert len(stopped.runs) <= 8
     assert len(stopped.runs) < len(stopped.run_ids)
     run, calls = refine.run, []
@@ -212,33 +220,33 @@ def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_pat
 
     monkeypatch.setattr(refine, "run", crash)
     with pytest.raises(KeyboardInterrupt):
-        refine.refine(toy, RATES, other, budget=20, batch=8, **FAST)
+        refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), **FAST)
     assert calls in ([8, 16], [16])  # the first round may have ended before it was stopped
     monkeypatch.setattr(refine, "run", run)
-    continued = refine.refine(toy, RATES, other, budget=20, batch=8, **FAST)
+    continued = refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), **FAST)
     assert json.loads((other / "refine.json").read_text()) == held
     assert set(continued.runs["run_id"]) == set(one.runs["run_id"])
 
     monkeypatch.setattr(refine, "propose", lambda *_, **__: pytest.fail("nothing is left to do"))
-    assert len(refine.refine(toy, RATES, other, budget=20, batch=8, **FAST).runs) == 20
-    assert len(refine.refine(toy, RATES, other, budget=30, batch=8, goal=1, **FAST).runs) == 20
+    assert len(refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), **FAST).runs) == 20
+    assert len(refine.refine(toy, RATES, other, refine.Rounds(budget=30, batch=8, goal=1), **FAST).runs) == 20
     monkeypatch.setattr(boundary.Boundary, "uncertainty", 0.0)  # the line is known, but a disc of a tenth has no runs
     monkeypatch.setattr(refine, "unseen", lambda *_: 0.1784)
-    assert len(refine.refine(toy, RATES, other, budget=30, batch=8, goal=0.1001, **FAST).runs) == 20
+    assert len(refine.refine(toy, RATES, other, refine.Rounds(budget=30, batch=8, goal=0.1001), **FAST).runs) == 20
     monkeypatch.setattr(refine, "propose", propose)
-    assert len(refine.refine(toy, RATES, other, budget=21, batch=8, goal=0.0999, **FAST).runs) == 21
+    assert len(refine.refine(toy, RATES, other, refine.Rounds(budget=21, batch=8, goal=0.0999), **FAST).runs) == 21
     monkeypatch.undo()
-    assert len(refine.refine(toy, RATES, other, budget=30, batch=8, **FAST).runs) == 30
+    assert len(refine.refine(toy, RATES, other, refine.Rounds(budget=30, batch=8), **FAST).runs) == 30
 
     for changed, field in (({"key": 1}, "key"), ({"axes": RATES | {"optimizer.weight_decay": [1.0, 2.0]}}, "axes")):
         with pytest.raises(FieldError) as refused:
-            refine.refine(toy, **{"axes": RATES, "workdir": other, "budget": 30, **changed, **FAST})
+            refined(toy, **{"axes": RATES, "workdir": other, "budget": 30, **changed, **FAST})
         assert refused.value.field == field
     with pytest.raises(FieldError, match="another directory"):
-        refine.refine(toy.override({"task.p": 5}), RATES, other, budget=30, **FAST)
+        refine.refine(toy.override({"task.p": 5}), RATES, other, refine.Rounds(budget=30), **FAST)
     (other / "refine.json").write_text("{")
     with pytest.raises(FieldError, match="cannot be read"):
-        refine.refine(toy, RATES, other, budget=30, **FAST)
+        refine.refine(toy, RATES, other, refine.Rounds(budget=30), **FAST)
 
 
 def test_the_event_is_that_of_the_labelling(synthetic_results):
@@ -296,7 +304,7 @@ def test_train_fractions_share_few_programs(toy):
 )
 def test_what_is_not_allowed_is_refused_before_anything_is_written(toy, tmp_path, changed, field):
     with pytest.raises(FieldError) as refused:
-        refine.refine(toy, **{"axes": RATES, "workdir": tmp_path / "work", "budget": 8, **changed})
+        refined(toy, **{"axes": RATES, "workdir": tmp_path / "work", "budget": 8, **changed})
     assert refused.value.field == field
     assert not (tmp_path / "work").exists()
 
@@ -328,7 +336,7 @@ def test_a_quarter_of_the_runs_of_a_grid_suffices_for_a_known_shape(tmp_path):
 
 
 def test_a_refinement_is_a_diagram_as_any_other_sweep(toy, tmp_path):
-    results = refine.refine(toy, RATES, tmp_path, budget=8, batch=8, **FAST)
+    results = refine.refine(toy, RATES, tmp_path, refine.Rounds(budget=8, batch=8), **FAST)
     assert isinstance(results, sweeps.Results)
     assert results.phase_diagram(*RATES).seeds.sum() == 8
 
@@ -336,5 +344,5 @@ def test_a_refinement_is_a_diagram_as_any_other_sweep(toy, tmp_path):
 def test_a_directory_of_another_sweep_is_not_refined(toy, tmp_path):
     sweeps.run(toy, sweeps.seeds(2), tmp_path, name="refinement", **FAST)
     with pytest.raises(FieldError, match="was not refined"):
-        refine.refine(toy, RATES, tmp_path, budget=8, **FAST)
+        refine.refine(toy, RATES, tmp_path, refine.Rounds(budget=8), **FAST)
     assert not (tmp_path / "refine.json").exists()

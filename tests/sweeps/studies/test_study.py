@@ -143,7 +143,7 @@ def test_a_claim_is_given_its_arms_by_name(synthetic_results):
     evidence = sweeps.Evidence(results, jg.Experiment.from_json(results.table(["experiment"])["experiment"][0].as_py()))
     (found,) = sweeps.judge([claim()], evidence)
     assert found.verdict == Verdict.PASS
-    assert found.effects[0].mean == pytest.approx(0.9, abs=0.05)
+    assert found.effects[0].estimate.value == pytest.approx(0.9, abs=0.05)
     (empty,) = sweeps.judge([sweeps.Claim("1", "nothing", lambda e: [])], evidence)
     assert (empty.verdict, "must give effects" in empty.missing) == (Verdict.ERROR, True)
     (missing,) = sweeps.judge([claim(arms={"low": sweeps.fixed(DECAY, 7.0)})], evidence)
