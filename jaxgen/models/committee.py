@@ -12,8 +12,8 @@ class Committee(nn.Module):
 
     Trained are v_i = α (w_i - w_i⁰), from 0: a step of gradient descent on v with the rate η is one on w with the rate
     η/α², and the tangent kernel at the start does not depend on α. With h = w⁰·x and z = v·x this is
-    f = 1/N Σ_i [z_i (1 + ε h_i) + ε z_i² / 2α]: the larger α, the longer f stays linear in what is trained (lazy). The w⁰
-    ~ N(0, init_scale²) are kept beside the parameters, as "start".
+    f = 1/N Σ_i [z_i (1 + ε h_i) + ε z_i² / 2α]: the larger α, the longer f stays linear in what is trained (lazy). The
+    w⁰ ~ N(0, init_scale²) are the parameter "start", whose gradient is 0; v is "kernel".
 
     Inputs are (rows, features), outputs (rows, 1).
 
@@ -22,8 +22,8 @@ class Committee(nn.Module):
       scale: α.
       epsilon: ε; 0: all units are linear, and so is f.
       init_scale: standard deviation of the initial weights.
-      linear: whether α is infinite: f is linear in v, and `jaxgen.starts.Solve` gives kernel regression with the tangent
-        kernel of the start.
+      linear: whether α is infinite: f is linear in v, and `jaxgen.starts.Solve` gives kernel regression with the
+        tangent kernel of the start.
     """
 
     groups = {"embeddings": ()}
@@ -36,8 +36,8 @@ class Committee(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = x.shape[-1], self.width
-        draw = lambda: jax.random.normal(self.make_rng("params"), shape, x.dtype)  # noqa: E731
-        start = self.variable("start", "kernel", draw).value * jnp.asarray(self.init_scale, x.dtype)
+        draw = nn.initializers.normal(1.0)
+        start = jax.lax.stop_gradient(self.param("start", draw, shape, x.dtype)) * self.init_scale
         z = x @ self.param("kernel", nn.initializers.zeros_init(), shape, x.dtype)
         found = z * (1 + self.epsilon * (x @ start))
         if not self.linear:
