@@ -9,7 +9,9 @@ from sweeps.axes.sweep import Sweep, chain, fixed, linspace, logspace, product, 
 from sweeps.diagrams import compare, labels
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Label, Labelling, Observed, register
+from sweeps.diagrams.overlays import Overlay
 from sweeps.diagrams.phases import Definition, Phase
+from sweeps.diagrams.plane import Derived
 from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
 from sweeps.execution.options import Options
@@ -27,6 +29,7 @@ __all__ = [
     "Boundary",
     "Claim",
     "Definition",
+    "Derived",
     "Diagram",
     "Drawing",
     "Effect",
@@ -35,6 +38,7 @@ __all__ = [
     "Labelling",
     "Observed",
     "Options",
+    "Overlay",
     "Phase",
     "Range",
     "Recipe",

@@ -20,6 +20,7 @@ ORDER = [
     "sweeps.studies",
     "sweeps",  # what users see of all these
     "sweeps.recipes",
+    "sweeps.batch",
     "sweeps.cli",
     "sweeps.__main__",
     "scripts",

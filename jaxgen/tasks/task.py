@@ -1,7 +1,7 @@
 """What a task is: a table of examples, cut into named splits."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import flax.struct
 import jax
@@ -46,8 +46,17 @@ class Task:
       vocabulary: number of different tokens, for tasks whose inputs are integers.
     """
 
-    outputs: int
-    vocabulary: int | None = None
+    if TYPE_CHECKING:  # read only: a subclass has a field or a property
+
+        @property
+        def outputs(self) -> int: ...
+
+        @property
+        def vocabulary(self) -> int | None: ...
+
+    else:
+        outputs: int
+        vocabulary: int | None = None
     practice: Callable[[jax.Array, jax.Array, Examples], Examples] | None = None
 
     def rows(self) -> dict[str, int]:
@@ -58,7 +67,7 @@ class Task:
         """Other numbers of rows that have to be exact, by name, for `examples` to ask for. Runs on the host."""
         return {}
 
-    def examples(self, key: jax.Array) -> Examples:
+    def examples(self, key: jax.Array, *args: Any, **known: Any) -> Examples:
         """All rows, those of the first split first, then the next; drawn from `key`. Written in jax.numpy.
 
         One that takes `counts` is given the numbers of `rows` and `counts` by name, as int32 arrays. One that takes

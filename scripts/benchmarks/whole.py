@@ -17,7 +17,7 @@ import numpy as np
 
 from sweeps import recipes
 from sweeps.diagrams.results import Results
-from sweeps.storage import store
+from sweeps.storage import launches, store
 from sweeps.storage.workdir import Workdir
 
 CORES = len(os.sched_getaffinity(0))
@@ -146,7 +146,7 @@ def same_diagram(scale: str) -> dict[str, Any]:
 
 
 def _last_launch(workdir: Path) -> dict[str, Any]:
-    launch = (Workdir.at(workdir).read_specification() or {})["launches"][-1]
+    launch = launches.read(Workdir.at(workdir))[-1]
     return {key: launch[key] for key in ("seconds", "lane_steps", "computed_lane_steps")}
 
 

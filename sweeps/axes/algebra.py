@@ -21,7 +21,8 @@ from sweeps.axes import plain
 MAX_VALUES = 1_000_000
 """Values of an axis at most."""
 FORMS = '"axis", "product", "tie", "chain" or "points"'
-Read = Callable[[str, Any], Any]
+Point = dict[str, object]
+Read = Callable[[str, object], object]
 
 
 class Sweep(Sequence):
@@ -34,14 +35,14 @@ class Sweep(Sequence):
     axes: dict[str, list[Any]]
     _length: int
 
-    def _hold(self, length: int, axes: dict[str, list[Any]]) -> None:
+    def _hold(self, length: int, axes: Mapping[str, Sequence[object]]) -> None:
         """Keeps what was computed of the parts."""
         if length > sys.maxsize:
             raise FieldError("sweep", length, f"has more points than can be counted, {sys.maxsize}")
         object.__setattr__(self, "_length", length)
         object.__setattr__(self, "axes", axes)
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         raise NotImplementedError
 
     @property
@@ -64,7 +65,7 @@ class Sweep(Sequence):
             raise IndexError(index)
         return self._point(index % self._length)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Point]:
         return (self._point(i) for i in range(self._length))
 
     def __repr__(self) -> str:
@@ -89,7 +90,7 @@ class Sweep(Sequence):
         return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], read: Read = plain.read) -> "Sweep":
+    def from_dict(cls, data: object, read: Read = plain.read) -> "Sweep":
         """The sweep that `to_dict` wrote: the same points in the same order.
 
         Args:
@@ -146,10 +147,10 @@ class Axis(Sweep):
         object.__setattr__(self, "values", tuple(values))
         self._hold(len(values), {self.path: values})
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         return {self.path: self.values[index]}
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Point]:
         return ({self.path: value} for value in self.values)
 
     @property
@@ -208,14 +209,14 @@ class Product(_Parts):
     def _places(self) -> list[tuple[Sweep, int]]:
         return [(part, len(part)) for part in reversed(self.parts)]
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         found: list[dict] = []
         for part, size in self._places:
             index, i = divmod(index, size)
             found.append(part._point(i))
         return {k: v for p in reversed(found) for k, v in p.items()}
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Point]:
         return _combined(self.factors) if self.parts else iter([{}])
 
 
@@ -237,7 +238,7 @@ class Tie(_Parts):
             raise FieldError("tie", lengths, f"parts must have one length ({', '.join(axes)})")
         self._hold(lengths[0] if lengths else 0, axes)
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         return {k: v for p in self.parts for k, v in p._point(index).items()}
 
 
@@ -260,11 +261,11 @@ class Chain(_Parts):
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(map(len, self.parts)))
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         which = bisect.bisect_right(self._ends, index)
         return self.parts[which]._point(index - (self._ends[which - 1] if which else 0))
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Point]:
         return itertools.chain(*self.parts)
 
 
@@ -294,7 +295,7 @@ class Points(Sweep):
         object.__setattr__(self, "rows", rows)
         self._hold(len(rows), {path: list(dict.fromkeys(row[i] for row in rows)) for i, path in enumerate(paths)})
 
-    def _point(self, index: int) -> dict[str, Any]:
+    def _point(self, index: int) -> Point:
         return dict(zip(self.paths, self.rows[index]))
 
     @property
@@ -306,14 +307,14 @@ class Points(Sweep):
         return {"points": {"paths": list(self.paths), "rows": rows}}
 
 
-def check_parts(parts: Iterable[Any]) -> None:
+def check_parts(parts: Iterable[object]) -> None:
     """FieldError where one is no sweep."""
     for part in parts:
         if not isinstance(part, Sweep):
             raise FieldError("sweep", part, "must be made by sweeps.sweep, product, …")
 
 
-def check_count(name: str, count: Any, least: int = 1) -> None:
+def check_count(name: str, count: object, least: int = 1) -> None:
     """FieldError where it is no number of values that an axis can have."""
     if isinstance(count, bool) or not isinstance(count, int) or count < least:
         raise FieldError(name, count, f"must be a whole number of at least {least}")
@@ -332,7 +333,7 @@ def _disjoint(parts: Sequence[Sweep]) -> dict[str, list]:
     return axes
 
 
-def _combined(parts: Sequence[Sweep]) -> Iterator[dict[str, Any]]:
+def _combined(parts: Sequence[Sweep]) -> Iterator[Point]:
     """The points of a product in order, built with less work than one by one."""
     first, *rest = parts
     for point in first:
@@ -342,7 +343,7 @@ def _combined(parts: Sequence[Sweep]) -> Iterator[dict[str, Any]]:
             yield point
 
 
-def _read(data: Any, read: Read) -> Sweep:
+def _read(data: object, read: Read) -> Sweep:
     if isinstance(data, Mapping) and data.keys() in ({"axis", "values"}, {"axis", "range"}):
         return _read_axis(data, read)
     form, held = next(iter(data.items())) if isinstance(data, Mapping) and len(data) == 1 else ("", None)
@@ -357,7 +358,7 @@ def _read(data: Any, read: Read) -> Sweep:
     raise FieldError("sweep", data, f"must be a table as Sweep.to_dict writes it, of {FORMS}")
 
 
-def _read_axis(data: Mapping[str, Any], read: Read) -> Axis:
+def _read_axis(data: Mapping[str, object], read: Read) -> Axis:
     path, values, steps = data["axis"], data.get("values", []), data.get("range")
     if not isinstance(path, str) or not isinstance(values, list):
         raise FieldError("sweep", data, "must have a path and a list of values")

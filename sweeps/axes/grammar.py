@@ -5,7 +5,6 @@
 
 import contextlib
 import re
-from typing import Any
 
 from jaxgen import FieldError
 from sweeps.axes import sweep
@@ -36,7 +35,7 @@ def assignment(text: str, flag: str = "set", example: str = "task.train_fraction
     return sweep.sweep(path.strip(), values(right, path.strip()))
 
 
-def values(text: str, path: str = "set") -> list[Any]:
+def values(text: str, path: str = "set") -> list[object]:
     """The values that `text` lists.
 
     >>> values("logspace(-1, 1, 3)")
@@ -66,7 +65,7 @@ def _called(name: str, arguments: list, path: str) -> list:
     return list(range(start, stop, step))
 
 
-def _scalar(text: str, path: str) -> Any:
+def _scalar(text: str, path: str) -> object:
     text = text.strip()
     for number in (int, float):
         with contextlib.suppress(ValueError):

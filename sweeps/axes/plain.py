@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from flax.core import FrozenDict
@@ -16,7 +15,7 @@ from jaxgen.kinds import Plain
 VALUES = "values are single numbers, texts or components"
 
 
-def checked(path: str, value: Any) -> Any:
+def checked(path: str, value: object) -> object:
     """A value as an axis holds it.
 
     Raises:
@@ -34,7 +33,7 @@ def checked(path: str, value: Any) -> Any:
     return value
 
 
-def written(path: str, value: Any) -> Plain:
+def written(path: str, value: object) -> Plain:
     """A value as plain data: components as `jaxgen.components.to_dict` has them, tuples as lists.
 
     Raises:
@@ -52,7 +51,7 @@ def written(path: str, value: Any) -> Plain:
     return value
 
 
-def read(path: str, data: Any) -> Any:
+def read(path: str, data: object) -> object:
     """The value that `written` wrote.
 
     Raises:
@@ -67,7 +66,7 @@ def read(path: str, data: Any) -> Any:
     return FrozenDict({name: read(path, part) for name, part in data.items()})
 
 
-def _component(path: str, data: Mapping[str, Any]) -> Any:
+def _component(path: str, data: Mapping[str, object]) -> object:
     """The component of plain data; of which kind it is, the names in its path tell, the last first."""
     if "type" not in data:
         return components.from_dict(data, path, RUN)

@@ -1,9 +1,9 @@
 """How the values of an axis are laid out: the kind of scale, where they stand, and the borders of their cells."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jaxgen import FieldError
 
@@ -67,7 +67,7 @@ def edges(values: list, kind: str) -> np.ndarray:
     return np.exp(borders) if kind in LOGARITHMIC else borders
 
 
-def value_name(value: Any) -> str:
+def value_name(value: object) -> str:
     """A value on an axis of texts."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -100,12 +100,12 @@ class Range:
         if not self.low < self.high:
             raise FieldError("high", self.high, f"must be above the lower end, {self.low:g}")
 
-    def to_unit(self, values: Any) -> np.ndarray:
+    def to_unit(self, values: npt.ArrayLike) -> np.ndarray:
         """Values as shares of the way from `low` to `high`, as the axis runs."""
         forth = np.log if self.log else np.asarray
         return (forth(np.asarray(values, float)) - forth(self.low)) / (forth(self.high) - forth(self.low))
 
-    def from_unit(self, shares: Any) -> np.ndarray:
+    def from_unit(self, shares: npt.ArrayLike) -> np.ndarray:
         """The inverse of `to_unit`."""
         if self.log:
             return self.low * (self.high / self.low) ** np.asarray(shares)

@@ -4,10 +4,10 @@ The functions here make what `sweeps.axes.algebra` has as data.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from jaxgen import Experiment, FieldError, components
 from jaxgen.components import is_component
+from jaxgen.kinds import Component
 from sweeps.axes.algebra import Axis, Chain, Product, Sweep, Tie, check_count, check_parts
 
 
@@ -24,7 +24,7 @@ def sweep(path: str, values: Sequence) -> Sweep:
     return Axis(path, values)  # type: ignore[arg-type]
 
 
-def used(base: Experiment, sweep: Sweep) -> list[Any]:
+def used(base: Experiment, sweep: Sweep) -> list[Component]:
     """Every component of an experiment and among the values of a sweep, those within others too."""
     found = [part for _, part in base.walk()]
     for path, values in sweep.axes.items():
@@ -33,7 +33,7 @@ def used(base: Experiment, sweep: Sweep) -> list[Any]:
     return found
 
 
-def fixed(path: str, value: Any) -> Sweep:
+def fixed(path: str, value: object) -> Sweep:
     """One point that sets `path` to `value`."""
     return sweep(path, [value])
 

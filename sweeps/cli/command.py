@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.machinery
+import inspect
 import logging
 import signal
 import sys
@@ -31,7 +32,7 @@ from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
 from sweeps.execution.progress import clock
 from sweeps.storage import store
-from sweeps.storage.store import StoreError
+from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.workdir import Where
 from sweeps.studies.recipe import Recipe, chosen
 from sweeps.studies.run import run
@@ -46,12 +47,17 @@ def start(program: ModuleType) -> None:
     """Runs a program of this room as if its file were the one that was started: `--help` tells its text and flags."""
     sys.modules["__main__"].__doc__ = program.__doc__
     flags_of = flags.FLAGS.flags_by_module_dict()
-    flags_of[sys.argv[0]] = flags_of.pop(program.__name__)
+    flags_of[sys.argv[0]] = flags_of.pop(program.__name__, [])
     main(program.main)
 
 
-def main(program: Callable[[], None]) -> None:
-    """Runs a program with absl flags. Input that is not allowed ends it with one line on stderr and exit code 2."""
+def main(program: Callable[..., None]) -> None:
+    """Runs a program with absl flags, given as many arguments beside them as it takes.
+
+    Input that is not allowed ends it with one line on stderr and exit code 2.
+    """
+    taken = inspect.signature(program).parameters
+    listed = any(one.kind is one.VAR_POSITIONAL for one in taken.values())
 
     def parse(arguments: list[str]) -> list[str]:
         try:
@@ -60,10 +66,16 @@ def main(program: Callable[[], None]) -> None:
             refuse(error)
 
     def run(arguments: list[str]) -> None:
-        if len(arguments) > 1:
-            refuse(f"unexpected argument {arguments[1]!r}: flags look like --name=value")
+        given = arguments[1:]
+        if len(given) > len(taken) and not listed:
+            refuse(f"unexpected argument {given[len(taken)]!r}: flags look like --name=value")
+        if len(given) < len(taken) and not listed:
+            refuse(f"give {' '.join(taken).upper()}")
         try:
-            program()
+            program(*given)
+        except TryAgain as error:
+            say(error)
+            sys.exit(STOPPED)
         except EXPECTED as error:
             refuse(error)
         except jax.errors.JaxRuntimeError as error:
@@ -86,7 +98,7 @@ def main(program: Callable[[], None]) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def refuse(error: Any) -> NoReturn:
+def refuse(error: object) -> NoReturn:
     """One line on stderr, exit code 2; before it where in the user's own files the error arose, if it did there."""
     for frame in users_frames(error):
         print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=sys.stderr)
@@ -95,11 +107,16 @@ def refuse(error: Any) -> NoReturn:
     said = first_line(error) if isinstance(error, BaseException) and not isinstance(error, EXPECTED) else error
     if isinstance(error, OSError) and error.filename is not None:
         said = f"{error.filename}: {error.strerror}"
-    print(" ".join(f"error: {said}".split()), file=sys.stderr)
+    say(said)
     sys.exit(2)
 
 
-def users_frames(error: Any) -> list[traceback.FrameSummary]:
+def say(error: object) -> None:
+    """An error as one line on stderr."""
+    print(" ".join(f"error: {error}".split()), file=sys.stderr)
+
+
+def users_frames(error: object) -> list[traceback.FrameSummary]:
     """Where an error, or the one that it comes of, passed through files that are neither ours nor installed."""
     found = []
     for one in (error, getattr(error, "__cause__", None)):
@@ -182,6 +199,20 @@ def run_recipe(recipe: Recipe, points: Sweep, workdir: Where, **options: Any) ->
     return results, exit_if_stopped(results)
 
 
+def share(text: str | None) -> tuple[int, int] | None:
+    """What `--share=i/n` asks for, for `sweeps.Options`.
+
+    Raises:
+      FieldError: it is no such thing.
+    """
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not slash or not all(number.isdecimal() and number.isascii() and len(number) < 8 for number in (index, count)):
+        raise FieldError("share", text, "must be i/n, the i-th of n shares, i from 0 to n - 1: --share=3/32")
+    return int(index), int(count)
+
+
 def changed(recipe: Recipe, points: Sweep) -> list[str]:
     """The fields, apart from seeds, that take other values at the points than the recipe gives them."""
     own = {path: [value] for path, value in recipe.base.flat().items()} | recipe.sweep.axes
@@ -190,7 +221,7 @@ def changed(recipe: Recipe, points: Sweep) -> list[str]:
 
 def exit_if_stopped(results: Results) -> int:
     """How many runs are stored; ends the program where others of the sweep are not: exit code 75, 130 after Ctrl-C."""
-    stored, wanted = len(results.table(["run_id"])), len(results.run_ids or ())
+    stored, wanted = len(store.stored_ids(results.workdir, results.run_ids)), len(results.run_ids or ())
     if stored < wanted:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)

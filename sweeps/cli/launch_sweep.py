@@ -12,7 +12,16 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
-Exit codes: 0 all runs are stored; 75 stopped before that, 130 by Ctrl-C, launch again; 2 the input is not allowed.
+--share=3/32 trains the fourth of 32 shares of the sweep, as a worker of a Kubernetes indexed job or a SLURM array does:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=gs://bucket/sweep --share=$JOB_COMPLETION_INDEX/32
+
+Shares count from 0, are balanced by the time that they are foretold to take, and follow from the command alone: submit
+any of them again, in any order, any number of times. What two train counts once; a launch without --share trains what
+is left. Runs that start from others wait for the shares that train those (exit code 75).
+
+Exit codes: 0 all runs are stored, with --share those of the share; 75 stopped before that, launch again; 130 by Ctrl-C,
+launch again; 2 the input is not allowed. After SIGTERM lanes are saved within --grace_seconds; then the code is 75.
 """
 
 from typing import Any
@@ -50,6 +59,8 @@ WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rul
 TUNE = flags.DEFINE_bool("tune", False, "Measure the fastest width of each program first, and write it down.")
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
+GRACE = flags.DEFINE_float("grace_seconds", 30, "After SIGTERM, how long saving lanes may take.", lower_bound=0)
+SHARE = flags.DEFINE_string("share", None, "i/n: train the i-th of n shares of the sweep only, i from 0 to n - 1.")
 
 
 def main() -> None:
@@ -67,7 +78,8 @@ def main() -> None:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         return command.show_plan(*foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
-    print(f"all {stored} runs of this sweep are stored in {WORKDIR.value}")
+    whole = "this sweep" if SHARE.value is None else f"share {SHARE.value}"
+    print(f"all {stored} runs of {whole} are stored in {WORKDIR.value}")
 
 
 def options() -> dict:
@@ -79,11 +91,15 @@ def options() -> dict:
         "max_hours": MAX_HOURS.value,
         "max_compiles": MAX_COMPILES.value,
         "checkpoint_seconds": CHECKPOINT.value,
+        "grace_seconds": GRACE.value,
+        "share": command.share(SHARE.value),
     }
 
 
 def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     """Trains in rounds along the line, instead of the sweep's own points."""
+    if SHARE.value is not None:
+        raise FieldError("share", SHARE.value, "is of a sweep's own points: rounds of --refine follow from each other")
     if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
         raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
     for path in REFINE.value:

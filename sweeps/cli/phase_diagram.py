@@ -124,7 +124,7 @@ def draw(results: sweeps.Results, out: Path) -> None:
             print(f"{len(tabs)} facets: a figure has at most {MOST}, so only the page and the table are written")
         cells = pd.concat([d.cell_table().assign(facet=name) for name, d in tabs.items()])
         write_csv(cells, out / "diagram.csv")
-        write_page(tabs, out / "report.html", refresh=refresh)
+        write_page({"": tabs}, out / "report.html", refresh=refresh)
         if len(tabs) == 2:
             (first, one), (second, other) = tabs.items()
             arms = {"one": first, "other": second}

@@ -12,7 +12,11 @@ PROGRAMS = {
     "launch": ("launch_sweep", "trains a sweep, or tells what that would cost; the same command again continues it"),
     "diagram": ("phase_diagram", "draws the phase diagram of a sweep: figure, caption, table, interactive page"),
     "reproduce": ("reproduce", "trains a study, draws its diagrams and judges the claims of its paper"),
+    "batch": ("tpu_batch", "writes the files with which TPU queues, Kubernetes or Slurm train a sweep in shares"),
     "replay": ("replay", "trains one stored run again and compares every bit"),
+    "status": ("status", "tells how far a sweep is, and who trains it"),
+    "doctor": ("doctor", "compares all that is stored with its checksums"),
+    "merge": ("merge", "puts result sets together, or many small shards of one"),
 }
 """The module of each in this room, and a line on what it does."""
 

@@ -6,14 +6,18 @@
   python scripts/reproduce.py --all --scale=smoke
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --claims=1,3
   python scripts/reproduce.py --recipe=edge_of_stability --scale=quick --seeds=10
+  python scripts/reproduce.py --recipe=edge_of_stability --scale=paper --share=3/32 --workdir=gs://bucket/edge
 
 Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds; PASS, FAIL or UNDECIDED;
 how many claims would PASS by chance, and whether later launches asked for other seeds), a figure per diagram (PNG, SVG,
 and its cells as CSV), and report.html. The same command again continues the training and draws anew; nothing is trained
 twice. A claim that fails is a finding, not an error. The dry run tells what each claim and diagram costs.
 
-Exit codes: 0 everything was written; 1 a claim's own code failed; 75 stopped before that, 130 by Ctrl-C, run again; 2
-the input is not allowed.
+--share=3/32 only trains, the fourth of 32 shares of the study's runs (see launch_sweep.py --help); once all shares are
+stored, the command without it judges and draws, on a disk.
+
+Exit codes: 0 everything was written, with --share the share's runs; 1 a claim's own code failed; 75 stopped before
+that, 130 by Ctrl-C, run again; 2 the input is not allowed.
 """
 
 import dataclasses
@@ -58,6 +62,8 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted me
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rule's.", lower_bound=1)
+GRACE = flags.DEFINE_float("grace_seconds", 30, "After SIGTERM, how long saving lanes may take.", lower_bound=0)
+SHARE = flags.DEFINE_string("share", None, "i/n: train the i-th of n shares of the runs only, i from 0 to n - 1.")
 
 
 def main() -> None:
@@ -69,36 +75,44 @@ def main() -> None:
         return show_studies()
     if not ALL.value:
         recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value, CLAIMS.value)
-        return end([reproduced(recipe, place(f"out/{recipe.name}-{SCALE.value}"))])
-    folder = place("out")
+        return end([reproduced(recipe, asked(f"out/{recipe.name}-{SCALE.value}"))])
+    folder = asked("out").local
     found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
     places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
-    failed = [reproduced(recipe, places[recipe.name]) for recipe in found]
-    if not DRY_RUN.value:
+    failed = [reproduced(recipe, Workdir(places[recipe.name])) for recipe in found]
+    if not DRY_RUN.value and SHARE.value is None:
         write_gallery(list(places.values()), folder / "gallery.html")
         print(f"all:    {folder / 'gallery.html'}")
     end(failed)
 
 
-def place(otherwise: str) -> Path:
-    """The directory that was asked for, on this machine's disk, for figures lie there too."""
-    return Workdir.at(WORKDIR.value or otherwise).local
+def asked(otherwise: str) -> Workdir:
+    """The directory that was asked for; on this machine's disk where figures are to lie there too."""
+    workdir = Workdir.at(WORKDIR.value or otherwise)
+    if SHARE.value is None:
+        workdir.local  # noqa: B018 (refuses others)
+    return workdir
 
 
-def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:
+def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
     """Trains, judges and draws one recipe; the file with the traceback of a claim's own code, where one failed."""
     if not recipe.drawings and not recipe.claims:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
     points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
     options: dict[str, Any] = {"max_hours": MAX_HOURS.value, "width": WIDTH.value, "devices": DEVICES.value}
+    options |= {"grace_seconds": GRACE.value, "share": command.share(SHARE.value)}
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        plan, prediction = foresee(recipe.base, points, workdir, **named, **options)
-        command.show_plan(plan, prediction, workdir)
+        plan, prediction = foresee(recipe.base, points, place, **named, **options)
+        command.show_plan(plan, prediction, place)
         show_parts(recipe, plan, prediction)
         return None
-    results, stored = command.run_recipe(recipe, points, workdir, **options)
+    results, stored = command.run_recipe(recipe, points, place, **options)
+    if SHARE.value is not None:
+        print(f"all {stored} runs of share {SHARE.value} are stored in {place}: without --share they are judged")
+        return None
 
+    workdir = place.local
     planned = [c if SEEDS.value is None else dataclasses.replace(c, planned=SEEDS.value) for c in recipe.claims]
     judgements = sweeps.judge(planned, sweeps.Evidence(results, recipe.base))
     for judgement in judgements:
@@ -119,18 +133,23 @@ def reproduced(recipe: sweeps.Recipe, workdir: Path) -> Path | None:
 
 def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: str) -> None:
     """A figure and a table of cells for each drawing, and one page of all of them that says what was claimed."""
-    tabs: dict[str, Any] = {}
+    tabs: dict[str, sweeps.Diagram | dict[str, sweeps.Diagram]] = {}
     for drawing in recipe.drawings:
         plane = study.on_plane(results, drawing, recipe.parts.get(drawing.part))
         panels = {
             title: plane.phase_diagram(
-                drawing.x, drawing.y, where=where, contour=drawing.contour, labels=drawing.labels
+                drawing.x,
+                drawing.y,
+                where=where,
+                contour=drawing.contour,
+                labels=drawing.labels,
+                overlays=drawing.overlays,
             )
             for title, where in drawing.panels.items()
         }
         for ending in ("png", "svg"):
             draw_panels(panels, workdir / f"{drawing.name}.{ending}")
-        tabs |= {f"{drawing.name}: {title}" if title else drawing.name: d for title, d in panels.items()}
+        tabs[drawing.name] = panels if len(panels) > 1 else next(iter(panels.values()))
         cells = pd.concat([d.cell_table().assign(panel=title) for title, d in panels.items()])
         write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:

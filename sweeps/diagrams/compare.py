@@ -1,6 +1,6 @@
 """Two arms of a study, cell by cell and over all cells, on the seeds that both have."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,15 @@ from jaxgen import FieldError
 from sweeps import statistics
 from sweeps.statistics.units import mean_interval, unit_means, unit_text
 
+if TYPE_CHECKING:
+    from sweeps.diagrams.diagram import Diagram
+
 FLIPS = 9999
 """Sign flips that are drawn where all are more, from 14 differences on."""
 BATCH = 256
 
 
-def compare(one: Any, other: Any) -> pd.DataFrame:
+def compare(one: "Diagram", other: "Diagram") -> pd.DataFrame:
     """A row per cell that two `sweeps.Diagram`s share, from the pairs of runs with equal `seed` and `split_seed`.
 
     A pair of which one run is undecided is left out of what is said of the event; the column `undecided` counts such
@@ -45,7 +48,7 @@ def compare(one: Any, other: Any) -> pd.DataFrame:
     return table
 
 
-def overall(one: Any, other: Any) -> pd.DataFrame:
+def overall(one: "Diagram", other: "Diagram") -> pd.DataFrame:
     """Whether two `sweeps.Diagram`s differ at all: one test of P(event) and one of times, over all cells of both.
 
     The values are a seed's: the mean, over the cells that both have with it, of the first's less the other's event (0
@@ -108,7 +111,7 @@ def sign_flip(differences: list[np.ndarray]) -> np.ndarray:
     return found
 
 
-def _pairs(one: Any, other: Any) -> pd.DataFrame:
+def _pairs(one: "Diagram", other: "Diagram") -> pd.DataFrame:
     """The pairs of runs of two diagrams, by x, y, seed and split seed, with the differences `event` and `time`."""
     for name in ("x", "y", "definition", "labelling"):
         if getattr(one, name) != getattr(other, name):
@@ -119,7 +122,7 @@ def _pairs(one: Any, other: Any) -> pd.DataFrame:
     return pairs.assign(**differences)
 
 
-def _arm(diagram: Any) -> pd.DataFrame:
+def _arm(diagram: "Diagram") -> pd.DataFrame:
     """A diagram's runs by x, y and seeds: in the event or not, and their censored times."""
     row, column = np.divmod(diagram.runs["cell"].to_numpy(), len(diagram.x_values))
     ended, reached = diagram.times()
@@ -140,7 +143,7 @@ def _arm(diagram: Any) -> pd.DataFrame:
     return arm
 
 
-def _cell(pairs: pd.DataFrame | None) -> dict[str, Any]:
+def _cell(pairs: pd.DataFrame | None) -> dict[str, float]:
     if pairs is None:
         return {"pairs": 0, "undecided": 0, "time_pairs": 0, "mcnemar_p": np.nan}
     known = pairs.dropna(subset=["event_one", "event_other"])

@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from sweeps import statistics
-from sweeps.axes.scales import LOGARITHMIC, kind, positions
+from sweeps.axes.scales import LOGARITHMIC
 from sweeps.diagrams import compare, phases
 from sweeps.diagrams.guessing import Guess, guess
 from sweeps.diagrams.labels import FOUR_PHASES, Labelling
+from sweeps.diagrams.overlays import POINTS, Overlay, map_line, step_curves
 from sweeps.diagrams.phases import Definition, Phase
+from sweeps.diagrams.plane import Axis, OnPlane
 from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TIMES = "train_time", "test_time"
+DEFINED = "label", "test_after", "delay", *TIMES
+"""Columns of a diagram's runs that follow from its definition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,42 +57,39 @@ class Contour:
 
 
 @dataclasses.dataclass(frozen=True)
-class Diagram:
+class Diagram(OnPlane):
     """Cells over two axes. Arrays are (y, x) unless they are of runs.
 
     Attributes:
-      x, y: dotted paths of the axes.
-      x_values, y_values: their values, ascending; numbers, or texts for structure.
+      x_axis, y_axis: the axes, each with the values at which it has cells; `x`, `y`, `x_values`, `y_values` are theirs.
       definition: metric, threshold, budget and gap that times and labels follow.
       labelling: what runs are called.
-      runs: the table of the runs drawn, with columns `label` (index into the labelling's labels), `train_time` and
-        `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it is not known more
-        precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up to which the run
-        is known), `cell` (index into the flattened cells).
+      runs: the table of the runs drawn, with columns of derived axes, `label` (index into the labelling's labels),
+        `train_time` and `test_time` (inf where not reached), `test_after` (the last evaluation before `test_time`: it
+        is not known more precisely), `delay` (test_time - train_time; NaN where neither was reached), `until` (step up
+        to which the run is known), `cell` (index into the flattened cells).
       curves: "step" and those of the metric, (runs, evaluations), in the order of `runs`.
       counts: (y, x, labels) runs of each label.
       source: the results it was made of.
       held: values that other fields were held at.
       pooled: fields whose values were taken together.
       contour: lines over the cells, or None.
-      bins: into how many cells the values of both axes were gathered, or None.
+      overlays: what theories say.
       pending, running: cells that wait for runs, and that have runs in training; None where that was not asked.
     """
 
-    x: str
-    y: str
-    x_values: list
-    y_values: list
+    x_axis: Axis
+    y_axis: Axis
     definition: Definition
     labelling: Labelling
     runs: pd.DataFrame
     curves: dict[str, np.ndarray]
     counts: np.ndarray
     source: Runs
-    held: dict[str, Any]
+    held: dict[str, object]
     pooled: tuple[str, ...] = ()
     contour: Contour | None = None
-    bins: int | None = None
+    overlays: tuple[Overlay, ...] = ()
     pending: np.ndarray | None = None
     running: np.ndarray | None = None
     figure: ClassVar[Callable[..., "Figure"]]  # these are bound by `sweeps.report`: a diagram knows no pictures
@@ -116,7 +118,8 @@ class Diagram:
     @property
     def followers(self) -> dict[str, str]:
         """Fields that differ along one axis only, as by `sweeps.tie`, and that axis."""
-        paths = (p for p in self.runs if "." in p and "/" not in p and p not in (self.x, self.y, *self.pooled))
+        used = {self.x, self.y, *self.x_axis.fields, *self.y_axis.fields, *self.pooled}
+        paths = (p for p in self.runs if "." in p and "/" not in p and p not in used)
         found = ((p, follows(self.runs, p, (self.x, self.y))) for p in paths if self.runs[p].nunique(dropna=False) > 1)
         return {path: axis for path, axis in found if axis}
 
@@ -304,7 +307,7 @@ class Diagram:
         Its `bounds` say what the area is whatever the undecided runs are. A 0 on a logarithmic axis is where
         `sweeps.axes.scales.positions` has it. None where an axis is of texts, or has fewer than three values.
         """
-        kinds = [kind(values) for values in (self.x_values, self.y_values)]
+        kinds = [axis.kind for axis in self.axes]
         least = min(len(self.x_values), len(self.y_values), *self.runs[[self.x, self.y]].nunique())
         if "categorical" in kinds or least < 3:
             return None
@@ -312,10 +315,9 @@ class Diagram:
         if np.isnan(event).all():
             return None
         row, column = np.divmod(self.runs["cell"].to_numpy(), len(self.x_values))
-        sides = (self.x, self.x_values, kinds[0], column), (self.y, self.y_values, kinds[1], row)
         x, y = (
-            positions(values, kind)[place] if kind == "symlog" else self.runs[path].to_numpy(float)
-            for path, values, kind, place in sides
+            axis.positions[place] if axis.kind == "symlog" else self.runs[axis.name].to_numpy(float)
+            for axis, place in ((self.x_axis, column), (self.y_axis, row))
         )
         across, up = ("log" if kind in LOGARITHMIC else "linear" for kind in kinds)
         return fit(x, y, event, self.units, (across, up))
@@ -325,10 +327,12 @@ class Diagram:
 
         Times after the budget count as not reached.
         """
-        at = self.x, self.y, self.x_values, self.y_values
         train, test = (self.runs[c].where(self.runs[c] <= self.definition.budget, np.inf) for c in TIMES)
         runs = self.runs.assign(train_time=train, test_time=test, delay=phases.delay(train.to_numpy(), test.to_numpy()))
-        return ValueMap.of(*at, runs, name, self.source, size, self.undecided, self.definition)
+        numbers = ValueMap.of(self.axes, runs, name, self.source, size)
+        undecided = np.bincount(self.runs["cell"].to_numpy()[self.undecided], minlength=self.seeds.size)
+        definition = self.definition if name in DEFINED else None
+        return dataclasses.replace(numbers, undecided=undecided.reshape(self.seeds.shape), definition=definition)
 
     def compare(self, other: "Diagram") -> pd.DataFrame:
         """This diagram and another over the same axes, cell by cell, on the seeds of both; see `sweeps.compare`."""
@@ -347,10 +351,8 @@ class Diagram:
         time_low, time_high = self.median_interval()
         mean_low, mean_high = self.restricted_mean_interval()
         names = [name.replace(" ", "_") for name in self.labelling.names]
-        yy, xx = np.meshgrid(np.arange(len(self.y_values)), np.arange(len(self.x_values)), indexing="ij")
-        columns: dict[str, Any] = {
-            self.x: np.array(self.x_values, object)[xx.ravel()],
-            self.y: np.array(self.y_values, object)[yy.ravel()],
+        columns = {
+            **self.cell_values(),
             "seeds": self.seeds.ravel(),
             **{name: self.counts[..., index].ravel() for index, name in enumerate(names)},
             "majority": [names[m] if m >= 0 else "" for m in self.majority.ravel()],
@@ -383,15 +385,46 @@ class Diagram:
         It can be written as netCDF, of version 3 too; names have a dot where the table has a slash.
         """
         table = self.cell_table().drop(columns=[self.x, self.y])
-        names = [path.rpartition(".")[2] for path in (self.y, self.x)]
-        names = [self.y, self.x] if names[0] == names[1] or {*names} & {*table} else names
+        names = [re.sub(r"\W+", "_", axis.label).strip("_") for axis in (self.y_axis, self.x_axis)]
+        if names[0] == names[1] or not all(names) or {*names} & {*table}:
+            names = [axis.name.replace("/", ".") for axis in (self.y_axis, self.x_axis)]
         data = {name: (names, table[name].to_numpy().reshape(self.seeds.shape)) for name in table}
         coordinates = {name: ([name], values) for name, values in zip(names, (self.y_values, self.x_values))}
         return dataset(data, coordinates, {"definition": str(self.definition), **self.held})
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes `cell_table`; a median that was not reached is written as `inf`."""
+        """Writes `cell_table`, in which `inf` was not reached, and beside it NAME_overlays: `overlay_table`, if any."""
         write_csv(self.cell_table(), path)
+        if self.overlays:
+            path = Path(path)
+            write_csv(self.overlay_table(), path.with_name(f"{path.stem}_overlays{path.suffix}"))
+
+    def map_lines(self) -> dict[str, np.ndarray]:
+        """What the overlays along x and y look like on the map, by name; see `overlays.map_line`."""
+        return {one.name: map_line(one, self, self.runs) for one in self.overlays if one.along != "step"}
+
+    @functools.cached_property
+    def step_curves(self) -> tuple[np.ndarray, dict[str, dict[int, np.ndarray]]]:
+        """Steps from the first evaluation after 0 to the last, and what overlays say there, by name and cell."""
+        found = self.curves["step"]
+        first = np.min(found, where=found > 0, initial=self.definition.budget)
+        steps = np.geomspace(first, max(np.nanmax(found), self.definition.budget, 2 * first), POINTS // 4 + 1)
+        of_steps = (one for one in self.overlays if one.along == "step")
+        return steps, {one.name: step_curves(one, steps, self.runs) for one in of_steps}
+
+    def overlay_table(self) -> pd.DataFrame:
+        """A row per point of the overlays: x and y; along steps the cell's x and y (none: all), step and metric."""
+        metric = self.definition.column
+        found = self.map_lines().items()
+        lines = [pd.DataFrame({"overlay": name, self.x: line[:, 0], self.y: line[:, 1]}) for name, line in found]
+        steps, curves = self.step_curves
+        at_cells = self.cell_values()
+        for one in (one for one in self.overlays if one.name in curves):
+            of_cells = curves[one.name].items() if one.fields else [(None, one.at(steps, self.runs))]
+            for cell, values in of_cells:
+                at = {axis: None if cell is None else column[cell] for axis, column in at_cells.items()}
+                lines.append(pd.DataFrame({"overlay": one.name, **at, "step": steps, metric: values}))
+        return pd.concat(lines, ignore_index=True)
 
 
 def cell_means(of_runs: np.ndarray, cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

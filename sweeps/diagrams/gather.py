@@ -1,11 +1,9 @@
 """Gathers stored runs into the cells of a diagram."""
 
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,45 +16,30 @@ from sweeps.diagrams import phases
 from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
 from sweeps.diagrams.phases import Definition
+from sweeps.diagrams.plane import Axis, Derived
+from sweeps.diagrams.query import Cells, Query
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
 
 SEEDS = ("seed", "split_seed")
-LEVELS = (0.1, 0.5)
-MAX_BINS = 100
-"""Along each axis at most: figure and page of so many cells are written in seconds."""
 
 
-def make_diagram(
-    results: Runs,
-    x: str,
-    y: str,
-    definition: Definition,
-    labelling: Labelling,
-    where: dict[str, Any],
-    pool: Sequence[str] = (),
-    contour: str | None = None,
-    levels: tuple[float, ...] = LEVELS,
-    bins: int | None = None,
-    beyond: bool | None = None,
-) -> Diagram:
-    """The diagram of stored runs over the fields `x` and `y`; see `Results.phase_diagram` and `within_training`."""
+def make_diagram(results: Runs, query: Query) -> Diagram:
+    """The diagram of stored runs that is asked for; see `Results.phase_diagram` and `within_training`."""
     runs = results.runs
-    _check_sustained(runs, definition)
+    _check_sustained(runs, query.definition)
     results = results.only(set(runs["run_id"]))  # the same runs below, should others be added meanwhile
-    x, y, runs, keep = on_axes(results, runs, x, y, where, pool)
-    definition = within_training(definition, runs, beyond)
+    runs, keep = on_axes(runs, results, query.cells)
+    definition = within_training(query.definition, runs, query.beyond)
     _check_gap(runs, definition)
-    curves = read_curves(results, definition, labelling, *([contour] if contour else []))
+    labelling = query.labelling
+    curves = read_curves(results, definition, labelling, *([query.contour] if query.contour else []))
     if not keep.all():
         curves = {name: values[keep] for name, values in curves.items()}
     observed = observe(runs, curves, definition)
     label = labelling(observed)
-    (x_values, columns), (y_values, rows) = (
-        _places(runs[path]) if bins is None else _binned(path, runs[path], bins, results) for path in (x, y)
-    )
-    cells = rows * len(x_values) + columns
-    shape = len(y_values), len(x_values), len(labelling.labels)
+    axes, cells = placed(runs, results, query.cells)
+    shape = len(axes[1].values), len(axes[0].values), len(labelling.labels)
     counts = np.bincount(cells * shape[2] + label, minlength=math.prod(shape)).reshape(shape)
     train, test = observed.train_time, observed.test_time
     runs = runs.assign(
@@ -69,15 +52,15 @@ def make_diagram(
         cell=cells,
     )
     lines = None
-    if contour:
-        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < np.inf for v in levels):
-            raise FieldError("levels", list(levels), "must be finite numbers")
-        if any(a >= b for a, b in itertools.pairwise(levels)):
-            raise FieldError("levels", list(levels), "must ascend")
-        largest = phases.within(curves, definition.budget, contour)[0]
-        lines = Contour(contour, tuple(levels), cell_means(largest, cells, counts.shape[:2]))
-    placed = x, y, x_values, y_values
-    return Diagram(*placed, definition, labelling, runs, curves, counts, results, dict(where), tuple(pool), lines, bins)
+    if query.contour:
+        largest = phases.within(curves, definition.budget, query.contour)[0]
+        lines = Contour(query.contour, tuple(query.levels), cell_means(largest, cells, counts.shape[:2]))
+    found = (*axes, definition, labelling, runs, curves, counts, results)
+    more = (dict(query.cells.where), query.cells.pooled, lines, tuple(query.overlays))
+    drawn = Diagram(*found, *more)
+    if drawn.overlays:
+        drawn.overlay_table()  # refuses what is no curve
+    return drawn
 
 
 def within_training(definition: Definition, runs: pd.DataFrame, beyond: bool | None = None) -> Definition:
@@ -151,7 +134,27 @@ def widened(d: Diagram, x_values: list, y_values: list) -> Diagram:
         values = np.full(shape, np.nan)
         values[place] = contour.values
         contour = dataclasses.replace(contour, values=values)
-    return dataclasses.replace(d, x_values=x_values, y_values=y_values, runs=runs, counts=counts, contour=contour)
+    x_axis, y_axis = d.x_axis.over(x_values), d.y_axis.over(y_values)
+    wide = dataclasses.replace(d, x_axis=x_axis, y_axis=y_axis, runs=runs, counts=counts, contour=contour)
+    if d.pending is None or d.running is None:
+        return wide
+    pending, running = np.zeros(shape, bool), np.zeros(shape, bool)
+    pending[place], running[place] = d.pending, d.running
+    return dataclasses.replace(wide, pending=pending, running=running)
+
+
+def aligned(diagrams: Mapping[str, Diagram]) -> dict[str, Diagram]:
+    """Diagrams over the same two axes, each with cells for the values that any of them has.
+
+    Raises:
+      FieldError: the axes, or the metrics, differ.
+    """
+    if len(metrics := {d.definition.metric for d in diagrams.values()}) > 1:
+        raise FieldError("panels", sorted(metrics), "must be of the same metric")
+    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
+        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
+    x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
+    return {name: widened(d, x_values, y_values) for name, d in diagrams.items()}
 
 
 def union(axes: list[list]) -> list:
@@ -200,32 +203,36 @@ def observe(runs: pd.DataFrame, curves: dict[str, np.ndarray], definition: Defin
     return Observed(definition, runs, curves, train, test, until, diverged, frozen)
 
 
-def on_axes(
-    results: Runs, runs: pd.DataFrame, x: str, y: str, where: dict[str, Any], pool: Sequence[str]
-) -> tuple[str, str, pd.DataFrame, np.ndarray]:
-    """The full paths of the axes, the runs that are held at `where`, and which of all runs these are.
+def on_axes(runs: pd.DataFrame, results: Runs, cells: Cells) -> tuple[pd.DataFrame, np.ndarray]:
+    """The runs that are held at `where`, with the columns of derived axes, and which of all runs these are.
 
     Raises:
-      FieldError: there are no runs, a path is unknown, or fields other than x, y, the seeds and `pool` differ, and not
-        with x or y alone.
+      FieldError: there are no runs, a path is unknown, or fields other than those of the axes, the seeds and `pool`
+        differ, and not with x or y alone; or runs that differ in fields of a derived axis are at one place.
     """
     if not len(runs):
         raise FieldError("workdir", str(results.workdir), "holds no finished runs yet")
     fields = [c for c in map(str, runs.columns) if c not in ("run_id", "status", "steps") and "/" not in c]
-    x, y = (f"{path}.type" if f"{path}.type" in fields else path for path in (x, y))  # a whole component as an axis
-    for path in (x, y, *where, *pool):
-        if path not in fields:
+    x, y = columns(runs, cells)
+    pool, sources = cells.pooled, dict.fromkeys(path for axis in cells.derived for path in axis.fields)
+    known = {*fields, *(axis.label for axis in cells.derived)}
+    for path in (x, y, *sources, *cells.where, *pool):
+        if path not in known:
             raise unknown(path, fields)
     if x == y:
         raise FieldError("y", y, "must be another axis than x")
     keep = np.ones(len(runs), bool)
-    for path, value in where.items():
+    for path, value in cells.where.items():
         keep &= _held(runs[path], value)
         if not keep.any():
             raise FieldError(path, value, f"no run has it; there are {_listed(runs[path], 60)}")
     runs = runs[keep].reset_index(drop=True)
+    for axis in cells.derived:
+        if axis.label in runs:
+            raise FieldError("axis.name", axis.label, "is the name of a column of the runs: give it another")
+        runs = runs.assign(**{axis.label: axis.values(runs)})
     for path in fields:
-        if path in (x, y, *SEEDS, *pool) or runs[path].nunique(dropna=False) == 1:
+        if path in (x, y, *sources, *SEEDS, *pool) or runs[path].nunique(dropna=False) == 1:
             continue
         if follows(runs, path, (x, y)):
             continue
@@ -233,19 +240,44 @@ def on_axes(
         if not by_type or runs.groupby(by_type)[path].nunique(dropna=False).max() > 1:
             why = f"differs between runs: hold it at one value with where ({path}=…), or name it in pool"
             raise FieldError(path, _listed(runs[path]), why)
-    return x, y, runs, keep
+    places = runs.groupby([x, y], dropna=False)
+    for path in (path for path in sources if path not in (x, y, *pool)):
+        counts = places[path].nunique(dropna=False)
+        if counts.max() > 1:
+            at = dict(zip((x, y), counts.idxmax()))
+            some = _listed(places.get_group(counts.idxmax())[path])
+            said = ", ".join(f"{name} = {value_name(value)}" for name, value in at.items())
+            raise FieldError(path, some, f"differs at {said}: name it in pool, or in the axis's stands_for")
+    return runs, keep
 
 
-def make_value_map(
-    results: Runs, x: str, y: str, name: str, where: dict[str, Any], pool: Sequence[str], size: float
-) -> ValueMap:
-    """Cells over two fields with a number of their runs; see `Results.value_map`. Reads no curves."""
-    x, y, runs, _ = on_axes(results, results.runs, x, y, where, pool)
-    (x_values, columns), (y_values, rows) = (_places(runs[path]) for path in (x, y))
-    return ValueMap.of(x, y, x_values, y_values, runs.assign(cell=rows * len(x_values) + columns), name, results, size)
+def columns(runs: pd.DataFrame, cells: Cells) -> tuple[str, str]:
+    """The columns of the axes: paths, in full where one is of a whole component, or labels of what is computed."""
+    x, y = (
+        axis.label if isinstance(axis, Derived) else f"{axis}.type" if f"{axis}.type" in runs else axis
+        for axis in (cells.x, cells.y)
+    )
+    return x, y
 
 
-def facet_values(runs: pd.DataFrame, by: str, taken: Sequence[str]) -> dict[str, Any]:
+def placed(runs: pd.DataFrame, results: Runs, cells: Cells) -> tuple[tuple[Axis, Axis], np.ndarray]:
+    """Both axes with the values that runs have, or the middles of bins; and the (flat) index of each run's cell."""
+    axes, places = [], []
+    for name, asked, bins in zip(columns(runs, cells), (cells.x, cells.y), cells.sides):
+        values, at = _places(runs[name]) if bins is None else _binned(name, runs[name], bins, results)
+        axes.append(Axis(name, values, asked if isinstance(asked, Derived) else None, bins))
+        places.append(at)
+    return (axes[0], axes[1]), places[1] * len(axes[0].values) + places[0]
+
+
+def make_value_map(results: Runs, cells: Cells, name: str, size: float) -> ValueMap:
+    """Cells over two axes with a number of their runs; see `Results.value_map`. Reads no curves."""
+    runs, _ = on_axes(results.runs, results, cells)
+    axes, at = placed(runs, results, cells)
+    return ValueMap.of(axes, runs.assign(cell=at), name, results, size)
+
+
+def facet_values(runs: pd.DataFrame, by: str, taken: Sequence[str]) -> dict[str, object]:
     """The values of a field that each have a diagram of their own, by their text; `taken` are fields that cannot be it.
 
     Raises:
@@ -260,14 +292,16 @@ def facet_values(runs: pd.DataFrame, by: str, taken: Sequence[str]) -> dict[str,
     return {f"{by.rpartition('.')[2]} = {value_name(v)}": v for v in values}
 
 
-def _held(column: pd.Series, value: Any) -> np.ndarray:
+def _held(column: pd.Series, value: object) -> np.ndarray:
     """Which runs have a value; a number that nobody has exactly stands for the only one within a percent of it."""
     if value is None:
         return column.isna().to_numpy()
     if isinstance(value, tuple):
         value = json.dumps(value)
     exact = (column == value).to_numpy()
-    if exact.any() or isinstance(value, (str, bool)) or not pd.api.types.is_numeric_dtype(column):
+    if exact.any() or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return exact
+    if not pd.api.types.is_numeric_dtype(column):
         return exact
     near = [v for v in column.dropna().unique() if abs(v - value) <= 0.01 * abs(value)]
     return (column == near[0]).to_numpy() if len(near) == 1 else exact
@@ -289,8 +323,6 @@ def _binned(path: str, column: pd.Series, bins: int, results: Runs) -> tuple[lis
 
     A refined sweep says itself from where to where its axes go; else it is from the least to the greatest value.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= MAX_BINS:
-        raise FieldError("bins", bins, f"must be a whole number in [2, {MAX_BINS}]")
     side = results.refined.get(path)
     if not isinstance(side, Range):
         values, _ = _places(column)

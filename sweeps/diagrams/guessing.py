@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
@@ -11,6 +11,9 @@ from scipy import special
 from jaxgen import FieldError, components
 from sweeps.diagrams import phases
 from sweeps.storage import store
+
+if TYPE_CHECKING:
+    from sweeps.diagrams.diagram import Diagram
 
 MOST = 200
 """Tasks that are asked for their rows; where runs have more, so many that are spread over them."""
@@ -53,7 +56,7 @@ def chance(rows: int, rate: float, threshold: float, looks: int, sustained: int 
     return float(1 - (1 - hit ** max(sustained, 1)) ** windows)
 
 
-def guess(diagram: Any) -> Guess | None:
+def guess(diagram: "Diagram") -> Guess | None:
     """The `Guess` that crosses most often among the tasks of a diagram's runs.
 
     None where the metric is none that guesses raise to a threshold, or no task has test rows.

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from jaxgen import FieldError, notebook
 from sweeps.diagrams import gather, phases
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.overlays import Overlay
+from sweeps.diagrams.plane import Derived
+from sweeps.diagrams.query import LEVELS, Cells, Query
 from sweeps.diagrams.unfinished import with_unfinished
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
@@ -20,6 +23,24 @@ def check_held(workdir: Workdir, specification: Mapping[str, Any]) -> None:
         phases.check_definition(specification.get("definition", {}))
     except FieldError:
         raise workdir.unsound("definition") from None
+
+
+class DiagramOptions(TypedDict, total=False):
+    """What `Results.facets` hands to `Results.phase_diagram`; see there."""
+
+    metric: str | None
+    threshold: float | None
+    budget: int | None
+    gap: int | None
+    sustained: int | None
+    labels: str | Labelling
+    pool: Sequence[str]
+    unfinished: bool
+    bins: int | tuple[int | None, int | None] | None
+    contour: str | None
+    levels: Sequence[float] | None
+    overlays: Sequence[Overlay]
+    beyond: bool
 
 
 class Results(Runs):
@@ -83,27 +104,28 @@ class Results(Runs):
 
     def phase_diagram(
         self,
-        x: str,
-        y: str,
+        x: str | Derived,
+        y: str | Derived,
         *,
         metric: str | None = None,
-        threshold=None,
-        budget=None,
-        gap=None,
-        sustained=None,
+        threshold: float | None = None,
+        budget: int | None = None,
+        gap: int | None = None,
+        sustained: int | None = None,
         labels: str | Labelling = "four_phases",
-        where: dict[str, Any] | None = None,
+        where: Mapping[str, object] | None = None,
         pool: Sequence[str] = (),
         unfinished: bool = False,
-        bins: int | None = None,
+        bins: int | tuple[int | None, int | None] | None = None,
         contour: str | None = None,
-        levels: tuple[float, ...] | None = None,
+        levels: Sequence[float] | None = None,
+        overlays: Sequence[Overlay] = (),
         beyond: bool = False,
     ) -> Diagram:
-        """The phase diagram over two fields.
+        """The phase diagram over two fields, or quantities that are computed from fields.
 
         Args:
-          x, y: dotted paths of the axes.
+          x, y: dotted paths of the axes, or `sweeps.Derived`.
           metric: what has to reach which threshold, e.g. "loss <= 0.01" or "ood/accuracy >= 0.9"; see
             `sweeps.Definition` for the curves that are meant.
           threshold, budget, gap, sustained: as in `sweeps.Definition`; the sweep's own where left out, but a
@@ -113,37 +135,45 @@ class Results(Runs):
           pool: fields over whose values cells are taken together, as if they were seeds.
           unfinished: also show the cells of the sweep that have no runs yet, and mark those that wait or train.
           bins: gather the values of both axes into so many cells, from their least to their greatest, for runs that
-            stand on no grid.
+            stand on no grid; or of each, as (16, None).
           contour: a probe; lines are drawn around the cells where its largest value, averaged over seeds, reaches
             `levels`.
           levels: of the contour; .1 and .5 when left out.
+          overlays: what theories say, to be drawn over it.
           beyond: whether the budget may be beyond the training of runs that ended in no other way. Those that have not
             generalised by then are undecided, those that have are not: what is left out is no sample.
 
         Raises:
           FieldError: a path or curve is unknown, fields other than x, y and the seeds differ between runs, the budget
-            is beyond the training of some, or the gap above the budget or below one interval between evaluations.
+            is beyond the training of some, the gap above the budget or below one interval between evaluations, or a
+            derived axis or an overlay is not computed.
         """
-        definition, labelling = self.definition(threshold, budget, gap, sustained, metric), find(labels)
-        lines = contour, levels or gather.LEVELS
-        may = None if budget is None and not beyond else beyond
-        drawn = gather.make_diagram(self, x, y, definition, labelling, where or {}, pool, *lines, bins, may)
+        query = Query(
+            Cells(x, y, where or {}, pool, bins),
+            self.definition(threshold, budget, gap, sustained, metric),
+            find(labels),
+            contour=contour,
+            levels=levels or LEVELS,
+            overlays=overlays,
+            beyond=None if budget is None and not beyond else beyond,
+        )
+        drawn = gather.make_diagram(self, query)
         return with_unfinished(drawn) if unfinished else drawn
 
     def value_map(
         self,
-        x: str,
-        y: str,
+        x: str | Derived,
+        y: str | Derived,
         name: str,
         *,
-        where: dict[str, Any] | None = None,
+        where: Mapping[str, object] | None = None,
         pool: Sequence[str] = (),
         size: float = 1,
     ) -> ValueMap:
         """A number of the runs over two fields: its statistics over the seeds of each cell.
 
         Args:
-          x, y: dotted paths of the axes.
+          x, y: dotted paths of the axes, or `sweeps.Derived`.
           name: a column of `runs`, e.g. "final/weight_norm" or "steps".
           where, pool: as in `phase_diagram`.
           size: of the system, n in the susceptibility n (⟨m²⟩ - ⟨m⟩²).
@@ -151,12 +181,26 @@ class Results(Runs):
         Raises:
           FieldError: a name is unknown, or other fields differ between runs.
         """
-        return gather.make_value_map(self, x, y, name, where or {}, pool, size)
+        return gather.make_value_map(self, Cells(x, y, where or {}, pool), name, size)
 
     def facets(
-        self, by: str, x: str, y: str, *, where: dict[str, Any] | None = None, **options: Any
+        self,
+        by: str,
+        x: str | Derived,
+        y: str | Derived,
+        *,
+        where: Mapping[str, object] | None = None,
+        **options: Unpack[DiagramOptions],
     ) -> dict[str, Diagram]:
-        """A phase diagram for each value of the field `by`, as a dict by "field = value"; see `phase_diagram`."""
+        """A phase diagram for each value of the field `by`, as a dict by "field = value"; see `phase_diagram`.
+
+        All have one definition: where no budget is given, one that the runs of all were trained for.
+        """
         held = where or {}
-        values = gather.facet_values(self.runs, by, (x, y, *held))
-        return {name: self.phase_diagram(x, y, where={**held, by: v}, **options) for name, v in values.items()}
+        values = gather.facet_values(self.runs, by, (*Cells(x, y).fields, *held))
+        draw = lambda: {n: self.phase_diagram(x, y, where={**held, by: v}, **options) for n, v in values.items()}  # noqa: E731
+        found = draw()
+        if len(budgets := {d.definition.budget for d in found.values()}) > 1:
+            options["budget"] = min(budgets)
+            found = draw()
+        return found

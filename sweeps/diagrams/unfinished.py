@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sweeps.axes import plain, scales
 from sweeps.axes.algebra import Sweep
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.gather import SEEDS, union, widened
+from sweeps.diagrams.plane import Axis
 from sweeps.storage import checkpoint
 
 
@@ -44,9 +45,7 @@ def with_unfinished(diagram: Diagram) -> Diagram:
         whole, waiting = _guessed(diagram)
     else:
         wanted = [run for run in _runs(sweep, diagram) if within(run)]
-        whole = (
-            diagram if diagram.bins else _over(diagram, *([r.get(p) for r in wanted] for p in (diagram.x, diagram.y)))
-        )
+        whole = _over(diagram, *(_along(axis, wanted) for axis in diagram.axes))
         waiting = _marked(whole, _missing(wanted, diagram.runs))
     running = _marked(whole, lanes)
     return dataclasses.replace(whole, pending=waiting & ~running, running=running)
@@ -78,7 +77,8 @@ def _runs(sweep: Sweep, diagram: Diagram) -> Iterator[dict[str, Any]]:
         found = {value: dict(_flat(path, value, known)) for value in values}
         every = dict.fromkeys(itertools.chain(*found.values()))
         changes[path] = {value: {**every, **fields} for value, fields in found.items()}
-    usual = {path: base.get(path) for path in (diagram.x, diagram.y, *diagram.held, *SEEDS)}
+    axes = (path for axis in diagram.axes for path in axis.fields)
+    usual = {path: base.get(path) for path in (*axes, *diagram.held, *SEEDS)}
     usual |= {path: base.get(path) for decided in changes.values() for fields in decided.values() for path in fields}
     for point in sweep:
         run = dict(usual)
@@ -120,9 +120,19 @@ def _missing(wanted: list[dict[str, Any]], stored: pd.DataFrame) -> list[dict[st
 
 
 def _over(diagram: Diagram, *wanted: list[Any]) -> Diagram:
-    """The diagram with cells for these values of x and y too."""
-    own = diagram.x_values, diagram.y_values
-    return widened(diagram, *(union([values, _alike(more, values)]) for values, more in zip(own, wanted)))
+    """The diagram with cells for these values of x and y too; bins stay as they are."""
+    sides = (
+        axis.values if axis.bins else union([axis.values, _alike(more, axis.values)])
+        for axis, more in zip(diagram.axes, wanted)
+    )
+    return widened(diagram, *sides)
+
+
+def _along(axis: Axis, runs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The values of runs along an axis."""
+    if axis.derived is None:
+        return [run.get(axis.name) for run in runs]
+    return axis.derived.values(pd.DataFrame(runs)).tolist() if runs else []
 
 
 def _alike(more: list[Any], values: list[Any]) -> list[Any]:
@@ -132,24 +142,13 @@ def _alike(more: list[Any], values: list[Any]) -> list[Any]:
     return list({v for v in more if isinstance(v, (int, float))})
 
 
-def _marked(diagram: Diagram, runs: list[Any]) -> np.ndarray:
+def _marked(diagram: Diagram, runs: list[dict[str, Any]]) -> np.ndarray:
     """Which cells some of the runs are in."""
     marked = np.zeros(diagram.seeds.shape, bool)
-    row, column = (_place(values, diagram.bins) for values in (diagram.y_values, diagram.x_values))
-    for y, x in {(run.get(diagram.y), run.get(diagram.x)) for run in runs}:
-        at = row(y), column(x)
-        if min(at) >= 0:
-            marked[at] = True
+    row, column = (axis.places(_along(axis, runs)) for axis in (diagram.y_axis, diagram.x_axis))
+    there = (row >= 0) & (column >= 0)
+    marked[row[there], column[there]] = True
     return marked
-
-
-def _place(values: list[Any], bins: int | None) -> Callable[[Any], int]:
-    """Where a value stands on an axis; -1 for nowhere."""
-    if bins:
-        borders = scales.edges(values, scales.kind(values))
-        return lambda value: int(np.clip(np.searchsorted(borders, value, "right") - 1, 0, bins - 1))
-    places = {value: index for index, value in enumerate(values)}
-    return lambda value: places.get(value, places.get("None" if value is None else scales.value_name(value), -1))
 
 
 def _guessed(diagram: Diagram) -> tuple[Diagram, np.ndarray]:
@@ -157,7 +156,8 @@ def _guessed(diagram: Diagram) -> tuple[Diagram, np.ndarray]:
     held = diagram.source.specification
     axes = {path: values for path, values in held.get("axes", {}).items() if isinstance(values, list)}
     whole = _over(diagram, axes.get(diagram.x, []), axes.get(diagram.y, []))
-    others = [path for path in axes if path not in (diagram.x, diagram.y, *diagram.held)]
+    placing = {path for axis in diagram.axes for path in axis.fields}
+    others = [path for path in axes if path not in placing and path not in diagram.held]
     product = math.prod(map(len, axes.values())) == held.get("runs")
     return whole, whole.seeds < (math.prod(len(axes[path]) for path in others) if product else 1)
 

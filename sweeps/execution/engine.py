@@ -18,13 +18,17 @@ import jax
 
 from jaxgen import Experiment
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.kinds import Given
 from jaxgen.training import capacity
+from sweeps import interruptible
 from sweeps.execution import stages, widths
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Group, Plan
 from sweeps.execution.profile import out_of_memory, tuned
 from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, store, weights
+from sweeps.storage.errors import TryAgain
+from sweeps.storage.launches import Launch
 from sweeps.storage.objects import Place
 from sweeps.storage.specification import environment
 from sweeps.storage.workdir import Workdir
@@ -32,6 +36,7 @@ from sweeps.storage.workdir import Workdir
 BLOCKS_PER_DEVICE = 2  # one is read and refilled while the other runs
 COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the next one compiles
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
+TOLD_SECONDS = 10.0  # between what a launch says of how far it is
 KEPT = 32  # programs that a process keeps for its next sweep
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
@@ -66,10 +71,10 @@ class _Work:
         elif seconds > 4 * widths.CHUNK_SECONDS:
             self.intervals = max(self.intervals // 2, 1)
 
-    def __iter__(self) -> Iterator[tuple[str, Experiment, Any]]:
+    def __iter__(self) -> Iterator[tuple[str, Experiment, Given]]:
         return self
 
-    def __next__(self) -> tuple[str, Experiment, Any]:
+    def __next__(self) -> tuple[str, Experiment, Given]:
         if self.returned:
             run_id, experiment = self.returned.pop(0)
         elif self.pending:
@@ -96,8 +101,9 @@ class _Slot:
 class Engine:
     """Trains what a plan has left into a workdir; with `keep`, stores what its runs end with too."""
 
-    def __init__(self, plan: Plan, workdir: Workdir, options: Options, progress: Progress, keep: bool):
+    def __init__(self, plan: Plan, workdir: Workdir, options: Options, progress: Progress, keep: bool, told: Launch):
         self.plan, self.workdir, self.options, self.progress, self.keep = plan, workdir, options, progress, keep
+        self.told, self.told_at = told, time.monotonic()
         self.devices = jax.local_devices()[: options.devices]
         self.saved = checkpoint.load(workdir)
         self.widths = workdir.written_widths()
@@ -114,9 +120,9 @@ class Engine:
         self.works = [self._work(group) for group in groups]
         self._share_out()
         with (
-            _signals(self._ask),
+            _signals(self._ask, self.options.grace_seconds),
             ThreadPoolExecutor(len(self.devices)) as pool,
-            store.Writer(self.workdir) as self.writer,
+            store.Writer(self.workdir, self.options.checkpoint_seconds) as self.writer,
         ):
             self.pool, self.compiling = pool, 0
             self._fill()
@@ -128,6 +134,7 @@ class Engine:
                     if slot in self.slots and not self._attempt(self._go_on, slot):
                         self._fill()
                 self.progress.update(self.useful, self.computed)
+                self._tell()
                 if time.monotonic() > deadline:
                     self.stop.set()
                 if not ready:
@@ -136,7 +143,7 @@ class Engine:
         self.progress.update(self.useful, self.computed)
         seconds = round(time.monotonic() - begun, 3)
         made = {"lane_steps": self.useful, "computed_lane_steps": self.computed}
-        self.workdir.finish_launch({"seconds": seconds, **made})
+        self.told.write(seconds=seconds, left_seconds=None, trained=self.progress.done, **made)
         if self.stop.is_set():
             self.progress.note("stopped: the same command continues")
         return self.stopped_by
@@ -144,6 +151,13 @@ class Engine:
     def _ask(self, number: int) -> None:
         self.stopped_by = number
         self.stop.set()
+
+    def _tell(self) -> None:
+        """Says now and then how far it is."""
+        if time.monotonic() - self.told_at > TOLD_SECONDS:
+            self.told_at = time.monotonic()
+            left = self.progress.left_seconds
+            self.told.write(trained=self.progress.done, left_seconds=round(left) if math.isfinite(left) else None)
 
     def _choose_widths(self, groups: list[Group]) -> None:
         """Decides how many lanes each program has, and writes it down before anything is trained."""
@@ -201,7 +215,7 @@ class Engine:
                 while sum(slot.device is device for slot in self.slots) < count and self._start(device):
                     pass
 
-    def _start(self, device: Any) -> bool:
+    def _start(self, device: jax.Device) -> bool:
         """Launches a block of the first program for this device that has runs left; False when all are taken."""
         left = [i for i, w in enumerate(self.works) if (w.pending or w.saved or w.returned) and device in w.devices]
         if not left or self.stop.is_set():
@@ -210,7 +224,7 @@ class Engine:
         work = self.works[left[0]]
         if work.saved:
             saved = work.saved.pop()
-            path, block = saved.path, Block(work.program, device, self.keep)
+            path, block = checkpoint.adopt(self.workdir, saved), Block(work.program, device, self.keep)
             checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.workdir, work.program))
         else:
             path, block = checkpoint.new(self.workdir), Block(work.program, device, self.keep)
@@ -263,7 +277,10 @@ class Engine:
             slot.path.unlink(missing_ok=True)
             return False
         if self.stop.is_set() or time.monotonic() - slot.saved_at > self.options.checkpoint_seconds:
-            checkpoint.save(slot.path, slot.block, slot.work.name)
+            try:
+                checkpoint.save(slot.path, slot.block, slot.work.name)
+            except TryAgain as error:
+                self.progress.note(f"lanes in mid-training are not saved: {error}")
             slot.saved_at = time.monotonic()
         if self.stop.is_set():
             return False
@@ -307,21 +324,30 @@ def provenance(name: str, block: Block) -> str:
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once."""
+def _signals(stop: Callable[[int], None], grace: float = math.inf) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once.
+
+    Where that takes longer than `grace` seconds after SIGTERM, as while a program compiles, the process ends as it is:
+    what is stored is as whole as after `kill -9`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    last = threading.Timer(min(grace, threading.TIMEOUT_MAX), interruptible.end, (signal.SIGTERM, None))
+    last.daemon = True
 
     def ask(number, _):
         stop(number)
         signal.signal(number, before[number])
+        if number == signal.SIGTERM:
+            last.start()
 
     for number in before:
         signal.signal(number, ask)
     try:
         yield
     finally:
+        last.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,10 +11,11 @@ from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, Prediction, make_plan, predict
 from sweeps.execution.profile import set_up_jax
 from sweeps.execution.progress import Progress
-from sweeps.storage import checkpoint, store, weights
+from sweeps.storage import checkpoint, launches, store, weights
 from sweeps.storage.objects import Place
 from sweeps.storage.workdir import Where, Workdir
 
+Said = Mapping[str, Any]  # name, definition, description, changed: arguments of `Workdir.write_specification`
 NAMED = 5  # files in one line
 
 
@@ -22,7 +23,7 @@ def launch(
     base: Experiment,
     sweep: Sweep,
     workdir: Workdir,
-    said: Mapping[str, Any],
+    said: Said,
     options: Mapping[str, Any],
 ) -> tuple[set[str], int | None]:
     """Trains every run of a sweep that is not stored yet; errors are those of `sweeps.run`.
@@ -35,16 +36,14 @@ def launch(
       options: of `Options`, by name.
 
     Returns:
-      The run_ids of the sweep, and the signal that stopped it, if one did.
+      The run_ids of the sweep, or of the share that was asked for, and the signal that stopped it, if one did.
     """
     begun = time.monotonic()
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
-    return plan.run_ids, _train(workdir, settings, plan, said, begun)
+    return plan.run_ids, _train(workdir.owned(settings.share), settings, plan, said, begun)
 
 
-def _train(
-    workdir: Workdir, settings: Options, plan: Plan, said: Mapping[str, Any], begun: float, keep: bool = False
-) -> int | None:
+def _train(workdir: Workdir, settings: Options, plan: Plan, said: Said, begun: float, keep: bool = False) -> int | None:
     """Trains what a plan has left, after what its runs start from; gives the signal that stopped it.
 
     With `keep`, the weights that its runs end with are stored too.
@@ -52,15 +51,19 @@ def _train(
     with workdir.locked():
         workdir.check_same(said["name"], plan.base, plan.sweep)
         damaged = [part for room in (store, checkpoint, weights) for part in room.set_damaged_aside(workdir)]
-        plan.drop(_done(workdir, keep))
+        plan.drop(_done(workdir, plan, keep))
         workdir.write_specification(base=plan.base, sweep=plan.sweep, **said)
-        strangers = store.strangers(workdir)
-        if plan.first is not None and (needed := plan.first.waiting):
+        told = launches.Launch(workdir, plan.sweep, len(plan.run_ids), len(plan.run_ids) - plan.pending)
+        strangers, waiting = store.strangers(workdir), ""
+        if plan.first is not None and plan.first.waiting:
             stopped_by = _train(workdir.parents, settings, plan.first, {**said, "definition": {}}, begun, keep=True)
-            if stopped_by is not None or not needed <= _done(workdir.parents, True):
+            if stopped_by is not None:
+                told.write(ended="stopped")
                 return stopped_by
             settings = settings.less(time.monotonic() - begun)
             begun = time.monotonic()
+        if plan.first is not None:
+            waiting = _held_back(plan, weights.run_ids(workdir.parents, set(plan.starts_from.values())))
         stopped_by = None
         with Progress(plan.pending, plan.steps, settings.quiet, begun) as progress:
             for file in damaged:
@@ -68,15 +71,30 @@ def _train(
             if strangers:
                 progress.note(left_alone(strangers))
             if plan.pending:
-                stopped_by = engine.Engine(plan, workdir, settings, progress, keep).run()
-        if checkpoint.files(workdir) and plan.run_ids <= store.stored_ids(workdir):
-            checkpoint.clear(workdir)  # blocks of another width
+                stopped_by = engine.Engine(plan, workdir, settings, progress, keep, told).run()
+            if waiting:
+                progress.note(waiting)
+        left = plan.run_ids - store.stored_ids(workdir, plan.run_ids)
+        told.write(ended=f"{len(left)} runs left" if left else "all stored")
+        if checkpoint.files(workdir) and not left:
+            checkpoint.clear(workdir)  # blocks of another width, or of another attempt
     return stopped_by
 
 
-def _done(workdir: Workdir, keep: bool) -> set[str]:
-    """The runs of a workdir that need no training: stored, and their weights too where those are to be kept."""
-    return store.stored_ids(workdir) & weights.run_ids(workdir) if keep else store.stored_ids(workdir)
+def _held_back(plan: Plan, there: set[str]) -> str:
+    """Takes runs off the plan whose parents are not there; one line on them, empty where there are none."""
+    waiting = {run_id for run_id in plan.waiting if plan.starts_from.get(run_id, "") not in {*there, ""}}
+    missing = {plan.starts_from[run_id] for run_id in waiting}
+    for group in plan.groups:
+        group.keep(lambda run_id: run_id not in waiting)
+    who = "that another share trains" if plan.part else "that are not trained yet"
+    return f"{len(waiting)} runs wait for {len(missing)} others {who}: the same command continues" if waiting else ""
+
+
+def _done(workdir: Workdir, plan: Plan, keep: bool) -> set[str]:
+    """The runs of a plan that need no training: stored, and their weights too where those are to be kept."""
+    stored = store.stored_ids(workdir, plan.run_ids)
+    return stored & weights.run_ids(workdir, stored) if keep else stored
 
 
 def left_alone(strangers: list[Place]) -> str:
@@ -101,12 +119,12 @@ def foresee(
     settings, plan = _planned(base, sweep, held, name, options)
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
-    plan.drop(store.stored_ids(held))
+    plan.drop(_done(held, plan, False))
     prediction = predict(plan, held.written_widths(), settings.width, settings.devices)
     first = plan.first
     while first is not None:
         held = held.parents
-        first.drop(_done(held, True))
+        first.drop(_done(held, first, True))
         before = predict(first, held.written_widths(), settings.width, settings.devices)
         prediction, first = prediction.after(before, first), first.first
     return plan, prediction
@@ -125,4 +143,5 @@ def _planned(
         raise FieldError("name", name, "must be printable text")
     set_up_jax()
     workdir.check_same(name, base, sweep)
-    return settings, stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)
+    plan = stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)
+    return settings, plan if settings.share is None else plan.share(*settings.share)

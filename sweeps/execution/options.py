@@ -10,6 +10,7 @@ from sweeps.execution.plan import MAX_COMPILES
 from sweeps.execution.profile import set_up_jax
 
 MAX_WIDTH = 65_536
+MAX_SHARES = 1_000_000
 LONGEST = 1e9  # hours, or seconds
 
 
@@ -25,6 +26,9 @@ class Options:
       max_hours: stop, resumably, after this long.
       max_compiles: refuse sweeps that need more compiled programs.
       checkpoint_seconds: how often lanes in mid-training are saved; at most this much of a run is lost to a crash.
+      grace_seconds: after SIGTERM, how long lanes may take to come to the end of a chunk and be saved.
+      share: (i, n): train the i-th of n shares of the sweep only, i = 0 … n - 1 (`Plan.share`). Others may train theirs
+        at the same time, here or elsewhere.
       quiet: no progress display.
     """
 
@@ -35,6 +39,8 @@ class Options:
     max_hours: float | None = None
     max_compiles: int = MAX_COMPILES
     checkpoint_seconds: float = 10.0
+    grace_seconds: float = 30.0
+    share: tuple[int, int] | None = None
     quiet: bool = False
 
     def less(self, seconds: float) -> "Options":
@@ -55,10 +61,22 @@ class Options:
                 raise FieldError(name, value, f"must be a whole number {why}")
         if self.tune and self.width is not None:
             raise FieldError("tune", True, f"measures the width: leave out width = {self.width}")
-        for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0)):
+        if self.share is not None:
+            check_share(self.share)
+            if self.tune:
+                raise FieldError("tune", True, "measures for all shares: launch with it once, without a share")
+        for name, low in (("max_hours", 1e-9), ("checkpoint_seconds", 0), ("grace_seconds", 0)):
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if value is not None and not (number and low <= value <= LONGEST):
                 raise FieldError(
                     name, value, f"must be a number {'above' if low else 'of at least'} 0, at most {LONGEST:g}"
                 )
+
+
+def check_share(share: object) -> None:
+    """FieldError where it is not which share of how many."""
+    whole = all(type(number) is int for number in share) if isinstance(share, tuple) else False
+    if not (isinstance(share, tuple) and whole and len(share) == 2 and 0 <= share[0] < share[1] <= MAX_SHARES):
+        why = f"must be (i, n), the i-th of n shares: whole numbers, i from 0 to n - 1, n at most {MAX_SHARES:,}"
+        raise FieldError("share", share, why)

@@ -1,8 +1,7 @@
 """What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -11,9 +10,10 @@ from jaxgen import Experiment, FieldError, components, notebook, training
 from jaxgen.components import look_again
 from jaxgen.variants import Variants
 from sweeps.axes.sweep import Sweep, used
-from sweeps.execution import widths
+from sweeps.execution import shares, widths
 from sweeps.execution.profile import Measured, device_bytes, measured, step_flops
 from sweeps.execution.rehearsal import rehearse
+from sweeps.storage.workdir import Width
 
 MAX_COMPILES = 100
 MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
@@ -36,6 +36,11 @@ class Group:
     template: Experiment
     pending: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Takes the runs off that are not wanted."""
+        own = [i for i, (run_id, _) in enumerate(self.pending) if wanted(run_id)]
+        self.pending, self.budgets = [self.pending[i] for i in own], [self.budgets[i] for i in own]
 
     @property
     def steps(self) -> int:
@@ -70,7 +75,9 @@ class Plan:
       groups: by compiled program, those with the most lane-steps first.
       run_ids: of every run of the sweep.
       repeated: points that are the same run as an earlier one.
-      first: the plan of the runs that others start from, if any do, and which of them each does, by run_id.
+      first: the plan of the runs that others start from, if any do.
+      starts_from: which of them each does, by run_id.
+      part: which share of how many it is (`share`); None where it is the whole.
     """
 
     base: Experiment
@@ -80,6 +87,7 @@ class Plan:
     repeated: int
     first: "Plan | None" = None
     starts_from: dict[str, str] = dataclasses.field(default_factory=dict)
+    part: tuple[int, int] | None = None
 
     @property
     def pending(self) -> int:
@@ -97,12 +105,37 @@ class Plan:
         return {run_id for group in self.groups for run_id, _ in group.pending}
 
     def drop(self, stored: set[str]) -> None:
-        """Takes the runs that are stored already off the plan, and those that only they start from."""
+        """Takes the runs that are stored already off the plan, and those that only they start from.
+
+        A share's part of the runs that others start from stays: other shares may wait for it.
+        """
         for group in self.groups:
-            keep = [i for i, (run_id, _) in enumerate(group.pending) if run_id not in stored]
-            group.pending, group.budgets = [group.pending[i] for i in keep], [group.budgets[i] for i in keep]
-        if self.first is not None:
+            group.keep(lambda run_id: run_id not in stored)
+        if self.first is not None and self.part is None:
             self.first.drop(self.first.run_ids - {self.starts_from.get(run_id, "") for run_id in self.waiting})
+
+    def share(self, index: int, count: int) -> "Plan":
+        """What one of `count` workers trains: together the shares are the plan, and no run is in two (`shares`).
+
+        It follows from the sweep alone, so take it before stored runs are dropped. Of the runs that others start from a
+        share has its part too, and not only those that its own start from.
+
+        Args:
+          index: which share, 0 … count - 1.
+          count: how many.
+        """
+        orders = [np.argsort([run_id for run_id, _ in group.pending]) for group in self.groups]
+        costs = [shares.seconds(g.template, g.budgets)[order] for g, order in zip(self.groups, orders)]
+        groups = []
+        for group, order, belongs in zip(self.groups, orders, shares.assign(costs, count)):
+            low, high = np.searchsorted(belongs, [index, index + 1])
+            if own := order[low:high].tolist():
+                pending, budgets = [group.pending[i] for i in own], [group.budgets[i] for i in own]
+                groups.append(Group(group.template, pending, budgets))
+        run_ids = {run_id for group in groups for run_id, _ in group.pending}
+        starts_from = {run_id: first for run_id, first in self.starts_from.items() if run_id in run_ids}
+        first = self.first and self.first.share(index, count)
+        return Plan(self.base, self.sweep, groups, run_ids, 0, first, starts_from, (index, count))
 
     def _repr_html_(self) -> str:
         stored = len(self.run_ids) - self.pending
@@ -241,7 +274,7 @@ class Prediction:
         return dataclasses.replace(self, seconds=seconds, bytes=size, first=first)
 
 
-def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devices: int | None = None) -> Prediction:
+def predict(plan: Plan, held: Mapping[str, Width], width: int | None = None, devices: int | None = None) -> Prediction:
     """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
 
     Nothing of the sweep is trained: what is timed are scratch copies of one run. Where they might not fit into memory,
@@ -269,7 +302,7 @@ def predict(plan: Plan, held: Mapping[str, Any], width: int | None = None, devic
     return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory, len(used))
 
 
-def _reference(experiment: Experiment, devices: list[Any], lanes: int) -> Measured:
+def _reference(experiment: Experiment, devices: list[jax.Device], lanes: int) -> Measured:
     size = widths.lane_bytes(experiment) * lanes
     if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
         return measured(experiment, devices, lanes)

@@ -17,7 +17,7 @@ import jaxlib
 import numpy as np
 
 import jaxgen
-from jaxgen import training
+from jaxgen import Experiment, training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import computed
 from sweeps.storage.files import write_text
@@ -44,7 +44,7 @@ class Measured:
     bytes: int
 
 
-def measured(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
+def measured(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> Measured:
     """`measure_width`, remembered in the user's cache. What is in it decides no result, only what is foretold."""
     path, name = cache_folder() / "profile.json", _key(experiment, devices[0], width)
     with contextlib.suppress(KeyError, TypeError):  # not what we wrote: as if nothing were known
@@ -58,7 +58,7 @@ def measured(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
     return found
 
 
-def tuned(experiment: Any, devices: Sequence[Any]) -> int:
+def tuned(experiment: Experiment, devices: Sequence[jax.Device]) -> int:
     """The fastest width on these devices: timed on all at once, growing until it is no faster or memory ends."""
     device = devices[0]
     width = 1 if device.platform == "cpu" else 64
@@ -73,7 +73,7 @@ def tuned(experiment: Any, devices: Sequence[Any]) -> int:
     return best.width
 
 
-def device_bytes(device: Any) -> int:
+def device_bytes(device: jax.Device) -> int:
     """The memory that JAX may use on a device; on a CPU, that of the machine."""
     told = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
     return told or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -84,7 +84,7 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def step_flops(experiment: Any, rows: int | None = None) -> float:
+def step_flops(experiment: Experiment, rows: int | None = None) -> float:
     """Floating-point operations of one step of one run, as XLA counts them, with so many rows, or those it computes.
 
     Minibatches have their own number of rows.
@@ -94,7 +94,7 @@ def step_flops(experiment: Any, rows: int | None = None) -> float:
 
 
 @functools.lru_cache(1024)
-def _flops(experiment: Any, rows: int) -> float:
+def _flops(experiment: Experiment, rows: int) -> float:
     data, state, _ = training.shapes(experiment)
     data = dataclasses.replace(data, passes=None, capacity=rows)
     with training.numerics(experiment):
@@ -107,7 +107,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
 
 
-def _measure_fitting(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
+def _measure_fitting(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> Measured:
     """Measured at this width, or at the largest half, quarter, … of it that fits into memory."""
     while True:
         try:
@@ -118,7 +118,7 @@ def _measure_fitting(experiment: Any, devices: Sequence[Any], width: int) -> Mea
         width //= 2
 
 
-def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measured:
+def _measure_width(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> Measured:
     start = time.perf_counter()
     program = Program(experiment, width)
     with ThreadPoolExecutor() as pool:
@@ -149,7 +149,7 @@ def _measure_width(experiment: Any, devices: Sequence[Any], width: int) -> Measu
     return Measured(width, round(per_step, 6), round(compiled, 2), size)
 
 
-def _key(experiment: Any, device: Any, width: int) -> str:
+def _key(experiment: Experiment, device: jax.Device, width: int) -> str:
     program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {device.device_kind}"
     return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 

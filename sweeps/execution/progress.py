@@ -19,6 +19,9 @@ class Progress:
       steps: their budgets added up.
       quiet: show nothing.
       begun: when all began, on the monotonic clock; now when None.
+
+    Attributes:
+      done: runs that have ended.
     """
 
     def __init__(self, total: int, steps: int, quiet: bool = False, begun: float | None = None):
@@ -31,7 +34,7 @@ class Progress:
         )
         self._start = self._shown = time.monotonic()
         self._begun = self._start if begun is None else begun
-        self._done = self._done_steps = self._done_budget = self._useful = self._computed = 0
+        self.done = self._done_steps = self._done_budget = self._useful = self._computed = 0
 
     def __enter__(self) -> "Progress":
         if self._live:
@@ -49,8 +52,8 @@ class Progress:
 
     def finished(self, steps: int, budget: int) -> None:
         """A run ended after `steps` of its `budget`."""
-        self._done, self._done_steps, self._done_budget = (
-            self._done + 1,
+        self.done, self._done_steps, self._done_budget = (
+            self.done + 1,
             self._done_steps + steps,
             self._done_budget + budget,
         )
@@ -63,6 +66,13 @@ class Progress:
             self._shown = now
             self._show()
 
+    @property
+    def left_seconds(self) -> float:
+        """How long the rest will take at the rate so far, if runs end as early as those that have; inf without any."""
+        used = self._done_steps / self._done_budget if self._done_budget else 1.0
+        seconds = time.monotonic() - self._start
+        return max(self._steps * used - self._useful, 0) * seconds / self._useful if self._useful else float("inf")
+
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
@@ -74,15 +84,13 @@ class Progress:
         now = time.monotonic()
         seconds = now - self._start
         rate = self._useful / seconds if seconds > 0 else 0.0
-        used = self._done_steps / self._done_budget if self._done_budget else 1.0
-        left = max(self._steps * used - self._useful, 0) / rate if rate else float("inf")
         occupancy = self._useful / self._computed if self._computed else 1.0
-        text = f"{self._done}/{self._total} runs  {rate:,.0f} lane-steps/s  occupancy {occupancy:.0%}  "
+        text = f"{self.done}/{self._total} runs  {rate:,.0f} lane-steps/s  occupancy {occupancy:.0%}  "
         spent = f"{clock(seconds)} of training, {clock(now - self._begun)} in all"
-        text += spent if last or self._done >= self._total else f"about {clock(left)} left"
+        text += spent if last or self.done >= self._total else f"about {clock(self.left_seconds)} left"
         if self._live:
             grid = Table.grid(padding=(0, 1))
-            grid.add_row(ProgressBar(total=max(self._total, 1), completed=self._done, width=30), text)
+            grid.add_row(ProgressBar(total=max(self._total, 1), completed=self.done, width=30), text)
             self._live.update(grid)
         else:
             print(text, file=sys.stderr, flush=True)

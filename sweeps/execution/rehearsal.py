@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from jaxgen.starts import Solve, parent
 from jaxgen.tasks import has_classes, innermost, is_stream
 from sweeps.execution.profile import device_bytes
 
+Shapes = Mapping[str, Any]  # a tree of `jax.ShapeDtypeStruct`
 OURS = Path(training.__file__).parent
 NONLINEAR = 1e-2  # share of the outputs that rounding does not explain
 LOOKED_AT = 1_000_000  # rows of a table whose values are checked
@@ -99,7 +100,7 @@ def rehearse(template: Experiment, seen: bool) -> None:
 
 
 @contextlib.contextmanager
-def _traced(part: str, name: Any, what: str) -> Iterator[None]:
+def _traced(part: str, name: object, what: str) -> Iterator[None]:
     """Names the part of an experiment that fails; the error itself is the cause."""
     try:
         yield
@@ -122,7 +123,7 @@ def _traced_step(template: Experiment) -> Iterator[None]:
             raise
 
 
-def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows) -> None:
+def _check_table(task: Task, name: str, data: training.Data, rows: training.Rows) -> None:
     total = int(rows.counts.sum())
     if data.inputs.ndim < 1 or data.inputs.shape[0] != total:
         found = data.inputs.shape[0] if data.inputs.ndim else "no"
@@ -140,7 +141,7 @@ def _check_table(task: Any, name: str, data: training.Data, rows: training.Rows)
             )
 
 
-def _check_variables(template: Experiment, network: str, variables: Any) -> None:
+def _check_variables(template: Experiment, network: str, variables: Shapes) -> None:
     others, whole = sorted(set(variables) - {"params"}), template.training.batch_size is None
     if others and whole and not takes(type(template.model).__call__, "mask"):
         why = f"keeps {', '.join(others)} of the rows it sees, and a full batch has some that are not trained on"
@@ -163,7 +164,7 @@ def _check_linear(template: Experiment, start: Solve, rows: training.Rows) -> No
         raise FieldError("start.parameters", start.parameters, why)
 
 
-def _given(template: Experiment) -> Any:
+def _given(template: Experiment) -> Shapes:
     """The shapes that a run starts with, as they are found at the end of the one that it starts from."""
     first = parent(template)
     if first is None:
@@ -173,7 +174,7 @@ def _given(template: Experiment) -> Any:
     return starts.given(template, training.start_shapes(template), ended)
 
 
-def _held(template: Experiment) -> Any:
+def _held(template: Experiment) -> Shapes:
     """The shapes of what the run that a run starts from keeps for others."""
     first = parent(template)
     if first is None:
@@ -182,7 +183,7 @@ def _held(template: Experiment) -> Any:
         return {"held": training.held_shapes(template)}
 
 
-def _check_stream(template: Experiment, name: str, data: training.Data, numbers: Any) -> None:
+def _check_stream(template: Experiment, name: str, data: training.Data, numbers: Experiment) -> None:
     """That what a task draws for a step is like the rows of its table."""
     size = template.training.batch_size
     with _traced("task", name, "its rows of a step cannot be drawn"):
@@ -194,7 +195,7 @@ def _check_stream(template: Experiment, name: str, data: training.Data, numbers:
             raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")
 
 
-def _check_practice(template: Experiment, name: str, data: training.Data, numbers: Any) -> None:
+def _check_practice(template: Experiment, name: str, data: training.Data, numbers: Experiment) -> None:
     """That what a task makes of the rows of a step is as many rows, for the same network."""
     with _traced("task", name, "its practice fails"):
         found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
@@ -221,7 +222,7 @@ def _check_values_of(part: str, function: Any, network: str, outputs: Any, label
     return values
 
 
-def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> None:
+def _check_probes(template: Experiment, numbers: Experiment, data: training.Data, state: training.State) -> None:
     t = template.training
     with _traced("training.probes", [type(probe).__name__ for probe in t.probes], "cannot be measured"):
         measured, after = jax.eval_shape(training.evaluate, numbers, data, state)
@@ -241,7 +242,7 @@ def _check_probes(template: Experiment, numbers: Any, data: Any, state: Any) -> 
             raise FieldError("training.stop_metric", t.stop_metric, why)
 
 
-def _check_groups(model: Any, params: Any) -> None:
+def _check_groups(model: Any, params: Shapes) -> None:
     """Refuses patterns that a network declares for its parameters, and that match none of them."""
     known = [*by_name(params)]
     for name, patterns in models.groups(model).items():
@@ -260,7 +261,7 @@ def _check_transform(template: Experiment) -> None:
         )
 
 
-def _check_memory(template: Experiment, data: Any, state: Any, largest: int) -> None:
+def _check_memory(template: Experiment, data: training.Data, state: training.State, largest: int) -> None:
     """Refuses a run whose rows, state and largest array in a product, with gradients, exceed the device's memory."""
     size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
     needed = size(data) + size(state) + size(state.params) + 2 * largest
@@ -284,11 +285,11 @@ def _largest(jaxpr: Any) -> int:
     return found
 
 
-def _kind(array: Any) -> tuple:
+def _kind(array: jax.ShapeDtypeStruct) -> tuple:
     return array.shape, array.dtype
 
 
-def _check_values(task: Any, name: str, data: training.Data) -> None:
+def _check_values(task: Task, name: str, data: training.Data) -> None:
     kinds = [("inputs", data.inputs, task.vocabulary, "vocabulary")]
     kinds.append(("labels", data.labels, task.outputs if has_classes(task) else None, "outputs"))
     if data.weights is not None and not (np.isfinite(data.weights) & (np.asarray(data.weights) >= 0)).all():

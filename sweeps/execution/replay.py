@@ -63,7 +63,7 @@ def _again(workdir: Workdir, run_id: str, keep: bool = False) -> tuple[Result, d
     return finished[0], row[0]
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     """Whether two stored values are equal; NaN equals NaN, and -0 is not 0."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_same, a, b))

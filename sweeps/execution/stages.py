@@ -1,10 +1,10 @@
 """Runs that others start from: found in a plan, each once, and kept in a workdir of their own within the sweep's."""
 
 import dataclasses
-from typing import Any
 
 from jaxgen import Experiment, starts
 from jaxgen.kernel import Program
+from jaxgen.kinds import Given
 from jaxgen.starts import parent
 from sweeps.axes.algebra import Points
 from sweeps.execution.plan import Plan, make_plan
@@ -38,7 +38,7 @@ def _planned(runs: list[Experiment], max_compiles: int) -> Plan:
     return make_plan(runs[0], points, max_compiles)
 
 
-def given(workdir: Workdir, program: Program, experiment: Experiment) -> Any:
+def given(workdir: Workdir, program: Program, experiment: Experiment) -> Given:
     """What a run of a program starts with: nothing but its seed, or what the run that it starts from ended with.
 
     Raises:

@@ -1,22 +1,22 @@
 """How many lanes a block has: a rule of the program and the kind of device, so that a command has the same bits again.
 
 The width is part of the program that trains a run. So it follows from the rule, never from the load of the moment. It
-is written down in `sweep.json` when a program is first launched, and what is written there holds for the directory:
+is written down in the directory when a program is first launched, and what is written there holds for it:
 
-  {"0123456789ab-r48 cpu": {"lanes": 1, "by": "rule"}}
+  {"program": "0123456789ab-r48 cpu", "lanes": 1, "by": "rule"}
 
 by "rule"; "asked" (`--width`); "tuned" (`--tune`: measured on this machine); or "memory" (a wider block did not fit).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 
-from jaxgen import training
+from jaxgen import Experiment, training
 from jaxgen.kernel import MAX_INTERVALS
 from jaxgen.training import capacity
 from sweeps.execution.profile import step_flops
+from sweeps.storage.workdir import Width
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
 LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block
@@ -24,7 +24,7 @@ CHUNK_SECONDS = 0.1
 RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
 
 
-def rule(experiment: Any, device: Any) -> int:
+def rule(experiment: Experiment, device: jax.Device) -> int:
     """The lanes of a block by rule, a power of two.
 
     On a CPU: 8 where a step with all rows that the program can compute has less than 1.5 MFLOP, and calling an
@@ -37,25 +37,25 @@ def rule(experiment: Any, device: Any) -> int:
     return min(LANES, 1 << max(fitting.bit_length() - 1, 0))
 
 
-def lane_bytes(experiment: Any) -> float:
+def lane_bytes(experiment: Experiment) -> float:
     """About how many bytes of a block a lane takes: 2 × state + 3 × outputs + rows, by their shapes."""
     data, state, outputs = training.shapes(experiment)
     size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))  # noqa: E731
     return 2.0 * size(state) + 3.0 * size(outputs) + size(data)
 
 
-def entry(experiment: Any, device: Any) -> str:
-    """What `sweep.json` calls a program on a kind of device, whatever its width."""
+def entry(experiment: Experiment, device: jax.Device) -> str:
+    """What a directory calls a program on a kind of device, whatever its width."""
     return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
 
 
-def chosen(experiment: Any, device: Any, held: Mapping[str, Any], asked: int | None = None) -> dict[str, Any]:
+def chosen(experiment: Experiment, device: jax.Device, held: Mapping[str, Width], asked: int | None = None) -> Width:
     """The lanes of a program's blocks, {"lanes", "by"}: those asked for, else those written down, else the rule's.
 
     Args:
       experiment: a run of the program.
       device: of the kind that trains it.
-      held: what `sweep.json` says of widths.
+      held: what is written down, by `entry`.
       asked: `Options.width`.
     """
     if asked is not None:
@@ -63,7 +63,7 @@ def chosen(experiment: Any, device: Any, held: Mapping[str, Any], asked: int | N
     return held.get(entry(experiment, device)) or {"lanes": rule(experiment, device), "by": "rule"}
 
 
-def first_intervals(experiment: Any, lanes: int) -> int:
+def first_intervals(experiment: Experiment, lanes: int) -> int:
     """Evaluation intervals of a program's first chunk; later ones are made to take about `CHUNK_SECONDS`."""
     interval = experiment.training.evaluate_every * lanes * (step_flops(experiment) / RATE + OVERHEAD)
     return int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))

@@ -4,27 +4,49 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
-import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
 from sweeps.axes import scales
+from sweeps.diagrams.diagram import Contour, Diagram
+from sweeps.diagrams.overlays import Overlay
+from sweeps.diagrams.values import ValueMap
 from sweeps.report import style
 from sweeps.storage.files import write_atomically
 
 STYLE = "sweeps.report.paper"
 ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-UNRESOLVED: dict[str, Any] = {"s": 4, "color": "#ffffff", "edgecolors": "#000000", "linewidths": 0.5, "zorder": 3.5}
 WIDTH, NARROW, MARGIN, GAP, LINE = 7.0, 3.4, 0.16, 0.2, 0.14  # inches; LINE is one of small print
+DOTTED, DASHED, THEORY = (0, (1, 1)), (0, (3, 1.5)), (0, (4, 1.2, 1, 1.2))
+
+
+class Look(TypedDict, total=False):
+    """How cells and patches are painted, in matplotlib's words."""
+
+    facecolor: str
+    edgecolor: str
+    hatch: str
+    linewidths: float
+
+
+class Shades(TypedDict):
+    """How numbers of cells become colours."""
+
+    array: np.ndarray
+    cmap: Colormap
+    norm: Normalize
 
 
 def styled() -> AbstractContextManager[None]:
@@ -69,7 +91,7 @@ class Grid:
         return WIDTH - self.left - MARGIN
 
     @classmethod
-    def over(cls, diagram: Any, columns: int, widest: float = WIDTH) -> "Grid":
+    def over(cls, diagram: Diagram | ValueMap, columns: int, widest: float = WIDTH) -> "Grid":
         """The layout of so many maps of a diagram's axes, each at most so wide."""
         x_ticks, y_ticks = (
             [(at, clip(text, 0.85)) for at, text in style.ticks(values, most)]
@@ -83,25 +105,19 @@ class Grid:
         return cls(x_ticks, y_ticks, left, width, height, tilt, 0.3 + (0.03 + longest if tilt else 0.12))
 
 
-def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
+def set_axes(axes: Axes, diagram: Diagram | ValueMap, grid: Grid, first: bool) -> None:
     """Scales, limits, ticks and names of a map's axes, and crosses through its cells without runs."""
     x_edges, y_edges = style.all_edges(diagram)
-    for axis, values, borders, ticks in (
-        (axes.xaxis, diagram.x_values, x_edges, grid.x_ticks),
-        (axes.yaxis, diagram.y_values, y_edges, grid.y_ticks),
-    ):
-        set_scale, set_limits = (
-            (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
-        )
-        set_scale("log" if scales.kind(values) in scales.LOGARITHMIC else "linear")
-        set_limits(borders[0], borders[-1])
+    x_scale, y_scale = ("log" if axis.kind in scales.LOGARITHMIC else "linear" for axis in diagram.axes)
+    axes.set(xscale=x_scale, yscale=y_scale, xlim=x_edges[[0, -1]], ylim=y_edges[[0, -1]])
+    for axis, ticks in ((axes.xaxis, grid.x_ticks), (axes.yaxis, grid.y_ticks)):
         axis.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
         axis.set_minor_locator(NullLocator())
     if grid.tilt:
         axes.tick_params(axis="x", rotation=90)
-    axes.set_xlabel(clip(style.label(diagram.x), 1.7), labelpad=2)
+    axes.set_xlabel(clip(diagram.x_axis.label, 1.7), labelpad=2)
     if first:
-        axes.set_ylabel(clip(style.label(diagram.y), 1.7), labelpad=3)
+        axes.set_ylabel(clip(diagram.y_axis.label, 1.7), labelpad=3)
     else:
         axes.tick_params(labelleft=False)
     empty = np.argwhere(diagram.seeds == 0)
@@ -110,43 +126,49 @@ def set_axes(axes: Any, diagram: Any, grid: Grid, first: bool) -> None:
     axes.add_collection(LineCollection(corners, colors=style.EMPTY_LINES, linewidths=0.4, zorder=0.5), autolim=False)
 
 
-def boundary_lines(axes: Any, diagram: Any) -> str:
+def boundary_lines(axes: Axes, diagram: Diagram) -> str:
     """Draws a diagram's fitted boundary and the edges of its band, white below black to be seen on every colour.
 
     Returns:
       What was drawn; empty if nothing.
     """
     lines, band = style.boundary_lines(diagram)
-    for drawn, width, dashes in ((band, 0.7, (0, (1, 1))), (lines, 1.3, "solid")):
-        axes.add_collection(LineCollection(drawn, colors="#ffffff", linewidths=1.7 * width, zorder=2.9), autolim=False)
-        look: dict[str, Any] = {"linewidths": width, "linestyles": dashes, "zorder": 3}
-        axes.add_collection(LineCollection(drawn, colors="#000000", **look), autolim=False)
+    for drawn, width, dashes in ((band, 0.7, DOTTED), (lines, 1.3, "solid")):
+        below = LineCollection(drawn, colors="#ffffff", linewidths=1.7 * width, zorder=2.9)
+        above = LineCollection(drawn, colors="#000000", linewidths=width, linestyles=[dashes], zorder=3)
+        for collection in (below, above):
+            axes.add_collection(collection, autolim=False)
     half = f"P({diagram.labelling.event_name}) = ½"
     return (f"{half}, 95 % band" if band else half) if lines else f"95 % band of {half}" if band else ""
 
 
-def paint_labels(axes: Any, diagram: Any, present: list[int]) -> None:
+def paint_labels(axes: Axes, diagram: Diagram, present: list[int]) -> None:
     """Paints each cell's most frequent label, and within it the second one where seeds disagree."""
     second, share = style.runner_up(diagram.counts)
     colours = {index: diagram.labelling.labels[index].colour for index in present}
     for index, colour in colours.items():
-        paint(axes, diagram, diagram.majority == index, facecolors=colour)
+        paint(axes, diagram, diagram.majority == index, facecolor=colour)
     for index, colour in colours.items():
         mixed = (second == index) & (share > 0)
-        paint(axes, diagram, mixed, np.sqrt(share), facecolors=colour, linewidths=0)
+        paint(axes, diagram, mixed, np.sqrt(share), facecolor=colour, linewidths=0)
 
 
-def unresolved_marks(axes: Any, diagram: Any) -> None:
+def unresolved_marks(axes: Axes, diagram: Diagram) -> None:
     """Dots in the upper left corner of cells that a delay within one interval between evaluations could turn."""
     rows, columns = np.nonzero(~diagram.resolved)
     (x, _), (_, y) = (
-        style.inner(borders[at], borders[at + 1], np.full(len(at), 0.7), scales.kind(values))
-        for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+        style.inner(axis.edges[at], axis.edges[at + 1], np.full(len(at), 0.7), axis.kind)
+        for axis, at in zip(diagram.axes, (columns, rows))
     )
-    axes.scatter(x, y, **UNRESOLVED)
+    dots(axes, x, y)
 
 
-def label_key(key: Any, present: list[int], diagrams: list) -> int:
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """What marks cells that could turn."""
+    axes.scatter(x, y, s=4, color="#ffffff", edgecolors="#000000", linewidths=0.5, zorder=3.5)
+
+
+def label_key(key: Axes, present: list[int], diagrams: list[Diagram]) -> int:
     """Explains the colours with the runs of each label, and inner squares where there are any; the next free line."""
     runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
     for row, index in enumerate(present):
@@ -161,56 +183,102 @@ def label_key(key: Any, present: list[int], diagrams: list) -> int:
     return row
 
 
-def paint(axes: Any, diagram: Any, which: np.ndarray, size: Any = 1.0, array: Any = None, **look: Any) -> None:
-    """Paints the cells of a mask; `size` < 1 paints their middle only."""
+def paint(
+    axes: Axes, diagram: Diagram | ValueMap, which: np.ndarray, size: np.ndarray | float = 1.0, **look: Unpack[Look]
+) -> None:
+    """Paints the cells of a mask, without lines between those that are hatched; `size` < 1 paints their middle only."""
+    if "hatch" in look:
+        look["linewidths"] = 0
+    if which.any():
+        drawn = PolyCollection(_corners(diagram, which, size), **(_borders(which) | look))
+        axes.add_collection(drawn, autolim=False)
+
+
+def shade(axes: Axes, diagram: Diagram | ValueMap, which: np.ndarray, shades: Shades) -> None:
+    """Paints the cells of a mask by their numbers."""
+    if which.any():
+        look = {**shades, "array": shades["array"][which]}
+        axes.add_collection(PolyCollection(_corners(diagram, which), **_borders(which), **look), autolim=False)
+
+
+def _corners(diagram: Diagram | ValueMap, which: np.ndarray, size: np.ndarray | float = 1.0) -> list[np.ndarray]:
+    """The corners, (4, 2), of the cells of a mask."""
     rows, columns = np.nonzero(which)
-    if not len(rows):
-        return
-    size = np.broadcast_to(size, which.shape)[which]
+    share = np.broadcast_to(size, which.shape)[which]
     (left, right), (low, high) = (
-        style.inner(borders[at], borders[at + 1], size, scales.kind(values))
-        for borders, at, values in zip(style.all_edges(diagram), (columns, rows), (diagram.x_values, diagram.y_values))
+        style.inner(axis.edges[at], axis.edges[at + 1], share, axis.kind)
+        for axis, at in zip(diagram.axes, (columns, rows))
     )
-    corners = np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2)
-    if array is not None:
-        look["array"] = array[which]
+    return list(np.stack([left, low, right, low, right, high, left, high], -1).reshape(-1, 4, 2))
+
+
+def _borders(which: np.ndarray) -> Look:
+    """White between cells; where these are many, of their own colour."""
     few = which.size <= 900
-    look = {"edgecolors": "white" if few else "face", "linewidths": 0.4 if few else 0.1} | look
-    axes.add_collection(PolyCollection(list(corners), **look), autolim=False)
+    return {"edgecolor": "white" if few else "face", "linewidths": 0.4 if few else 0.1}
 
 
-def key_entry(axes: Any, row: int, text: str, **look: Any) -> None:
+def key_entry(axes: Axes, row: int, text: str, **look: Unpack[Look]) -> None:
     """A coloured patch and its meaning on line `row` of a key whose axes are in inches."""
     axes.add_patch(Rectangle((0, -LINE * row - 0.095), 0.14, 0.09, linewidth=0.4, **look))
     key_text(axes, row, text)
 
 
-def key_text(axes: Any, row: int, text: str) -> None:
-    """A meaning on line `row` of a key, beside a patch or line; cut before it reaches the next key."""
-    axes.text(0.2, -LINE * row - 0.05, clip(text, axes.get_xlim()[1] + GAP - 0.25), size=7, va="center")
+def theory(diagram: Diagram, along_steps: bool) -> list[tuple[Overlay, str]]:
+    """The overlays over the map, or those over curves, with their colours."""
+    inks = ((one, style.THEORY_INKS[i % len(style.THEORY_INKS)]) for i, one in enumerate(diagram.overlays))
+    return [(one, ink) for one, ink in inks if (one.along == "step") == along_steps]
 
 
-def contour_lines(axes: Any, diagram: Any) -> None:
-    """Draws a diagram's contour, the lower levels dashed and thin, the highest solid."""
-    if diagram.contour is None:
-        return
-    for number, level in enumerate(diagram.contour.levels):
-        lines = diagram.contour.lines(level, *style.all_edges(diagram))
-        axes.add_collection(LineCollection(lines, **_contour_look(diagram, number)), autolim=False)
+def theory_lines(axes: Axes, diagram: Diagram) -> None:
+    """Draws the overlays of the map, white below their colour."""
+    lines = diagram.map_lines()
+    for one, ink in theory(diagram, along_steps=False):
+        x, y = lines[one.name].T
+        axes.plot(x, y, color="#ffffff", linewidth=2.4, zorder=3.1, scalex=False, scaley=False)
+        axes.plot(x, y, color=ink, linewidth=1.3, linestyle=THEORY, zorder=3.2, scalex=False, scaley=False)
 
 
-def contour_key(key: Any, row: int, diagram: Any) -> int:
-    """Explains the contour from line `row` of a key on; returns the next free line."""
-    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
-        key.plot([0, 0.14], [-LINE * row - 0.05] * 2, **_contour_look(diagram, number, "linewidth", "linestyle"))
-        key_text(key, row, f"{diagram.contour.probe} reaches {level:g}")
+def theory_key(key: Axes, row: int, diagram: Diagram, curves: bool = False) -> int:
+    """Explains the overlays of the map, and of curves, from line `row` of a key on; returns the next free line."""
+    of_curves = [(f"{one.name} (curves)", ink) for one, ink in theory(diagram, along_steps=True) if curves]
+    for name, ink in [(one.name, ink) for one, ink in theory(diagram, along_steps=False)] + of_curves:
+        key.plot([0, 0.14], [-LINE * row - 0.05] * 2, color=ink, linewidth=1.3, linestyle=THEORY)
+        key_text(key, row, name)
         row += 1
     return row
 
 
-def _contour_look(diagram: Any, number: int, width: str = "linewidths", dashes: str = "linestyles") -> dict[str, Any]:
-    last = number == len(diagram.contour.levels) - 1
-    return {"color": "#000000", width: 1.6 if last else 1.0, dashes: "solid" if last else (0, (3, 1.5)), "zorder": 3}
+def key_text(axes: Axes, row: int, text: str) -> None:
+    """A meaning on line `row` of a key, beside a patch or line; cut before it reaches the next key."""
+    axes.text(0.2, -LINE * row - 0.05, clip(text, axes.get_xlim()[1] + GAP - 0.25), size=7, va="center")
+
+
+def contour_lines(axes: Axes, diagram: Diagram) -> None:
+    """Draws a diagram's contour, the lower levels dashed and thin, the highest solid."""
+    if (contour := diagram.contour) is None:
+        return
+    for level in contour.levels:
+        lines = list(contour.lines(level, *style.all_edges(diagram)))
+        width, dashes = _contour_look(contour, level)
+        drawn = LineCollection(lines, colors="#000000", linewidths=width, linestyles=[dashes], zorder=3)
+        axes.add_collection(drawn, autolim=False)
+
+
+def contour_key(key: Axes, row: int, diagram: Diagram) -> int:
+    """Explains the contour from line `row` of a key on; returns the next free line."""
+    if (contour := diagram.contour) is None:
+        return row
+    for line, level in enumerate(contour.levels, row):
+        width, dashes = _contour_look(contour, level)
+        key.plot([0, 0.14], [-LINE * line - 0.05] * 2, color="#000000", linewidth=width, linestyle=dashes, zorder=3)
+        key_text(key, line, f"{contour.probe} reaches {level:g}")
+    return row + len(contour.levels)
+
+
+def _contour_look(contour: Contour, level: float) -> tuple[float, str | tuple[float, tuple[float, ...]]]:
+    """Width and dashes of a level's lines."""
+    return (1.6, "solid") if level == contour.levels[-1] else (1.0, DASHED)
 
 
 def norm(low: float, high: float, wide: bool) -> Normalize:
@@ -218,18 +286,19 @@ def norm(low: float, high: float, wide: bool) -> Normalize:
     return LogNorm(low, high) if wide else Normalize(low, high)
 
 
-def colour_bar(key: Any, colours: Any, norm: Any, ticks: list, text: str) -> None:
+def colour_bar(key: Axes, shades: Shades, ticks: list[tuple[float, str]], text: str) -> None:
     """A horizontal colour scale as wide as a key, with its meaning below."""
     bar = key.inset_axes((0, -0.095, key.get_xlim()[1], 0.09), transform=key.transData)
-    shades = bar.figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
-    shades.outline.set_linewidth(0.4)
-    shades.minorticks_off()
+    colours = ScalarMappable(shades["norm"], shades["cmap"])
+    scale = bar.figure.colorbar(colours, cax=bar, orientation="horizontal")
+    scale.outline.set_linewidth(0.4)
+    scale.minorticks_off()
     set_x_ticks(bar, ticks)
     bar.tick_params(pad=1.5)
     bar.set_xlabel(text, size=7, labelpad=1)
 
 
-def set_x_ticks(axes: Any, ticks: list[tuple[float, str]]) -> None:
+def set_x_ticks(axes: Axes, ticks: list[tuple[float, str]]) -> None:
     """Names the ticks; texts at an end stay within it, off the neighbour's."""
     axes.set_xticks([at for at, _ in ticks], labels=[text for _, text in ticks])
     low, high = axes.get_xlim()
@@ -263,5 +332,5 @@ def printable(text: str) -> str:
     return "".join(c if ord(c) in known else "□" for c in " ".join(str(text).split()))
 
 
-def _font() -> Any:
+def _font() -> FT2Font:
     return get_font(findfont(FontProperties(family="DejaVu Sans")))

@@ -4,18 +4,20 @@ import base64
 import io
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from jaxgen import FieldError
-from sweeps.axes import scales
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.values import ValueMap
 from sweeps.report import drawing, style
 from sweeps.report.caption import caption, values_caption, write_caption
+from sweeps.report.provenance import Provenance
 from sweeps.storage.files import write_text
 
 CURVE_GAP, CURVE_HEIGHT = 0.28, 1.0  # inches
@@ -23,7 +25,7 @@ TIMES = LinearSegmentedColormap.from_list("times", style.TIME_SHADES)
 RATES = LinearSegmentedColormap.from_list("rates", style.RATE_SHADES)
 
 
-def make(diagram: Any, columns: int = 2) -> Figure:
+def make(diagram: Diagram, columns: int = 2) -> Figure:
     """A figure of a `sweeps.Diagram`, in the style of all.
 
     Over two columns (7 inches) are drawn (a) each cell's most frequent label, with an inner square for the second one
@@ -44,7 +46,7 @@ def make(diagram: Any, columns: int = 2) -> Figure:
         return _figure(diagram) if columns == 2 else _narrow(diagram)
 
 
-def as_html(diagram: Any) -> str:
+def as_html(diagram: Diagram) -> str:
     """The figure of a `sweeps.Diagram` as a picture that a notebook shows, what it says as its alternative text."""
     with drawing.styled():
         make(diagram).savefig(held := io.BytesIO(), format="png")
@@ -52,7 +54,7 @@ def as_html(diagram: Any) -> str:
     return f'<img style="max-width: 7in" alt="{escape(caption(diagram))}" src="data:image/png;base64,{picture}">'
 
 
-def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
+def draw(diagram: Diagram, path: str | Path, columns: int = 2) -> None:
     """Writes the figure that `make` gives as PNG (200 dpi), SVG or PDF by the path's ending; its caption as .txt.
 
     Raises:
@@ -63,7 +65,7 @@ def draw(diagram: Any, path: str | Path, columns: int = 2) -> None:
     write_caption(diagram, path, " and ".join(filter(None, panels)))
 
 
-def _figure(diagram: Any) -> Figure:
+def _figure(diagram: Diagram) -> Figure:
     trained = np.nanmax(diagram.curves["step"], initial=0) > 0
     examples = style.example_cells(diagram.counts) if trained else {}
     columns = min(max(len(examples), 1), 4)
@@ -113,13 +115,13 @@ def _figure(diagram: Any) -> Figure:
     return figure
 
 
-def make_values(values: Any, statistic: str) -> Figure:
+def make_values(values: ValueMap, statistic: str) -> Figure:
     """A map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, in the style of all."""
     with drawing.styled():
         return _values(values, statistic)
 
 
-def draw_values(values: Any, statistic: str, path: str | Path) -> None:
+def draw_values(values: ValueMap, statistic: str, path: str | Path) -> None:
     """Writes a map 3.4 inches wide of one statistic of a `sweeps.ValueMap`, its caption as .txt.
 
     Its colours are over the logarithm where values span more than two decades, all above 0.
@@ -131,25 +133,25 @@ def draw_values(values: Any, statistic: str, path: str | Path) -> None:
     write_text(Path(path).with_suffix(".txt"), values_caption(values, statistic) + "\n")
 
 
-def _values(values: Any, statistic: str) -> Figure:
+def _values(values: ValueMap, statistic: str) -> Figure:
     grid = drawing.Grid.over(values, 1, widest=drawing.NARROW - 0.95)
-    name = str(values.source.specification.get("name") or "")
+    name = Provenance.of(values.source).name
     parts = [name, style.seeds_text(values.seeds), *style.left_out_texts(values)]
     figure, axes, key = _single_map(values, grid, 4 * drawing.LINE, _lines(parts, grid.width))
     shown = np.asarray(values.statistics.columns[statistic], float)
     known = np.isfinite(shown)
     if known.any():
         low, high, wide = style.span(shown)
-        norm = drawing.norm(low, high, wide)
-        drawing.paint(axes, values, known, array=shown, cmap=TIMES, norm=norm)
+        shades: drawing.Shades = {"array": shown, "cmap": TIMES, "norm": drawing.norm(low, high, wide)}
+        drawing.shade(axes, values, known, shades)
         ends = [(v, style.value_text(v, 3)) for v in (low, (low + high) / 2, high)]
         ends = style.log_ticks(low, high, 4) if wide else ends
         what = drawing.clip(f"{statistic} of {values.name}", grid.width)
-        drawing.colour_bar(key, TIMES, norm, ends if np.ptp(shown[known]) > 0 else ends[:1], what)
+        drawing.colour_bar(key, shades, ends if np.ptp(shown[known]) > 0 else ends[:1], what)
     return figure
 
 
-def _narrow(diagram: Any) -> Figure:
+def _narrow(diagram: Diagram) -> Figure:
     grid = drawing.Grid.over(diagram, 1, widest=drawing.NARROW - 0.95)
     here = style.present([diagram])
     keys = drawing.LINE * _key_rows(diagram, here) + 0.1
@@ -159,7 +161,9 @@ def _narrow(diagram: Any) -> Figure:
     return figure
 
 
-def _single_map(diagram: Any, grid: drawing.Grid, keys: float, footer: list[str]) -> tuple[Figure, Any, Any]:
+def _single_map(
+    diagram: Diagram | ValueMap, grid: drawing.Grid, keys: float, footer: list[str]
+) -> tuple[Figure, Axes, Axes]:
     """A figure over one column, the axes of its map and of its key."""
     total = 0.12 + grid.height + grid.below + keys + drawing.LINE * len(footer) + 0.06
     figure = Figure(figsize=(drawing.NARROW, total), facecolor="white")
@@ -175,9 +179,9 @@ def _single_map(diagram: Any, grid: drawing.Grid, keys: float, footer: list[str]
     return figure, axes, key
 
 
-def _footer(diagram: Any, room: float) -> list[str]:
+def _footer(diagram: Diagram, room: float) -> list[str]:
     count = len(diagram.runs)
-    parts = [str(diagram.source.specification.get("name") or ""), f"{count} run{'s' if count > 1 else ''}"]
+    parts = [Provenance.of(diagram.source).name, f"{count} run{'s' if count > 1 else ''}"]
     definition = f"definition: {diagram.definition}"
     whole = [definition] if drawing.inches(definition) <= room else definition.split(", ")
     return _lines([*parts, style.seeds_text(diagram.seeds), *whole], room)
@@ -193,15 +197,15 @@ def _lines(parts: list[str], room: float, between: str = "  ·  ") -> list[str]:
     return lines
 
 
-def _title(axes: Any, letter: str, text: str, above: float = 5) -> None:
+def _title(axes: Axes, letter: str, text: str, above: float = 5) -> None:
     axes.annotate(letter, (0, 1), (0, above), "axes fraction", "offset points", weight="bold", size=9)
     axes.annotate(text, (0, 1), (12, above), "axes fraction", "offset points", size=8)
 
 
-def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: dict[int, int]) -> None:
+def _phase_map(axes: Axes, key: Axes, diagram: Diagram, present: list[int], examples: dict[int, int]) -> None:
     drawing.paint_labels(axes, diagram, present)
     drawing.contour_lines(axes, diagram)
-    x, y = (scales.positions(v, scales.kind(v)) for v in (diagram.x_values, diagram.y_values))
+    x, y = (axis.positions for axis in diagram.axes)
     for cell in dict.fromkeys(examples.values()):
         row, column = divmod(cell, len(x))
         text = ",".join(str(number) for number, other in enumerate(examples.values(), 1) if other == cell)
@@ -220,37 +224,39 @@ def _phase_map(axes: Any, key: Any, diagram: Any, present: list[int], examples: 
             )
         row += 1
     row = drawing.contour_key(key, row, diagram)
+    drawing.theory_lines(axes, diagram)
+    row = drawing.theory_key(key, row, diagram, curves=bool(examples))
     alone = diagram.boundary is not None and diagram.contour is None  # their lines would be taken for one another
     if alone and (said := drawing.boundary_lines(axes, diagram)):
         _line_key(key, row, said)
         row += 1
     if not diagram.resolved.all():
         drawing.unresolved_marks(axes, diagram)
-        key.scatter(0.07, -drawing.LINE * row - 0.05, **drawing.UNRESOLVED)
+        drawing.dots(key, np.array([0.07]), np.array([-drawing.LINE * row - 0.05]))
         drawing.key_text(key, row, "turns within one interval of gap")
 
 
-def _line_key(key: Any, row: int, said: str) -> None:
+def _line_key(key: Axes, row: int, said: str) -> None:
     """Explains the line of P = 1/2, or the edges of its band where there is no line."""
-    look = {"linewidth": 1.2} if said.startswith("P") else {"linewidth": 0.7, "linestyle": (0, (1, 1))}
-    key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", **look)
+    width, dashes = (1.2, "solid") if said.startswith("P") else (0.7, drawing.DOTTED)
+    key.plot([0, 0.14], [-drawing.LINE * row - 0.05] * 2, color="#000000", linewidth=width, linestyle=dashes)
     drawing.key_text(key, row, said)
 
 
-def _key_rows(diagram: Any, present: list[int]) -> int:
+def _key_rows(diagram: Diagram, present: list[int]) -> int:
     """How many lines the key of the map of labels needs at most."""
     marked = (diagram.agreement < 1).any(), (diagram.seeds == 0).any(), not diagram.resolved.all()
     lines = len(diagram.contour.levels) if diagram.contour else diagram.boundary is not None
-    return len(present) + sum(map(bool, marked)) + lines
+    return len(present) + sum(map(bool, marked)) + lines + len(diagram.overlays)
 
 
-def _time_map(axes: Any, key: Any, diagram: Any) -> None:
+def _time_map(axes: Axes, key: Axes, diagram: Diagram) -> None:
     times, span = style.colour_times(diagram)
     reached, budget, split, row = np.isfinite(times), diagram.definition.budget, diagram.definition.split, 0
     if reached.any():
-        norm = LogNorm(*span)
-        drawing.paint(axes, diagram, reached, array=times, cmap=TIMES, norm=norm)
-        drawing.colour_bar(key, TIMES, norm, style.log_ticks(*span, 5), f"median step at threshold ({split})")
+        shades: drawing.Shades = {"array": times, "cmap": TIMES, "norm": LogNorm(*span)}
+        drawing.shade(axes, diagram, reached, shades)
+        drawing.colour_bar(key, shades, style.log_ticks(*span, 5), f"median step at threshold ({split})")
         row = 3
     late = np.isinf(diagram.median_time) & ~diagram.unwatched
     for cells, colour, hatch, said in (
@@ -258,8 +264,8 @@ def _time_map(axes: Any, key: Any, diagram: Any) -> None:
         (diagram.unwatched, style.UNWATCHED, "......", style.unwatched(budget)),
     ):
         if cells.any():
-            look = {"facecolor": colour, "edgecolor": style.NOT_REACHED_LINES, "hatch": hatch}
-            drawing.paint(axes, diagram, cells, linewidths=0, **look)
+            look: drawing.Look = {"facecolor": colour, "edgecolor": style.NOT_REACHED_LINES, "hatch": hatch}
+            drawing.paint(axes, diagram, cells, **look)
             first, *others = _lines(said.split(), key.get_xlim()[1] - 0.2, " ")
             drawing.key_entry(key, row, first, **look)
             for at, line in enumerate(others, row + 1):
@@ -267,29 +273,28 @@ def _time_map(axes: Any, key: Any, diagram: Any) -> None:
             row += 1 + len(others)
 
 
-def _rate_map(axes: Any, key: Any, diagram: Any) -> None:
+def _rate_map(axes: Axes, key: Axes, diagram: Diagram) -> None:
     low, high = diagram.probability_interval()
-    norm = Normalize(0, 1)
-    drawing.paint(axes, diagram, diagram.seeds > 0, array=diagram.probability, cmap=RATES, norm=norm)
+    shades: drawing.Shades = {"array": diagram.probability, "cmap": RATES, "norm": Normalize(0, 1)}
+    drawing.shade(axes, diagram, diagram.seeds > 0, shades)
     said = drawing.boundary_lines(axes, diagram) if diagram.boundary is not None else ""
     if said and diagram.contour is not None:  # else map a tells
         _line_key(key, 3, said)
     drawing.colour_bar(
         key,
-        RATES,
-        norm,
+        shades,
         [(v, f"{v:g}") for v in (0, 0.5, 1)],
         drawing.clip(f"share of seeds: {diagram.labelling.event_name}", key.get_xlim()[1]),
     )
     half = np.nanmean(high - low) / 2
     key.text(0, -drawing.LINE * 3 - 0.05, f"95 % interval: ± {half:.2f} on average", size=7, va="center")
     if diagram.movable.any():
-        look = {"facecolor": "none", "edgecolor": style.NOT_REACHED_LINES, "hatch": "xxxx"}
-        drawing.paint(axes, diagram, diagram.movable, linewidths=0, **look)
+        look: drawing.Look = {"facecolor": "none", "edgecolor": style.NOT_REACHED_LINES, "hatch": "xxxx"}
+        drawing.paint(axes, diagram, diagram.movable, **look)
         drawing.key_entry(key, 4, "undecided runs decide", **look)
 
 
-def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: bool, room: float) -> None:
+def _curves(axes: Axes, diagram: Diagram, index: int, cell: int, number: int, first: bool, room: float) -> None:
     labels, here = diagram.labelling.labels, np.flatnonzero(diagram.runs["cell"] == cell)
     steps = np.where(diagram.curves["step"] > 0, diagram.curves["step"], np.nan)[here]
     d = diagram.definition
@@ -301,13 +306,13 @@ def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: 
         axes.plot(steps[i], train[i], color=style.TRAIN_INK, linewidth=0.8, linestyle=(0, (3, 1.5)), alpha=strength)
         axes.plot(steps[i], test[i], color=ink, linewidth=1.0, alpha=strength)
     if len(here) > 1:
-        for values, look in (
-            (train, {"color": style.TRAIN_INK, "dashes": (3, 1.5)}),
-            (test, {"color": labels[index].ink}),
-        ):
+        for values, ink, dashes in ((train, style.TRAIN_INK, drawing.DASHED), (test, labels[index].ink, "solid")):
             at, (lower, middle, upper) = style.quantiles(steps, values, (0.1, 0.5, 0.9))
-            axes.fill_between(at, lower, upper, color=look["color"], alpha=0.18, linewidth=0)
-            axes.plot(at, middle, linewidth=1.3, **look)
+            axes.fill_between(at, lower, upper, color=ink, alpha=0.18, linewidth=0)
+            axes.plot(at, middle, linewidth=1.3, color=ink, linestyle=dashes)
+    theory_steps, said = diagram.step_curves
+    for one, ink in drawing.theory(diagram, along_steps=True):
+        axes.plot(theory_steps, said[one.name][cell], color=ink, linewidth=1.3, linestyle=drawing.THEORY, zorder=3)
     low, high = style.step_range(diagram)
     axes.set_xscale("log")
     axes.set_xlim(low, high)
@@ -327,10 +332,10 @@ def _curves(axes: Any, diagram: Any, index: int, cell: int, number: int, first: 
     if first:
         axes.set_ylabel(drawing.clip(d.name, CURVE_HEIGHT), labelpad=3)
     row, column = divmod(cell, len(diagram.x_values))
-    strip = {"facecolor": labels[index].colour, "transform": axes.transAxes, "clip_on": False}
-    axes.add_patch(Rectangle((0, 1.04), 1, 0.05, **strip))
+    colour = labels[index].colour
+    axes.add_patch(Rectangle((0, 1.04), 1, 0.05, facecolor=colour, transform=axes.transAxes, clip_on=False))
     lines = [drawing.clip(f"{number}  {labels[index].name}", room)]
-    for path, value in ((diagram.x, diagram.x_values[column]), (diagram.y, diagram.y_values[row])):
-        lines.append(drawing.clip(f"{style.label(path)} = {style.value_text(value, 3)}", room))
+    for axis, at_cell in zip(diagram.axes, (column, row)):
+        lines.append(drawing.clip(f"{axis.label} = {style.value_text(axis.values[at_cell], 3)}", room))
     for line, y in zip(lines, (1.40, 1.265, 1.13)):
         axes.text(0, y, line, transform=axes.transAxes, size=7, weight="bold" if line is lines[0] else "normal")

@@ -6,6 +6,8 @@ const asked = threshold
   ? {at: threshold.options.indexOf(threshold.value), budget: Math.round(budget.value), gap: Math.round(gap.value)}
   : {at: stored.at, budget: stored.budget, gap: stored.gap}
 const refused = refusal(asked)
+const plain = (text) => { const e = document.createElement("i"); e.textContent = text; return e.innerHTML }
+const of_panel = panels > 1 ? ` (${plain(panel)})` : ""
 const wanted = stored.shown = refused ? stored.shown || {...stored} : asked  // what is refused changes nothing
 const unknown = (r) => stored.stays && until[r] < wanted.budget  // whether it stays there is seen at the budget only
 const time = (times, r) => { const t = times[wanted.at * runs + r]; return t == never || unknown(r) ? Infinity : t }
@@ -111,13 +113,14 @@ function relabel() {
   const same = wanted.at == stored.at && wanted.budget == stored.budget && wanted.gap == stored.gap
   for (const drawn of boundary) drawn.visible = same
   const list = names.map((name, i) => totals[i] ? `${name} ${totals[i]}` : "").filter(Boolean).join(", ")
-  said.text = same ? "" : `Now shown: ${compared} ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
-    `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`
+  said.text = (index ? said.text : "") + (same ? "" : `${index ? "<br>" : ""}Now shown${of_panel}: ${compared} ${thresholds[wanted.at]}, budget ${wanted.budget} steps, gap ` +
+    `${wanted.gap} steps: ${list}. The key above, and the fitted line, are of the stored definition.`)
 }
 
 function show() {
   const chosen = cells.selected.indices
   if (chosen.length == 0) return
+  for (const other of others) if (other.selected.indices.length) other.selected.indices = []
   const shown = {steps: [], train: [], test: [], ink: [], run_id: [], seed: [], label: []}
   const ends = {step: [], test: [], ink: []}, at_step = new Map()
   const where = cells.data.heading
@@ -156,6 +159,16 @@ function show() {
       rows += "<tr>" + entries.map((e, i) => `<td data-name="${head[i]}">${e}</td>`).join("") + "</tr>"
     }
   }
+  const lines = {steps: [], values: [], ink: [], name: []}
+  theory_values.forEach((values, i) => {
+    const all = values.length == theory_steps.length  // one curve, of every cell
+    for (const cell of all ? chosen.slice(0, 1) : chosen) {
+      const from = all ? 0 : cell * theory_steps.length
+      lines.steps.push(theory_steps); lines.values.push(values.slice(from, from + theory_steps.length))
+      lines.ink.push(theory_inks[i]); lines.name.push(theory_names[i])
+    }
+  })
+  theory.data = lines
   curves.data = shown
   marks.data = ends
   const enough = [...at_step].filter(([_, values]) => values.length * 2 > listed).sort((a, b) => a[0] - b[0])
@@ -164,21 +177,24 @@ function show() {
   const list = rows ? `<div class="list"><table><tr>${head.map((h) => `<th>${h}</th>`).join("")}</tr>${rows}</table></div>` : "<p>No runs.</p>"
   const title = chosen.length == 1 ? where[chosen[0]] : `${chosen.length} cells`
   const cut = all > few ? `<p>The first ${few} of ${all} runs are shown.</p>` : ""
-  table.text = `<h2>${title}</h2>${cut}` + list
+  table.text = `<h2>${panels > 1 ? plain(panel) + ": " : ""}${title}</h2>${cut}` + list
 }
 
 function download() {
   const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i
   const shown = (t) => /^[=+\-@\t\r]/.test(t) && !number.test(t) ? `'${t}` : t  // a spreadsheet would run it
   const quote = (v) => { const t = v === Infinity ? "inf" : shown(`${v}`); return /[",\n\r]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t }
-  const plain = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
-  const lines = [[...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
+  const text = (html) => { const e = document.createElement("textarea"); e.innerHTML = html; return e.value }
+  const own = panels > 1 ? [panel] : []
+  const lines = index ? table.tags[0] : [[...(panels > 1 ? ["panel"] : []), ...axes, "run_id", "seed", "split_seed", "status", "steps", "label", "train_time", "test_time", "threshold",
                   "budget", "gap"]]
   for (let cell = 0; cell < count; cell++)
     for (let r = start[cell]; r < start[cell + 1]; r++)
-      lines.push([cells.data.x_value[cell], cells.data.y_value[cell], plain(run_id[r]), ...seeds[r],
-                  plain(statuses[status[r]]), last[r], names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
+      lines.push([...own, cells.data.x_value[cell], cells.data.y_value[cell], text(run_id[r]), ...seeds[r],
+                  text(statuses[status[r]]), last[r], names[label[r]], time(train_times, r), time(test_times, r), thresholds[wanted.at], wanted.budget,
                   wanted.gap])
+  table.tags = [lines]  // of the panels so far: the last one writes them
+  if (index < panels - 1) return
   const link = document.createElement("a")
   link.href = URL.createObjectURL(new Blob([lines.map((l) => l.map(quote).join(",")).join("\n") + "\n"], {type: "text/csv"}))
   link.download = "runs.csv"

@@ -1,14 +1,19 @@
 """The phase diagram as one interactive HTML file: maps to hover over, and the curves of the cell that is clicked."""
 
+import dataclasses
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.layouts import column, row
 from bokeh.models import (
+    Axis,
     BasicTickFormatter,
     BoxSelectTool,
     ColumnDataSource,
@@ -18,18 +23,23 @@ from bokeh.models import (
     LinearColorMapper,
     LogColorMapper,
     PlainText,
+    Quad,
     Range1d,
     TabPanel,
     Tabs,
     TapTool,
 )
 from bokeh.models.annotations import ColorBar, Span
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.models.ui import UIElement
 from bokeh.models.widgets import Button, Div, Select, Slider
 from bokeh.palettes import interp_palette
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from sweeps.axes import scales
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.gather import aligned
 from sweeps.diagrams.labels import FOUR_PHASES
 from sweeps.report import page_data, style
 from sweeps.storage.files import write_atomically
@@ -61,15 +71,26 @@ MAPS = """
 @media (max-width: 1250px) { :host { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media (max-width: 700px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
+PANELS = """
+:host { display: grid; align-items: end; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); }
+"""
 BELOW = """
 :host { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
 @media (max-width: 1000px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
+TITLE = 28
+"""Characters of a map's title on a line: as wide as the narrowest map."""
 WRAP = ":host, .bk-headers-wrapper { flex-wrap: wrap; }"
+Scale = Literal["linear", "log"]
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
-def write_page(diagrams: Any, path: str | Path, above: str = "", refresh: float | None = None) -> None:
+def write_page(
+    shown: Diagram | Mapping[str, Diagram | Mapping[str, Diagram]],
+    path: str | Path,
+    above: str = "",
+    refresh: float | None = None,
+) -> None:
     """Writes a page of a `sweeps.Diagram`, or of several as tabs by name, that needs no network.
 
     Shown are maps of the cells side by side: the most frequent label (with an inner square for the second one where
@@ -77,78 +98,168 @@ def write_page(diagrams: Any, path: str | Path, above: str = "", refresh: float 
     test; the diagram's contour lies over the first and the last. Pointing at a cell tells its numbers; a click shows
     the curves of all its seeds and lists its runs.
 
+    A tab may be a dict of diagrams over the same axes, as `Results.facets` gives it: then all of them are there at
+    once, by their titles, with one of the four maps each, and share what the definition is chosen with. Panels that
+    differ in their axes, labels or definition are tabs of their own.
+
     Args:
-      diagrams: a diagram, or a dict of them by the names of their tabs.
+      shown: a diagram, or a dict of tabs by their names; with the only name "" there is no bar of tabs.
       path: of the HTML file.
       above: HTML that stands over the tabs.
       refresh: seconds after which a browser loads the page again, for sweeps that still run.
     """
-    tabs = diagrams if isinstance(diagrams, dict) else {"": diagrams}
-    title = page_data.name(next(iter(tabs.values())))
+    tabs = _tabs(shown)
+    title = page_data.name(next(iter(next(iter(tabs.values())).values())))
     document = Document(title=title)
-    views = {name: _view(diagram, document) for name, diagram in tabs.items()}
+    views = {name: _view(panels, document) for name, panels in tabs.items()}
     heading = Div(text=f"<h1>{escape(title)}</h1>{above}", stylesheets=[CSS], disable_math=True, name="heading")
     heading.sizing_mode = "stretch_width"
-    panels = [TabPanel(child=view, title=name) for name, view in views.items()]
-    body = (
-        Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[WRAP])
-        if isinstance(diagrams, dict)
-        else panels[0].child
-    )
-    document.add_root(column(heading, body, sizing_mode="stretch_width"))
+    children = [TabPanel(child=view, title=name) for name, view in views.items()]
+    bar = Tabs(tabs=children, sizing_mode="stretch_width", stylesheets=[WRAP])
+    document.add_root(column(heading, views[""] if [*views] == [""] else bar, sizing_mode="stretch_width"))
     again = f'<meta http-equiv="refresh" content="{refresh:g}">' if refresh else ""
     page = file_html(document, INLINE, template=TEMPLATE, title=title, template_variables={"again": again})
     write_atomically(Path(path), lambda file: file.write_text(page, encoding="utf-8"))
 
 
-def _view(diagram: Any, document: Document) -> Any:
-    cells = ColumnDataSource(page_data.cell_columns(diagram), name="cells")
-    cells.selected.indices = [page_data.first_cell(diagram)]
-    names = ("steps", "train", "test", "ink", "run_id", "seed", "label")
-    sources = {
-        "cells": cells,
-        "squares_source": ColumnDataSource(page_data.square_columns(diagram), name="squares"),
-        "curves": ColumnDataSource({name: [] for name in names}, name="curves"),
-        "marks": ColumnDataSource({name: [] for name in ("step", "test", "ink")}, name="marks"),
-        "middle": ColumnDataSource({name: [] for name in ("step", "test")}, name="middle"),
-    }
+def _tabs(shown: Diagram | Mapping[str, Diagram | Mapping[str, Diagram]]) -> dict[str, dict[str, Diagram]]:
+    """The panels of each tab, of which those of one tab can share what they are chosen with."""
+    tabs: dict[str, dict[str, Diagram]] = {}
+    for name, panels in ({"": shown} if isinstance(shown, Diagram) else shown).items():
+        if isinstance(panels, Diagram):
+            tabs[name] = {"": panels}
+        elif len({(d.x, d.y, d.labelling.name, d.definition) for d in panels.values()}) == 1:
+            tabs[name] = aligned(panels)
+        else:
+            tabs |= {f"{name}: {title}" if name and title else title or name: {"": d} for title, d in panels.items()}
+    return tabs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sources:
+    """Of a panel: its cells and inner squares, and what it shares with the others: curves of the chosen cells."""
+
+    cells: ColumnDataSource
+    squares_source: ColumnDataSource
+    curves: ColumnDataSource
+    marks: ColumnDataSource
+    middle: ColumnDataSource
+    theory: ColumnDataSource
+
+    @classmethod
+    def of(cls, diagrams: Sequence[Diagram]) -> "list[_Sources]":
+        """Those of all panels of a tab; a cell of the first is chosen."""
+        empty = {
+            "curves": ("steps", "train", "test", "ink", "run_id", "seed", "label"),
+            "marks": ("step", "test", "ink"),
+            "middle": ("step", "test"),
+            "theory": ("steps", "values", "ink", "name"),
+        }
+        common = {name: ColumnDataSource({key: [] for key in keys}, name=name) for name, keys in empty.items()}
+        found = []
+        for diagram in diagrams:
+            cells = ColumnDataSource(page_data.cell_columns(diagram), name="cells")
+            squares = ColumnDataSource(page_data.square_columns(diagram), name="squares")
+            found.append(cls(cells, squares, **common))
+        found[0].cells.selected.indices = [page_data.first_cell(diagrams[0])]
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Colours:
+    """How the numbers of all panels of a tab become colours: times and last values, with their ends, and shares."""
+
+    times: LogColorMapper
+    time_span: tuple[float, float]
+    last: LogColorMapper | LinearColorMapper
+    last_span: tuple[float, float, bool]
+    rates: LinearColorMapper
+
+    @classmethod
+    def of(cls, diagrams: list[Diagram]) -> "_Colours":
+        """Those that all values of the diagrams have a place in."""
+        spans = [style.colour_times(diagram)[1] for diagram in diagrams]
+        low, high = min(low for low, _ in spans), max(high for _, high in spans)
+        least, most, wide = style.last_span(diagrams)
+        shades, rates, last = (
+            list(interp_palette(tuple(colours), 128))
+            for colours in (style.TIME_SHADES, style.RATE_SHADES, style.LAST_SHADES)
+        )
+        return cls(
+            LogColorMapper(palette=shades, low=low, high=high, nan_color=style.NOT_REACHED),
+            (low, high),
+            (LogColorMapper if wide else LinearColorMapper)(palette=last, low=least, high=most),
+            (least, most, wide),
+            LinearColorMapper(palette=rates, low=0, high=1, nan_color=style.NOT_REACHED),
+        )
+
+
+def _view(panels: Mapping[str, Diagram], document: Document) -> UIElement:
+    diagrams = list(panels.values())
+    sources, colours = _Sources.of(diagrams), _Colours.of(diagrams)
     table, said, header = (_text(name) for name in ("runs", "said", "header"))
-    header.text = page_data.header(diagram)
-    maps, mapper, boundary = _maps(diagram, sources)
-    drawn, line = _curves(diagram, sources)
-    controls = _controls(diagram)
+    header.text = page_data.header(panels)
+    drawn, line = _curves(diagrams, sources[0])
+    controls, offered = _controls(diagrams), page_data.thresholds(*diagrams)
     buttons = [Button(label="Download the runs (CSV)", name="download")]
     buttons += [Button(label="Stored definition", name="reset")] if controls["threshold"] else []
-    script = CustomJS(
-        args={**sources, **controls, **page_data.run_columns(diagram)}
-        | {"table": table, "said": said, "line": line, "mapper": mapper, "boundary": boundary},
-        code=SCRIPT,
-    )
-    cells.selected.js_on_change("indices", script)
-    document.js_on_event("document_ready", script)
-    for control in filter(None, controls.values()):
-        control.js_on_change("value", script)
-    for button in buttons:
-        button.js_on_event("button_click", script)
-    choose = row(*filter(None, controls.values()), *buttons[::-1], spacing=18, stylesheets=[WRAP])
-    upper = row(*maps, sizing_mode="stretch_width", spacing=12, stylesheets=[MAPS])
+    maps: list[list[figure]] = []
+    for number, (title, diagram) in enumerate(panels.items()):
+        figures, boundary = _maps(diagram, sources[number], colours)
+        if maps:
+            for one in figures:
+                one.x_range, one.y_range = maps[0][0].x_range, maps[0][0].y_range
+        maps.append(figures)
+        parts: dict[str, object] = {"table": table, "said": said, "line": line, "mapper": colours.times}
+        parts |= {field.name: getattr(sources[number], field.name) for field in dataclasses.fields(_Sources)}
+        parts |= {"others": [one.cells for one in sources if one is not sources[number]], "boundary": boundary}
+        parts |= {"panel": title, "index": number, "panels": len(panels)}
+        numbers = page_data.run_columns(diagram, offered) | page_data.theory_columns(diagram)
+        script = CustomJS(args={**parts, **controls, **numbers}, code=SCRIPT)
+        sources[number].cells.selected.js_on_change("indices", script)
+        document.js_on_event("document_ready", script)
+        for control in filter(None, controls.values()):
+            control.js_on_change("value", script)
+        for button in buttons:
+            button.js_on_event("button_click", script)
     below = row(drawn, table, sizing_mode="stretch_width", spacing=24, stylesheets=[BELOW])
+    choose = row(*filter(None, controls.values()), *buttons[::-1], spacing=18, stylesheets=[WRAP])
+    if len(panels) == 1:
+        upper: UIElement = row(*maps[0], sizing_mode="stretch_width", spacing=12, stylesheets=[MAPS])
+    else:
+        upper = _grids(panels, maps)
     return column(header, choose, said, upper, below, sizing_mode="stretch_width")
+
+
+def _grids(panels: Mapping[str, Diagram], maps: list[list[figure]]) -> Tabs:
+    """A tab for each kind of map, with that of every panel."""
+    kinds = []
+    for kind, figures in enumerate(zip(*maps)):
+        titled = []
+        for (title, diagram), drawn in zip(panels.items(), figures):
+            above = _text("panel")
+            above.text = f"<h2>{escape(title)}</h2>" + (page_data.notes(diagram) if kind == 0 else "")
+            titled.append(column(above, drawn, sizing_mode="stretch_width"))
+        grid = row(*titled, sizing_mode="stretch_width", spacing=12, stylesheets=[PANELS])
+        name = " ".join(figures[0].title.text.split())
+        kinds.append(TabPanel(child=column(grid, sizing_mode="stretch_width"), title=name))
+    return Tabs(tabs=kinds, sizing_mode="stretch_width", stylesheets=[WRAP])
 
 
 def _text(name: str) -> Div:
     return Div(name=name, stylesheets=[CSS], disable_math=True, sizing_mode="stretch_width")
 
 
-def _controls(diagram: Any) -> dict[str, Any]:
+def _controls(diagrams: Sequence[Diagram]) -> dict[str, Select | Slider | None]:
     """What the definition is chosen with; nothing for other labels than the four phases, which only Python can give."""
-    if diagram.labelling is not FOUR_PHASES:
+    first = diagrams[0]
+    if first.labelling is not FOUR_PHASES:
         return {"threshold": None, "budget": None, "gap": None}
-    d, steps = diagram.definition, diagram.curves["step"]
+    d, steps = first.definition, np.concatenate([diagram.curves["step"].ravel() for diagram in diagrams])
     step = int(np.gcd.reduce([d.budget, d.gap, *np.unique(steps[np.isfinite(steps)]).astype(int)]))
     most = int(max(np.nanmax(steps), d.budget, d.gap, 2 * step))
-    texts = {value: f"{value:.12g}" for value in page_data.thresholds(diagram)}
-    options: list[Any] = list(texts.values())
+    texts = {value: f"{value:.12g}" for value in page_data.thresholds(*diagrams)}
+    options: list[str | tuple[object, str]] = [*texts.values()]
     return {
         "threshold": Select(title="threshold", name="threshold", value=texts[d.threshold], options=options, width=90),
         "budget": Slider(title="budget (steps)", name="budget", start=step, end=most, step=step, value=d.budget),
@@ -156,31 +267,29 @@ def _controls(diagram: Any) -> dict[str, Any]:
     }
 
 
-def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any], Any, list[Any]]:
-    """The maps, the colours of the times, and the lines of the fitted boundary."""
-    cells, event, d = sources["cells"], diagram.labelling.event_name, diagram.definition
-    times, span = style.colour_times(diagram)
-    shades, rate_shades = (list(interp_palette(tuple(c), 128)) for c in (style.TIME_SHADES, style.RATE_SHADES))
-    late = LogColorMapper(palette=shades, low=span[0], high=span[1], nan_color=style.NOT_REACHED)
-    rate = LinearColorMapper(palette=rate_shades, low=0, high=1, nan_color=style.NOT_REACHED)
-    phase_map = _map(diagram, cells, style.map_name(diagram), fill_color="colour")
+def _maps(diagram: Diagram, sources: _Sources, colours: _Colours) -> tuple[list[figure], list[GlyphRenderer]]:
+    """The four maps of a diagram, and the lines of its fitted boundary."""
+    cells, event, d = sources.cells, diagram.labelling.event_name, diagram.definition
+    names = [style.map_name(diagram), f"Median step at the threshold ({d.split})", f"P({event})", f"Last {d.tested}"]
+    titles = [textwrap.wrap(name, TITLE) for name in names]
+    lines = max(map(len, titles))
+    phases, times, rates, last = ("\n".join([""] * (lines - len(title)) + title) for title in titles)
+    phase_map = _map(diagram, cells, phases, Quad(fill_color="colour"))
     phase_map.name = "phases"
-    sides = {side: side for side in ("left", "right", "bottom", "top")}
-    phase_map.quad(**sides, source=sources["squares_source"], fill_color="colour", line_color=None)
-    lines = {"hatch_pattern": "hatch", "hatch_color": style.NOT_REACHED_LINES, "hatch_scale": 12, "hatch_weight": 0.7}
-    look = {"fill_color": {"field": "time", "transform": late}, "hatch_alpha": "shown", **lines}
-    time_map = _map(diagram, cells, f"Median step at the threshold ({d.split})", **look)
-    if np.isfinite(times).any():
-        bar = ColorBar(color_mapper=late, height=10, margin=0, padding=4)
-        _name_ticks(bar, style.log_ticks(*span, 7))
+    squares = Quad(left="left", right="right", bottom="bottom", top="top", fill_color="colour", line_color=None)
+    phase_map.add_glyph(sources.squares_source, squares)
+    look = Quad(fill_color={"field": "time", "transform": colours.times}, hatch_alpha="shown", hatch_pattern="hatch")
+    look.update(hatch_color=style.NOT_REACHED_LINES, hatch_scale=12, hatch_weight=0.7)
+    time_map = _map(diagram, cells, times, look)
+    if np.isfinite(diagram.median_time).any():
+        bar = ColorBar(color_mapper=colours.times, height=10, margin=0, padding=4)
+        _name_ticks(bar, style.log_ticks(*colours.time_span, 7))
         time_map.add_layout(bar, "below")
-    rate_map = _map(diagram, cells, f"P({event})", fill_color={"field": "p", "transform": rate})
-    rate_map.add_layout(ColorBar(color_mapper=rate, height=10, margin=0, padding=4), "below")
-    low, high, wide = style.last_span([diagram])
-    last_shades = list(interp_palette(tuple(style.LAST_SHADES), 128))
-    test = (LogColorMapper if wide else LinearColorMapper)(palette=last_shades, low=low, high=high)
-    test_map = _map(diagram, cells, f"Last {d.tested}", fill_color={"field": d.column, "transform": test})
-    bar = ColorBar(color_mapper=test, height=10, margin=0, padding=4)
+    rate_map = _map(diagram, cells, rates, Quad(fill_color={"field": "p", "transform": colours.rates}))
+    rate_map.add_layout(ColorBar(color_mapper=colours.rates, height=10, margin=0, padding=4), "below")
+    test_map = _map(diagram, cells, last, Quad(fill_color={"field": d.column, "transform": colours.last}))
+    bar = ColorBar(color_mapper=colours.last, height=10, margin=0, padding=4)
+    low, high, wide = colours.last_span
     if wide:
         _name_ticks(bar, style.log_ticks(low, high, 5))
     test_map.add_layout(bar, "below")
@@ -193,27 +302,32 @@ def _maps(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[list[Any]
         for drawn in (phase_map, rate_map)[diagram.contour is not None :]
         for glyph in _draw_boundary(drawn, diagram)
     ]
-    return [phase_map, time_map, rate_map, test_map], late, boundary
+    for drawn in (phase_map, rate_map):
+        _draw_theory(drawn, diagram)
+    return [phase_map, time_map, rate_map, test_map], boundary
 
 
-def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
+def _map(diagram: Diagram, cells: ColumnDataSource, title: str, look: Quad) -> figure:
+    """A map of the cells that look so."""
     drawn = _plot_over(diagram, title)
     few = diagram.seeds.size <= 900
-    line = "#ffffff" if few else look["fill_color"]  # without a line of its colour, seams show between small cells
-    sides = {side: side for side in ("left", "right", "bottom", "top")}
-    look |= {"fill_alpha": "shown", "line_color": line, "line_alpha": "shown", "line_width": 0.5}
-    quads = drawn.quad(**sides, source=cells, **look)
-    quads.nonselection_glyph = quads.glyph
-    quads.selection_glyph = quads.glyph.clone(line_color=style.CHOSEN, line_alpha=1, line_width=3)
-    empty = diagram.seeds == 0
-    x, y = (scales.positions(values, scales.kind(values)) for values in (diagram.x_values, diagram.y_values))
+    look.update(**{side: side for side in ("left", "right", "bottom", "top")})
+    line = "#ffffff" if few else look.fill_color  # without a line of its colour, seams show between small cells
+    look.update(fill_alpha="shown", line_color=line, line_alpha="shown", line_width=0.5)
+    quads = drawn.add_glyph(cells, look)
+    quads.nonselection_glyph = look
+    quads.selection_glyph = look.clone(line_color=style.CHOSEN, line_alpha=1, line_width=3)
+    x, y = (axis.positions for axis in diagram.axes)
     yy, xx = np.meshgrid(y, x, indexing="ij")
-    marks = {"x": empty} if diagram.pending is None else {"dot": diagram.pending, "circle": diagram.running}
-    for marker, cells_marked in marks.items():
-        look = {"line_color": style.EMPTY_LINES} if marker == "x" else {"line_color": "#000000", "fill_color": None}
-        drawn.scatter(xx[cells_marked], yy[cells_marked], marker=marker, size=8 if few else 3, **look)
+    if diagram.pending is None or diagram.running is None:
+        marks = [("x", diagram.seeds == 0, style.EMPTY_LINES)]
+    else:
+        marks = [("dot", diagram.pending, "#000000"), ("circle", diagram.running, "#000000")]
+    for marker, marked, ink in marks:
+        size = 8 if few else 3
+        drawn.scatter(xx[marked], yy[marked], marker=marker, size=size, line_color=ink, fill_color=None)
     event = diagram.labelling.event_name
-    numbers = [(style.label(diagram.x), "@x"), (style.label(diagram.y), "@y"), ("seeds", "@seeds")]
+    numbers = [(diagram.x_axis.label, "@x"), (diagram.y_axis.label, "@y"), ("seeds", "@seeds")]
     numbers += [
         ("labels", "@labels"),
         ("agreement", "@agreement_text"),
@@ -230,72 +344,87 @@ def _map(diagram: Any, cells: ColumnDataSource, title: str, **look: Any) -> Any:
     return drawn
 
 
-def _plot_over(diagram: Any, title: str) -> Any:
+def _plot_over(diagram: Diagram, title: str) -> figure:
     """An empty plot with the diagram's axes."""
-    options: dict[str, Any] = {}
-    for name, values in (("x", diagram.x_values), ("y", diagram.y_values)):
-        kind = scales.kind(values)
-        borders = scales.edges(values, kind)
-        options[f"{name}_range"] = Range1d(start=borders[0], end=borders[-1], bounds="auto")
-        options[f"{name}_axis_type"] = "log" if kind in scales.LOGARITHMIC else "linear"
-    drawn = _plot(title, frame_height=330, min_width=240, **options)
+    ranges = [Range1d(start=axis.edges[0], end=axis.edges[-1], bounds="auto") for axis in diagram.axes]
+    logs: list[Scale] = ["log" if axis.kind in scales.LOGARITHMIC else "linear" for axis in diagram.axes]
+    drawn = _plot(title, 330, (ranges[0], logs[0]), (ranges[1], logs[1]))
     drawn.grid.visible = False
-    for axis, path, values in ((drawn.xaxis, diagram.x, diagram.x_values), (drawn.yaxis, diagram.y, diagram.y_values)):
-        axis.axis_label = PlainText(text=style.label(path))  # plain: "$$" would be read as TeX
-        if scales.kind(values) in ("categorical", "symlog") or len(values) <= 6:
-            _name_ticks(axis, style.ticks(values, 12))
-        elif abs(values[0]) >= 1e-4 and abs(values[-1]) < 1e5:
-            axis.formatter = BasicTickFormatter(use_scientific=False)
-    if scales.kind(diagram.x_values) == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
+    for drawn_axis, axis in zip((drawn.xaxis, drawn.yaxis), diagram.axes):
+        drawn_axis.axis_label = PlainText(text=axis.label)  # plain: "$$" would be read as TeX
+        if axis.kind in ("categorical", "symlog") or len(axis.values) <= 6:
+            _name_ticks(drawn_axis, style.ticks(axis.values, 12))
+        elif abs(axis.values[0]) >= 1e-4 and abs(axis.values[-1]) < 1e5:
+            drawn_axis.formatter = BasicTickFormatter(use_scientific=False)
+    if diagram.x_axis.kind == "categorical" and sum(len(str(v)) + 2 for v in diagram.x_values) > 40:
         drawn.xaxis.major_label_orientation = 0.7
     return drawn
 
 
-def _plot(title: str, **options: Any) -> Any:
-    drawn = figure(title=title, sizing_mode="stretch_width", tools="pan,box_zoom,wheel_zoom,reset,save", **options)
+def _plot(title: str, height: int, x: tuple[Range1d, Scale], y: tuple[Range1d, Scale]) -> figure:
+    """An empty plot over two ranges, each with its kind of axis."""
+    drawn = figure(
+        title=title,
+        sizing_mode="stretch_width",
+        tools="pan,box_zoom,wheel_zoom,reset,save",
+        frame_height=height,
+        min_width=240,
+        x_range=x[0],
+        x_axis_type=x[1],
+        y_range=y[0],
+        y_axis_type=y[1],
+    )
     drawn.toolbar.logo, drawn.toolbar.autohide = None, True
     return drawn
 
 
-def _name_ticks(axis: Any, ticks: list[tuple[float, str]]) -> None:
+def _name_ticks(axis: Axis | ColorBar, ticks: list[tuple[float, str]]) -> None:
     axis.ticker = FixedTicker(ticks=[at for at, _ in ticks])
     short = ((at, text if len(text) < 25 else text[:24] + "…") for at, text in ticks)
     axis.major_label_overrides = {at: PlainText(text=text) for at, text in short}
 
 
-def _draw_boundary(drawn: Any, diagram: Any) -> list[Any]:
+def _draw_boundary(drawn: figure, diagram: Diagram) -> list[GlyphRenderer]:
     """The line of P = 1/2 and the edges of its band."""
     if diagram.boundary is None:
         return []
-    glyphs: list[Any] = []
-    looks: list[dict[str, Any]] = [{"line_width": 2}, {"line_dash": "dotted"}]
-    for lines, look in zip(style.boundary_lines(diagram), looks):
-        ends = {"xs": [line[:, 0] for line in lines], "ys": [line[:, 1] for line in lines]}
-        glyphs.append(drawn.multi_line(**ends, line_color="#000000", **look))
+    glyphs = []
+    for lines, (width, dash) in zip(style.boundary_lines(diagram), ((2, "solid"), (1, "dotted"))):
+        xs, ys = ([line[:, side].tolist() for line in lines] for side in (0, 1))
+        glyphs.append(drawn.multi_line(xs, ys, line_color="#000000", line_width=width, line_dash=dash))
     return glyphs
 
 
-def _draw_contour(drawn: Any, diagram: Any) -> None:
-    for number, level in enumerate(diagram.contour.levels if diagram.contour else ()):
-        lines = diagram.contour.lines(level, *style.all_edges(diagram))
-        width, dash = page_data.contour_look(diagram, number)
+def _draw_theory(drawn: figure, diagram: Diagram) -> None:
+    """The overlays of the map."""
+    lines = diagram.map_lines()
+    for one, ink in zip(diagram.overlays, itertools.cycle(style.THEORY_INKS)):
+        if one.name in lines:
+            source = ColumnDataSource(dict(zip("xy", lines[one.name].T)), name=f"overlay {one.name}")
+            drawn.line("x", "y", source=source, line_color="#ffffff", line_width=4)
+            drawn.line("x", "y", source=source, line_color=ink, line_width=2.5, line_dash="dashdot")
+
+
+def _draw_contour(drawn: figure, diagram: Diagram) -> None:
+    if (contour := diagram.contour) is None:
+        return
+    for level in contour.levels:
+        lines = contour.lines(level, *style.all_edges(diagram))
+        width, dash = page_data.contour_look(contour, level)
         ends = {"x0": lines[:, 0, 0], "y0": lines[:, 0, 1], "x1": lines[:, 1, 0], "y1": lines[:, 1, 1]}
         source = ColumnDataSource(ends, name=f"contour {level:g}")
-        drawn.segment(
-            **{end: end for end in ends}, source=source, line_color="#000000", line_width=width, line_dash=dash
-        )
+        drawn.segment("x0", "y0", "x1", "y1", source=source, line_color="#000000", line_width=width, line_dash=dash)
 
 
-def _curves(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[Any, Any]:
+def _curves(diagrams: Sequence[Diagram], sources: _Sources) -> tuple[figure, Span]:
     """The plot of the chosen cells' curves, and the line of its threshold."""
-    curves, d = sources["curves"], diagram.definition
-    low, high = style.step_range(diagram)
-    least, most, wide = style.curve_span(diagram)
+    curves, d = sources.curves, diagrams[0].definition
+    low, high = style.step_range(*diagrams)
+    least, most, wide = style.curve_span(*diagrams)
     bottom, top = style.axis_range(least, most, wide)
-    look: dict[str, Any] = {"x_range": Range1d(start=low, end=high), "y_range": Range1d(start=bottom, end=top)}
-    look |= {"y_axis_type": "log"} if wide else {}
     title = f"Train (dashed), {d.split} (solid),\nmedian {d.split} (black), × not reached"
-    drawn = _plot(title, frame_height=300, min_width=240, x_axis_type="log", **look)
+    steps, values = Range1d(start=low, end=high), Range1d(start=bottom, end=top)
+    drawn = _plot(title, 300, (steps, "log"), (values, "log" if wide else "linear"))
     drawn.xaxis.axis_label, drawn.yaxis.axis_label = "step", d.name
     if wide:
         _name_ticks(drawn.yaxis, style.log_ticks(least, most, 7))
@@ -305,7 +434,11 @@ def _curves(diagram: Any, sources: dict[str, ColumnDataSource]) -> tuple[Any, An
     drawn.add_layout(threshold)
     drawn.multi_line("steps", "train", source=curves, line_color=style.TRAIN_INK, line_width=1.5, line_dash="dashed")
     test = drawn.multi_line("steps", "test", source=curves, line_color="ink", line_width=2)
-    drawn.scatter("step", "test", source=sources["marks"], marker="x", size=9, line_color="ink", line_width=2)
-    drawn.line("step", "test", source=sources["middle"], line_color="#000000", line_width=2.5, line_alpha=0.8)
+    drawn.scatter("step", "test", source=sources.marks, marker="x", size=9, line_color="ink", line_width=2)
+    drawn.line("step", "test", source=sources.middle, line_color="#000000", line_width=2.5, line_alpha=0.8)
+    theory = drawn.multi_line(
+        "steps", "values", source=sources.theory, line_color="ink", line_width=2.5, line_dash="dashdot"
+    )
     drawn.add_tools(HoverTool(renderers=[test], tooltips=[(n, f"@{n}") for n in ("run_id", "seed", "label")]))
+    drawn.add_tools(HoverTool(renderers=[theory], tooltips=[("theory", "@name")]))
     return drawn, threshold

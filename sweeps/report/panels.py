@@ -1,14 +1,16 @@
 """Several phase diagrams over the same axes side by side, for print: phases above, last values on test below."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from jaxgen import FieldError
-from sweeps.diagrams.gather import union, widened
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.gather import aligned
 from sweeps.report import drawing, style
 
 LAST = LinearSegmentedColormap.from_list("last", style.LAST_SHADES)
@@ -16,7 +18,7 @@ MOST = 4
 KEY = 2.2  # inches
 
 
-def draw_panels(panels: dict[str, Any], path: str | Path) -> None:
+def draw_panels(panels: Mapping[str, Diagram], path: str | Path) -> None:
     """Writes a figure 7 inches wide with a column for each of up to four `sweeps.Diagram`s, named by its key.
 
     Above stands each cell's most frequent label, with an inner square for the second one where seeds disagree; below
@@ -32,7 +34,7 @@ def draw_panels(panels: dict[str, Any], path: str | Path) -> None:
     drawing.save(lambda: _figure(panels), path)
 
 
-def _figure(panels: dict[str, Any]) -> Figure:
+def _figure(panels: Mapping[str, Diagram]) -> Figure:
     diagrams = list(panels.values())
     first = diagrams[0]
     grid = drawing.Grid.over(first, len(panels), widest=2.0)
@@ -41,7 +43,8 @@ def _figure(panels: dict[str, Any]) -> Figure:
     disagree = any((d.agreement < 1).any() for d in diagrams)
     span = style.last_span(diagrams)
     levels = len(first.contour.levels) if first.contour else 0
-    keys = drawing.LINE * max(4, len(present) + disagree + levels) + 0.1
+    theories = len(drawing.theory(first, along_steps=False))
+    keys = drawing.LINE * max(4, len(present) + disagree + levels + theories) + 0.1
     top, second = 0.4, 0.4 + height + 0.14
     top_keys = second + height + grid.below
     total = top_keys + keys + 2 * drawing.LINE + 0.1
@@ -58,9 +61,10 @@ def _figure(panels: dict[str, Any]) -> Figure:
         upper.tick_params(labelbottom=False)
         drawing.paint_labels(upper, diagram, present)
         last = diagram.last_test
-        drawing.paint(lower, diagram, np.isfinite(last), array=last, cmap=LAST, norm=drawing.norm(*span))
+        drawing.shade(lower, diagram, np.isfinite(last), _shades(last, span))
         for axes in (upper, lower):
             drawing.contour_lines(axes, diagram)
+        drawing.theory_lines(upper, diagram)
         upper.annotate("abcd"[index], (0, 1), (0, 5), "axes fraction", "offset points", weight="bold", size=9)
         text = drawing.clip(name, width - 0.15)
         upper.annotate(text, (0, 1), (12, 5), "axes fraction", "offset points", size=8)
@@ -75,25 +79,16 @@ def _figure(panels: dict[str, Any]) -> Figure:
 
 
 def _keys(
-    key: Any, bar: Any, height: float, diagrams: list, present: list[int], span: tuple[float, float, bool]
+    key: Axes, bar: Axes, height: float, diagrams: list[Diagram], present: list[int], span: tuple[float, float, bool]
 ) -> None:
     for axes in (key, bar):
         axes.set(xlim=(0, KEY), ylim=(-height, 0))  # in inches
         axes.set_axis_off()
-    drawing.contour_key(key, drawing.label_key(key, present, diagrams), diagrams[0])
+    row = drawing.contour_key(key, drawing.label_key(key, present, diagrams), diagrams[0])
+    drawing.theory_key(key, row, diagrams[0])
     what = drawing.clip(f"last {diagrams[0].definition.tested}, mean over seeds (lower maps)", 2 * KEY)
-    drawing.colour_bar(bar, LAST, drawing.norm(*span), style.round_ticks(*span, 4), what)
+    drawing.colour_bar(bar, _shades(diagrams[0].last_test, span), style.round_ticks(*span, 4), what)
 
 
-def aligned(diagrams: dict[str, Any]) -> dict[str, Any]:
-    """Diagrams over the same two fields, each with cells for the values that any of them has.
-
-    Raises:
-      FieldError: the fields, or the metrics, differ.
-    """
-    if len(metrics := {d.definition.metric for d in diagrams.values()}) > 1:
-        raise FieldError("panels", sorted(metrics), "must be of the same metric")
-    if len({(d.x, d.y) for d in diagrams.values()}) > 1:
-        raise FieldError("panels", [(d.x, d.y) for d in diagrams.values()], "must be over the same two fields")
-    x_values, y_values = (union([getattr(d, axis) for d in diagrams.values()]) for axis in ("x_values", "y_values"))
-    return {name: widened(d, x_values, y_values) for name, d in diagrams.items()}
+def _shades(last: np.ndarray, span: tuple[float, float, bool]) -> drawing.Shades:
+    return {"array": last, "cmap": LAST, "norm": drawing.norm(*span)}

@@ -1,12 +1,15 @@
 """What the figure and the page share: colours, and how names and values are printed."""
 
-from typing import Any
-
 import numpy as np
 from contourpy import contour_generator
 
 from sweeps.axes import scales
+from sweeps.diagrams.diagram import Diagram
+from sweeps.diagrams.values import ValueMap
+from sweeps.statistics.boundary import Boundary
 
+THEORY_INKS = "#e6007e", "#00a0c6", "#5a9e00", "#8a3ffc"
+"""Of overlays, in their order: on white and on every label's colour."""
 NOT_REACHED, NOT_REACHED_LINES = "#d4d4d4", "#7c7c7c"
 UNWATCHED = "#f4f1e8"
 EMPTY_LINES = "#c9c9c9"
@@ -22,16 +25,7 @@ DECADES = 100  # values that span more are shown by their logarithm
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def label(path: str) -> str:
-    """The name of an axis in words.
-
-    >>> label("task.train_fraction")
-    'train fraction'
-    """
-    return path.rpartition(".")[2].replace("_", " ")
-
-
-def value_text(value: Any, digits: int = 4) -> str:
+def value_text(value: object, digits: int = 4) -> str:
     """A value in print: numbers rounded, with a power of ten where they are very large or small.
 
     >>> value_text(0.304545454545), value_text(1e-7), value_text(3000), value_text("MLP")
@@ -51,9 +45,9 @@ def value_text(value: Any, digits: int = 4) -> str:
     return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
-def all_edges(diagram: Any) -> list[np.ndarray]:
+def all_edges(diagram: Diagram | ValueMap) -> list[np.ndarray]:
     """The borders of a diagram's cells along x and along y."""
-    return [scales.edges(values, scales.kind(values)) for values in (diagram.x_values, diagram.y_values)]
+    return [axis.edges for axis in diagram.axes]
 
 
 def ticks(values: list, most: int) -> list[tuple[float, str]]:
@@ -73,15 +67,13 @@ def ticks(values: list, most: int) -> list[tuple[float, str]]:
     return round_ticks(borders[0], borders[-1], kind == "log", most)
 
 
-def zero_text(diagram: Any) -> str:
+def zero_text(diagram: Diagram | ValueMap) -> str:
     """Where 0 stands on the axes that are logarithmic beside it, for a line may run there; empty where on none."""
     said = []
-    for path, values in ((diagram.x, diagram.x_values), (diagram.y, diagram.y_values)):
-        if (kind := scales.kind(values)) == "symlog":
-            at = value_text(float(scales.positions(values, kind)[0]))
-            said.append(
-                f"0 on the axis {label(path)} stands at {at}, one step of its scale below {value_text(values[1])}"
-            )
+    for axis in diagram.axes:
+        if axis.kind == "symlog":
+            at, next_ = value_text(float(axis.positions[0])), value_text(axis.values[1])
+            said.append(f"0 on the axis {axis.label} stands at {at}, one step of its scale below {next_}")
     return "; ".join(said)
 
 
@@ -120,19 +112,19 @@ def span(values: np.ndarray) -> tuple[float, float, bool]:
     return low, high if high > low else low + max(1, abs(low)), 0 < low < high / DECADES
 
 
-def last_span(diagrams: list) -> tuple[float, float, bool]:
+def last_span(diagrams: list[Diagram]) -> tuple[float, float, bool]:
     """From where to where the colours of the last values on test go, and whether over the logarithm."""
     if diagrams[0].definition.is_accuracy:
         return 0.0, 1.0, False
     return span(np.concatenate([diagram.last_test.ravel() for diagram in diagrams]))
 
 
-def curve_span(diagram: Any) -> tuple[float, float, bool]:
+def curve_span(*diagrams: Diagram) -> tuple[float, float, bool]:
     """From where to where the metric's curves and threshold go; whether over the logarithm, of what is not 0, then."""
-    d = diagram.definition
+    d = diagrams[0].definition
     if d.is_accuracy:
         return 0.0, 1.0, False
-    values = np.concatenate([[d.threshold], *(diagram.curves[name].ravel() for name in d.curves)])
+    values = np.concatenate([[d.threshold], *(one.curves[name].ravel() for one in diagrams for name in d.curves)])
     positive = span(values[values != 0])
     return positive if positive[2] else span(values)
 
@@ -159,7 +151,7 @@ def inner(low: np.ndarray, high: np.ndarray, share: np.ndarray, kind: str) -> tu
     return middle - half, middle + half
 
 
-def map_name(diagram: Any) -> str:
+def map_name(diagram: Diagram) -> str:
     """What the map of labels is called."""
     return "Phase" if diagram.labelling.name == "four_phases" else diagram.labelling.name.replace("_", " ").capitalize()
 
@@ -179,7 +171,7 @@ def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) 
     return at[seen], np.nanquantile(lined[:, seen], levels, axis=0)
 
 
-def boundary_text(diagram: Any) -> str:
+def boundary_text(diagram: Diagram) -> str:
     """What the fitted boundary's lines mean, with the share of the plane on its event's side."""
     lines, band = boundary_lines(diagram)
     drawn = {
@@ -188,10 +180,11 @@ def boundary_text(diagram: Any) -> str:
         (False, True): "no line, edges of its 95 % band (dotted)",
         (False, False): "no line",
     }[bool(lines), bool(band)]
-    return f"P({diagram.labelling.event_name}) = ½, {drawn}; inside: {area_text(diagram.boundary, '{:.2f}')}"
+    inside = f"; inside: {area_text(diagram.boundary, '{:.2f}')}" if diagram.boundary else ""
+    return f"P({diagram.labelling.event_name}) = ½, {drawn}{inside}"
 
 
-def area_text(boundary: Any, form: str) -> str:
+def area_text(boundary: Boundary, form: str) -> str:
     """The share of the plane with its interval; with undecided runs first what it may be whatever they did."""
     area = boundary.area
     value, low, high, least, most = map(form.format, (area.value, area.low, area.high, *boundary.bounds))
@@ -201,14 +194,14 @@ def area_text(boundary: Any, form: str) -> str:
     return f"{least} to {most} whatever {runs} did, {value} [{low}, {high}] by the others alone, of the plane"
 
 
-def undecided_text(diagram: Any) -> str:
+def undecided_text(diagram: Diagram) -> str:
     """How many runs are undecided, and in how many cells they decide the side of P = 1/2; empty without any."""
     count, cells = int((diagram.seeds - diagram.decided).sum()), int(diagram.movable.sum())
     said = f"{count} undecided run{'s' if count > 1 else ''} could turn {cells} cell{'s' if cells != 1 else ''}"
     return said if count else ""
 
 
-def left_out_texts(values: Any) -> list[str]:
+def left_out_texts(values: ValueMap) -> list[str]:
     """How many runs of a map of values have none, diverged, and are undecided, where there are any."""
     counts = {"without a value": values.statistics.left_out, "diverged": values.diverged}
     counts |= {} if values.undecided is None else {"undecided": values.undecided}
@@ -216,7 +209,7 @@ def left_out_texts(values: Any) -> list[str]:
     return [f"{total} run{'s' if total > 1 else ''} {said}" for said, total in totals.items() if total]
 
 
-def unresolved_text(diagram: Any) -> str:
+def unresolved_text(diagram: Diagram) -> str:
     """In how many cells the gap decides within what delays are known to; empty where in none."""
     count = int((~diagram.resolved).sum())
     if not count:
@@ -224,19 +217,22 @@ def unresolved_text(diagram: Any) -> str:
     return f"{count} cell{'s turn' if count > 1 else ' turns'} within one interval between evaluations of the gap"
 
 
-def boundary_lines(diagram: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def boundary_lines(diagram: Diagram) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The lines of P = 1/2, and the edges of the band that holds all of it; each (points, 2) in axis coordinates.
 
     They are left out in the cells that undecided runs could turn.
     """
     boundary = diagram.boundary
+    if boundary is None:
+        return [], []
     columns, rows = (
         np.clip(np.searchsorted(edges, grid) - 1, 0, len(edges) - 2)
         for edges, grid in zip(all_edges(diagram), (boundary.x_grid, boundary.y_grid))
     )
     hidden = diagram.movable[np.ix_(rows, columns)]
+    masked = lambda p: np.ma.array(p, mask=hidden)  # noqa: E731
     middle, low, high = (
-        list[Any](contour_generator(boundary.x_grid, boundary.y_grid, np.ma.array(p, mask=hidden)).lines(0.5))
+        [np.asarray(line) for line in contour_generator(boundary.x_grid, boundary.y_grid, masked(p)).lines(0.5)]
         for p in (boundary.p, boundary.whole_low, boundary.whole_high)
     )
     return middle, low + high
@@ -249,7 +245,7 @@ def runner_up(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rest.argmax(-1), rest.max(-1) / np.maximum(counts.sum(-1), 1)
 
 
-def present(diagrams: list) -> list[int]:
+def present(diagrams: list[Diagram]) -> list[int]:
     """Which labels any of these diagrams has runs of."""
     runs = sum(diagram.counts.sum((0, 1)) for diagram in diagrams)
     return np.flatnonzero(runs).tolist()
@@ -266,7 +262,7 @@ def example_cells(counts: np.ndarray) -> dict[int, int]:
     return found
 
 
-def colour_times(diagram: Any) -> tuple[np.ndarray, tuple[float, float]]:
+def colour_times(diagram: Diagram) -> tuple[np.ndarray, tuple[float, float]]:
     """The median times with NaN where they were not reached, and the first and last that a log colour scale shows."""
     steps, times = diagram.curves["step"], diagram.median_time
     first = np.min(steps, where=steps > 0, initial=diagram.definition.budget)
@@ -291,9 +287,10 @@ def unwatched(budget: int) -> str:
     return f"not watched to step {budget}"
 
 
-def step_range(diagram: Any) -> tuple[float, float]:
+def step_range(*diagrams: Diagram) -> tuple[float, float]:
     """The steps that a log axis of curves covers: from the first evaluation after step 0 to the last, or the budget."""
-    steps, budget = diagram.curves["step"], diagram.definition.budget
+    steps = np.concatenate([diagram.curves["step"].ravel() for diagram in diagrams])
+    budget = diagrams[0].definition.budget
     low = float(np.min(steps, where=steps > 0, initial=budget))
     return low, float(max(np.nanmax(steps), budget, 2 * low))
 

@@ -1,9 +1,11 @@
 """Lanes in mid-training on disk: what `kill -9` would otherwise lose of long runs.
 
 One file per block, replaced atomically: what it is, a SHA-256 of all that follows, and in numpy's format the device
-state of its lanes as raw bytes and the curves so far.
+state of its lanes as raw bytes and the curves so far. Where a workdir has an owner, its share's files bear the name of
+the share, and of the attempt that writes them: the next attempt goes on from them, wherever it runs.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -18,11 +20,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.kernel import Block, Program, Status
-from sweeps.storage.files import listed, write_bytes
-from sweeps.storage.objects import Place
+from jaxgen import Experiment
+from jaxgen.kernel import Assignment, Block, Program, Status
+from jaxgen.kinds import Given
+from sweeps.storage.errors import TryAgain
+from sweeps.storage.files import listed, read_bytes, write_bytes
+from sweeps.storage.objects import Object, Place
 from sweeps.storage.workdir import Workdir
 
+Described = dict[str, Any]  # a lane's {"run_id", "step", "fields"}, as JSON
 MAGIC = b"jaxgen block 1\n"
 
 
@@ -46,7 +52,7 @@ def save(path: Place, block: Block, program: str) -> None:
     write_bytes(path, b"".join([MAGIC, hashlib.sha256(content).digest(), content]))
 
 
-def _described(lane: Any) -> dict[str, Any]:
+def _described(lane: Assignment) -> Described:
     return {"run_id": lane.run_id, "step": lane.step, "fields": lane.experiment.flat()}
 
 
@@ -63,7 +69,7 @@ class Saved:
 
     path: Place
     program: str
-    lanes: list[dict[str, Any] | None]
+    lanes: list[Described | None]
     arrays: dict[str, np.ndarray]
 
     @property
@@ -74,37 +80,54 @@ class Saved:
 
 def new(workdir: Workdir) -> Place:
     """A file for a block that has none yet."""
-    return workdir.inflight / f"{uuid.uuid4().hex}.block"
+    name = uuid.uuid4().hex if workdir.owner is None else f"{workdir.owner}-{uuid.uuid4().hex}"
+    return workdir.inflight / f"{name}.block"
 
 
-def files(workdir: Workdir) -> list[Place]:
-    """The files of saved blocks of a workdir."""
-    return listed(workdir.inflight, "*.block")
+def adopt(workdir: Workdir, saved: Saved) -> Place:
+    """The file in which a saved block goes on: a new one where another attempt at the share may still write this."""
+    if workdir.owner is None:
+        return saved.path
+    path = new(workdir)
+    with contextlib.suppress(FileNotFoundError):  # the other attempt has trained its runs to their ends
+        write_bytes(path, read_bytes(saved.path))
+        saved.path.unlink(missing_ok=True)
+    return path
+
+
+def files(workdir: Workdir, pattern: str = "*.block") -> list[Place]:
+    """The files of saved blocks of a workdir, where it has an owner those of its share."""
+    return listed(workdir.inflight, pattern if workdir.owner is None else f"{workdir.owner.share}-{pattern}")
 
 
 def load(workdir: Workdir) -> list[Saved]:
-    """The saved blocks of a workdir; files that cannot be read are passed over."""
+    """The blocks in `files`; those that cannot be read are passed over."""
     return [saved for path in files(workdir) if (saved := _read(path)) is not None]
 
 
-def running(workdir: Workdir) -> list[dict[str, Any]]:
+def running(workdir: Workdir) -> list[Described]:
     """The runs that were in training when blocks were last saved: run_id, step, fields. Safe beside a running sweep."""
     return [lane for saved in load(workdir) for lane in saved.lanes if lane is not None]
 
 
 def set_damaged_aside(workdir: Workdir) -> list[Place]:
-    """Moves everything where blocks are saved that is none to `damaged/`; its runs start anew."""
-    folder = workdir.inflight
-    there = os.path.lexists(folder) if isinstance(folder, Path) else folder.exists()
-    found = [folder] if there and not folder.is_dir() else listed(folder, "*")
-    moved = [path for path in found if path.suffix != ".block" or _read(path) is None]
+    """Moves what is no block from where blocks are saved, as `files` says, to `damaged/`; its runs start anew."""
+    moved = damaged(workdir)
     for path in moved:
         workdir.set_aside(path)
     return moved
 
 
+def damaged(workdir: Workdir) -> list[Place]:
+    """What is no block where blocks are saved."""
+    folder = workdir.inflight
+    there = os.path.lexists(folder) if isinstance(folder, Path) else folder.exists()
+    found = [folder] if there and not folder.is_dir() else files(workdir, "*")
+    return [path for path in found if path.suffix != ".block" or _read(path) is None]
+
+
 def clear(workdir: Workdir) -> None:
-    """Removes the saved blocks of a sweep that is finished."""
+    """Removes the blocks in `files`: their runs are stored."""
     for path in files(workdir):
         path.unlink(missing_ok=True)
 
@@ -118,6 +141,8 @@ def _read(path: Place) -> Saved | None:
         saved = Saved(path, header["program"], header["lanes"], arrays)
         lanes = [(lane["run_id"], lane["step"], lane["fields"]) for lane in saved.lanes if lane is not None]
         kinds = [tuple(map(type, lane)) for lane in lanes]
+    except TryAgain:
+        raise
     except Exception:  # bytes that others wrote may raise anything
         return None
     return saved if all(kind == (str, int, dict) for kind in kinds) else None
@@ -126,7 +151,7 @@ def _read(path: Place) -> Saved | None:
 def _content(path: Place) -> bytes:
     if not path.is_file():
         raise ValueError("it is a directory, or something that may never end")
-    with path.open("rb") as file:
+    with io.BytesIO(read_bytes(path)) if isinstance(path, Object) else path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise ValueError("it is no block")
         digest, content = file.read(hashlib.sha256().digest_size), file.read()
@@ -156,7 +181,7 @@ def fits(saved: Saved, program: Program) -> bool:
     return True
 
 
-def restore(saved: Saved, block: Block, pending: dict[str, Any], given: Callable[[Any], Any]) -> None:
+def restore(saved: Saved, block: Block, pending: dict[str, Experiment], given: Callable[[Experiment], Given]) -> None:
     """Has a block of the saved one's program go on where that one was.
 
     Args:

@@ -6,26 +6,33 @@ import functools
 import hashlib
 import os
 import re
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
 
+from sweeps.storage.errors import TryAgain
 from sweeps.storage.objects import Object, Place
 
+UNREACHED = OSError, pa.ArrowException
+RETRIES = 1.0, 4.0, 16.0  # seconds before something is tried again at an object store
+Done = TypeVar("Done")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a temporary file beside `path`, makes it durable, and moves it into place."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(temporary, "xb") as file:
             with contextlib.suppress(OSError):  # a file system without locks: nobody clears it then
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():  # another process cleared it before it was held
+                return write_atomically(path, write)
             write(temporary)
             os.fsync(file)
             os.replace(temporary, path)
@@ -39,9 +46,14 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_bytes(place: Place, content: bytes) -> None:
-    """Writes a file: by `write_atomically` on disk; elsewhere a put is atomic."""
+    """Writes a file: by `write_atomically` on disk; elsewhere a put is atomic.
+
+    Raises:
+      OSError: it cannot be written.
+      TryAgain: an object store does not answer, or fails.
+    """
     if isinstance(place, Object):
-        place.write_bytes(content)
+        _patiently(place, lambda: place.write_bytes(content))
     else:
         write_atomically(place, lambda temporary: temporary.write_bytes(content))
 
@@ -51,10 +63,30 @@ def write_text(place: Place, text: str) -> None:
     write_bytes(place, text.encode())
 
 
+def read_bytes(place: Place) -> bytes:
+    """All of a file; errors are those of `write_bytes`."""
+    return _patiently(place, place.read_bytes) if isinstance(place, Object) else place.read_bytes()
+
+
 def listed(folder: Place, pattern: str) -> list[Place]:
     """What lies in a folder under names like this, in their order; nothing where there is no folder."""
-    found: list[Any] = sorted(folder.glob(pattern))
-    return found
+    if isinstance(folder, Object):
+        return [*sorted(_patiently(folder, lambda: folder.glob(pattern)))]
+    return [*sorted(folder.glob(pattern))]
+
+
+def _patiently(place: Object, action: Callable[[], Done]) -> Done:
+    """Does it, again after a while where an object store fails; what was written in part then is written over."""
+    for wait in (*RETRIES, None):
+        try:
+            return action()
+        except FileNotFoundError:
+            raise
+        except UNREACHED as error:
+            if wait is None:
+                raise TryAgain(f"{place} cannot be reached ({' '.join(str(error).split())})") from None
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
 
 
 def source(place: Place) -> Path | pa.NativeFile:
@@ -63,12 +95,19 @@ def source(place: Place) -> Path | pa.NativeFile:
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Removes the temporary files of writers that were killed: those that no process holds."""
+    """Removes the temporary files of writers that were killed."""
+    for path in temporaries(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def temporaries(folder: Path) -> Iterator[Path]:
+    """The temporary files of writers that were killed: those that no process holds. Each is held while it is given."""
     for path in folder.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
         if path.is_file():
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                yield path
 
 
 def digest(content: bytes) -> str:
@@ -77,11 +116,14 @@ def digest(content: bytes) -> str:
 
 
 def intact(path: Place) -> bool:
-    """Whether a file's content is what its name says; one that stays as it is is read for that once a process."""
+    """Whether a file's content is what its name says; one that stays as it is is read for that once a process.
+
+    Raises:
+      TryAgain: an object store does not answer, or fails.
+    """
+    look = lambda: path.is_file() and _named(path, *version(path))  # noqa: E731
     try:
-        if not path.is_file():
-            return False
-        return _named(path, *version(path))
+        return _patiently(path, look) if isinstance(path, Object) else look()
     except OSError:
         return False
 
@@ -92,6 +134,11 @@ def version(path: Place) -> tuple[int, ...]:
         return path.version()
     of = path.stat()
     return of.st_ino, of.st_size, of.st_mtime_ns
+
+
+def size(path: Place) -> int:
+    """Bytes of a file."""
+    return version(path)[-2]
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -116,6 +163,6 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     write_atomically(Path(path), lambda temporary: shown.to_csv(temporary, index=False))
 
 
-def _shown(cell: Any) -> Any:
+def _shown(cell: object) -> object:
     runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(cell)
     return f"'{cell}" if runs else cell

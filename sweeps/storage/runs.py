@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import xarray as xr
@@ -11,9 +12,10 @@ import xarray as xr
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import Range
-from sweeps.storage import store
+from sweeps.storage import launches, store
 from sweeps.storage.workdir import Where, Workdir
 
+Named = tuple[str | tuple[str, ...] | list[str], npt.ArrayLike]  # dimensions, values
 HIDDEN = ("experiment", "provenance", "checksum")
 
 
@@ -38,10 +40,11 @@ class Runs:
     @property
     def specification(self) -> dict[str, Any]:
         """The sweep's own record: name, base experiment, axes, definitions, launches."""
-        return self.workdir.read_specification() or {}
+        held = self.workdir.read_specification()
+        return {**held, "launches": launches.told(launches.read(self.workdir))} if held else {}
 
     @property
-    def refined(self) -> dict[str, Any]:
+    def refined(self) -> dict[str, Range | list]:
         """The axes of a refined sweep (`sweeps.refine`): a `Range`, or the values that were allowed; else nothing."""
         return self.workdir.read_refinement(_sides) or {}
 
@@ -93,12 +96,14 @@ class Runs:
         return dataset(data, varying, {c: runs[c].iloc[0] for c in fixed})
 
 
-def _sides(refinement: Any) -> dict[str, Any]:
+def _sides(refinement: Any) -> dict[str, Range | list]:
     sides = refinement["axes"].items()
     return {path: Range(**side) if isinstance(side, dict) else list(side) for path, side in sides}
 
 
-def dataset(data: Mapping[str, Any], coordinates: Mapping[str, Any], attributes: Mapping[str, Any]) -> xr.Dataset:
+def dataset(
+    data: Mapping[str, Named], coordinates: Mapping[str, Named], attributes: Mapping[str, object]
+) -> xr.Dataset:
     """An `xarray.Dataset` of (dimensions, values) by name that every version of netCDF can hold.
 
     So "/" in names becomes ".", other values than numbers and booleans are texts (what is missing among them ""), and
@@ -114,7 +119,7 @@ def dataset(data: Mapping[str, Any], coordinates: Mapping[str, Any], attributes:
     return xr.Dataset(variables, places, {k: int(v) if isinstance(v, bool) else v for k, v in single.items()})
 
 
-def _netcdf(values: Any) -> np.ndarray:
+def _netcdf(values: object) -> np.ndarray:
     """An array of numbers, of booleans or of texts."""
     array = values if isinstance(values, np.ndarray) else pd.Series(values, dtype=object).to_numpy()
     if array.dtype == object:

@@ -1,13 +1,16 @@
-"""What `sweep.json` says of a sweep, and whether it is what was written."""
+"""What `sweep.json` says of a sweep, and whether it is what was written.
+
+It follows from the call and from what was held before: workers that train shares of one sweep write the same bytes.
+"""
 
 import dataclasses
-import datetime
+import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import jax
 import jaxlib
@@ -16,9 +19,30 @@ import numpy as np
 import jaxgen
 from jaxgen import Experiment, training
 from jaxgen.components import type_name
+from jaxgen.kinds import Plain
 from sweeps.axes.sweep import Sweep, used
 
-SCHEMA = 2
+Fields = Mapping[str, Plain]  # of an experiment, by dotted path
+
+
+class Specification(TypedDict, total=False):
+    """What `sweep.json` says."""
+
+    schema: int
+    name: str
+    description: str
+    changed: list[str]
+    base: dict[str, Plain]
+    fields: dict[str, Any]
+    sweep: dict[str, Plain]
+    axes: dict[str, Any]
+    sources: list[str]
+    runs: int
+    definition: dict[str, Any]
+    launches: list[dict[str, Any]]
+
+
+SCHEMA = 3
 LISTED = 1000  # values of an axis that are written out
 WRITTEN = 10_000  # values of a sweep that are
 
@@ -30,19 +54,19 @@ def parsed(text: str) -> Any:
     return found
 
 
-def written(held: dict[str, Any]) -> str:
+def written(held: Mapping[str, object]) -> str:
     """A specification as text."""
     return json.dumps(held, indent=1)
 
 
 def damage(held: dict[str, Any]) -> str:
     """The first part of a specification that `specified` has not made so; empty where all is well."""
-    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict, "launches": list}
+    kinds = {"name": str, "fields": dict, "axes": dict, "definition": dict}
     for key, kind in kinds.items():
         if not isinstance(held.get(key), kind):
             return key
     axes = [[v.get("first"), v.get("last")] if isinstance(v, dict) else v for v in held["axes"].values()]
-    runs, launches = held.get("runs", 0), held["launches"]
+    runs = held.get("runs", 0)
     sound = {
         "name": bool(held["name"]),
         "sources": _are_texts(held.get("sources", [])),
@@ -51,53 +75,75 @@ def damage(held: dict[str, Any]) -> str:
         "axes": all(isinstance(values, list) and values and all(map(_is_value, values)) for values in axes),
         "sweep": isinstance(held.get("sweep", {}), dict),
         "runs": isinstance(runs, int) and 0 <= runs < 2**63,
-        "launches": all(isinstance(one, dict) and isinstance(one.get("command", []), list) for one in launches),
     }
     return next((key for key, well in sound.items() if not well), "")
 
 
-def _is_value(value: Any) -> bool:
+def _is_value(value: object) -> bool:
     """Whether it can stand on an axis: a text, a truth value, None, or a number that 64 bits hold."""
     if isinstance(value, int):
         return abs(value) < 2**63
     return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
-def difference(held: dict[str, Any], name: str, base: Experiment, sweep: Sweep) -> str:
+def difference(held: Specification, name: str, base: Experiment, sweep: Sweep) -> str:
     """What of a specification is another sweep's, and what to do; empty where it is the same sweep.
 
     That is another name, or a base that differs in a field that neither sweeps over.
     """
     if held["name"] != name:
         return f"holds the sweep {held['name']!r}, not {name!r}: use another directory"
-    free = {*sweep.axes, *held["axes"], "seed", "split_seed"}
-    old, new = (_without_fingerprints(f) for f in (held["fields"], json.loads(json.dumps(base.flat()))))
+    new = json.loads(json.dumps(base.flat()))
+    why = _differing_field(held["fields"], new, {*sweep.axes, *held["axes"]})
+    return f"holds a sweep with {why}: use another directory, or sweep over it" if why else ""
+
+
+def unlike(one: Specification, other: Specification) -> str:
+    """What of two specifications makes them different sweeps, as `difference` has it; empty where they are one."""
+    if one["name"] != other["name"]:
+        return f"holds the sweep {other['name']!r}, not {one['name']!r}"
+    why = _differing_field(other["fields"], one["fields"], {*one["axes"], *other["axes"]})
+    return f"holds a sweep with {why}" if why else ""
+
+
+def _differing_field(old: Fields, new: Fields, axes: set[str]) -> str:
+    """A field that differs and is swept over in neither, with its values; empty where there is none."""
+    old, new, free = _without_fingerprints(old), _without_fingerprints(new), {*axes, "seed", "split_seed"}
     for path in sorted(old.keys() | new.keys()):
         swept = any(path == axis or path.startswith(f"{axis}.") for axis in free)
         if not swept and old.get(path) != new.get(path):
-            why = f"holds a sweep with {path} = {old.get(path)!r}, not {new.get(path)!r}"
-            return f"{why}: use another directory, or sweep over it"
+            return f"{path} = {old.get(path)!r}, not {new.get(path)!r}"
     return ""
 
 
+def united(held: Sequence[Specification], runs: int) -> Specification:
+    """The specification of what workdirs of one sweep hold together: the first's, over the values of all.
+
+    Where they are not all the same it has no sweep, since which points were asked for is not known; `runs` are stored.
+    """
+    if all(one == held[0] for one in held):
+        return held[0]
+    axes: dict[str, Any] = {}
+    for path in dict.fromkeys(path for one in held for path in one["axes"]):
+        found = [one["axes"].get(path, [one["fields"].get(path)]) for one in held]
+        lists = [values for values in found if isinstance(values, list)]
+        axes[path] = list(dict.fromkeys(itertools.chain(*lists))) if len(lists) == len(found) else found[0]
+    first = held[0].copy()
+    first.pop("sweep", None)
+    sources = list(dict.fromkeys(file for one in held for file in one.get("sources", [])))
+    return {**first, "axes": axes, "sources": sources, "runs": runs}
+
+
 def specified(
-    held: dict[str, Any],
+    held: Specification,
     name: str,
     base: Experiment,
     sweep: Sweep,
-    definition: dict[str, Any],
+    definition: Mapping[str, Any],
     description: str = "",
     changed: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The specification as it is now, after the one that was `held`, and one more entry in the list of launches."""
-    launch = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        **environment(jax.local_devices()[0]),
-        "devices": len(jax.local_devices()),
-        **{name: len(sweep.axes.get(path, [None])) for name, path in (("seeds", "seed"), ("splits", "split_seed"))},
-        "runs": len(sweep),
-    }
+) -> Specification:
+    """The specification as it is now, after the one that was `held`."""
     return {
         "schema": SCHEMA,
         "name": name,
@@ -109,13 +155,11 @@ def specified(
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
         "sources": _sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
-        "definition": definition,
-        "widths": held.get("widths", {}),
-        "launches": [*held.get("launches", []), launch],
+        "definition": dict(definition),
     }
 
 
-def environment(device: Any) -> dict[str, str]:
+def environment(device: jax.Device) -> dict[str, str]:
     """Versions, device and flags that decide a run's bits."""
     return {
         "jaxgen": jaxgen.__version__,
@@ -147,20 +191,20 @@ def _source(cls: type) -> str | None:
     return file and os.path.abspath(file)
 
 
-def _are_texts(values: Any) -> bool:
+def _are_texts(values: object) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _without_fingerprints(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_fingerprints(fields: Fields) -> Fields:
     """The fields with the names of users' types alone: an edited component is still the same sweep."""
     return {k: v.partition("#")[0] if k.endswith(".type") and isinstance(v, str) else v for k, v in fields.items()}
 
 
-def _summary(values: list) -> Any:
+def _summary(values: list) -> Plain:
     if len(values) > LISTED:
         return {"values": len(values), "first": _text(values[0]), "last": _text(values[-1])}
     return [_text(v) for v in values]
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> Plain:
     return value if isinstance(value, (int, float, str, bool, type(None))) else repr(value).replace("\n", " ")

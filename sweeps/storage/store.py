@@ -1,8 +1,10 @@
 """The result set on disk: immutable Parquet shards of whole runs, keyed by run_id.
 
 A shard appears under its name, which has a hash of its content, only when it is complete (on a disk: written aside,
-fsynced, moved). Small shards are merged into larger ones; a crash in between leaves runs in two shards, which readers
-count once. Columns:
+fsynced, moved). `pyarrow.fs` has no "put if absent", and none is needed: a name that is taken has the same content.
+Who is alone in a workdir merges small shards into larger ones; a crash in between leaves runs in two shards, which
+readers count once. One of many writers (`Workdir.owner`) only ever adds shards, L0-<share>-<attempt>-<hash>.parquet.
+Of a run that is stored with several bits, the one in the first shard by name counts (`sweeps.storage.merge`). Columns:
 
   run_id, status, steps, checksum        the run and how it ended
   experiment, provenance                 canonical JSON; the program, device and versions that trained it
@@ -18,8 +20,9 @@ import io
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +30,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxgen.kernel import Result
+from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.files import digest, intact, listed, source, version, write_bytes
-from sweeps.storage.objects import Place
-from sweeps.storage.workdir import Where, Workdir
+from sweeps.storage.objects import Object, Place
+from sweeps.storage.workdir import Owner, Where, Workdir
 
 MERGE = 64  # shards of one level that become one of the next
+LISTED_AGAIN = 0.0, 0.2, 1.0, 5.0  # seconds before shards are listed again
 DICTIONARY = ("status", "provenance")
 Found = TypeVar("Found")
-
-
-class StoreError(Exception):
-    """The result set cannot be written or read: says which file and what to do."""
 
 
 def shards(workdir: Where) -> list[Place]:
@@ -51,13 +52,17 @@ def strangers(workdir: Where) -> list[Place]:
     return [path for path in listed(Workdir.at(workdir).runs, "[!.]*") if path not in known]
 
 
-def stored_ids(workdir: Where) -> set[str]:
-    """The run_ids that a workdir holds, in shards whose content is what their name says."""
-    found: set[str] = set()
-    for path in filter(intact, shards(workdir)):
-        with contextlib.suppress(OSError, KeyError, ValueError, pa.ArrowException):
-            found.update(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist())
-    return found
+def stored_ids(workdir: Where, among: Set[str] | None = None) -> set[str]:
+    """The run_ids that a workdir holds, of all or among these, in shards whose content is what their name says."""
+
+    def held(path: Place) -> set[str]:
+        with contextlib.suppress(KeyError, ValueError, pa.ArrowException), _there(path):
+            ids = set(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist())
+            ids = ids if among is None else ids & among
+            return ids if ids and intact(path) else set()
+        return set()
+
+    return set().union(*_each(workdir, held))
 
 
 def columns(workdir: Where) -> list[str]:
@@ -66,11 +71,12 @@ def columns(workdir: Where) -> list[str]:
     Raises:
       StoreError: a shard cannot be read.
     """
-    return list(dict.fromkeys(name for names in _each(workdir, lambda file: file.schema_arrow.names) for name in names))
+    found = _each(workdir, functools.partial(_read, lambda file: file.schema_arrow.names))
+    return list(dict.fromkeys(name for names in found for name in names))
 
 
 def set_damaged_aside(workdir: Where) -> list[Place]:
-    """Moves shards whose content is not what their name says to `damaged/`; their runs count as not trained."""
+    """Moves `damaged` shards to `damaged/`; their runs count as not trained."""
     moved = damaged(workdir)
     for path in moved:
         Workdir.at(workdir).set_aside(path)
@@ -78,8 +84,10 @@ def set_damaged_aside(workdir: Where) -> list[Place]:
 
 
 def damaged(workdir: Where) -> list[Place]:
-    """The shards of a workdir whose content is not what their name says."""
-    return [path for path in shards(workdir) if not intact(path)]
+    """The shards of a workdir, where it has an owner those of its share, whose content is not what their name says."""
+    owner = Workdir.at(workdir).owner
+    own = shards(workdir) if owner is None else listed(Workdir.at(workdir).runs, f"L*-{owner.share}-*.parquet")
+    return [path for path in own if not intact(path)]
 
 
 def table(results: Iterable[tuple[Result, str]]) -> pa.Table:
@@ -119,27 +127,46 @@ def read(workdir: Where, columns: list[str] | None = None, run_ids: set[str] | N
         return found.filter(pc.is_in(found["run_id"], wanted))
 
     wanted = None if run_ids is None else pa.array(sorted(run_ids), pa.string())
-    tables = _each(workdir, part)
+    tables = _each(workdir, functools.partial(_read, part))
     with _readable(Workdir.at(workdir).runs):
         return merged(tables) if tables else pa.table({"run_id": pa.array([], pa.string())})
 
 
-def _each(workdir: Where, look: Callable[[pq.ParquetFile], Found]) -> list[Found]:
-    """What `look` finds in each shard."""
-    found = []
-    for path in shards(workdir):
-        with _readable(path):
-            try:
-                with pq.ParquetFile(source(path), page_checksum_verification=True) as file:
-                    if not intact(path):
-                        version(path)  # raises where it was merged meanwhile
-                        raise ValueError("its content is not what its name says")
-                    found.append(look(file))
-            except FileNotFoundError:
-                if path.is_symlink():
-                    raise
-                return _each(workdir, look)  # merged into another shard meanwhile
-    return found
+def _each(workdir: Where, look: Callable[[Place], Found]) -> list[Found]:
+    """What `look` finds in each shard, listed anew where one is gone: it was merged into another meanwhile."""
+    for wait in LISTED_AGAIN:
+        with contextlib.suppress(_Gone):
+            return [look(path) for path in shards(workdir)]
+        time.sleep(wait)
+    try:
+        return [look(path) for path in shards(workdir)]
+    except _Gone as error:
+        raise TryAgain(f"{error} is listed and cannot be read: try again") from None
+
+
+class _Gone(Exception):
+    """A shard is not there any more, or not for the moment; its text is where it was."""
+
+
+@contextlib.contextmanager
+def _there(path: Place) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise _Gone(str(path)) from None
+        if isinstance(path, Object) and intact(path):  # for a moment it could not be read
+            raise _Gone(str(path)) from None
+        raise ValueError(str(error)) from None
+
+
+def _read(look: Callable[[pq.ParquetFile], Found], path: Place) -> Found:
+    """What `look` finds in a shard; StoreError where that is not what its name says."""
+    with _readable(path), _there(path), pq.ParquetFile(source(path), page_checksum_verification=True) as file:
+        if not intact(path):
+            version(path)  # raises where it was merged meanwhile
+            raise ValueError("its content is not what its name says")
+        return look(file)
 
 
 @contextlib.contextmanager
@@ -155,13 +182,20 @@ class Writer:
     """Writes runs from a thread of its own: whatever came in since the last shard becomes the next.
 
     Used as a context; leaving it waits until everything is on disk.
+
+    Args:
+      workdir: where to; merged are shards only where it has no owner.
+      seconds: how long runs are gathered for a shard, where it has one.
     """
 
-    def __init__(self, workdir: Where):
-        self._folder = Workdir.at(workdir).runs
+    def __init__(self, workdir: Where, seconds: float = 0.0):
+        held = Workdir.at(workdir)
+        self._folder, self._owner = held.runs, held.owner
+        self._seconds = seconds if self._owner is not None else 0.0
         self._folder.mkdir(parents=True, exist_ok=True)
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._failure: BaseException | None = None
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> "Writer":
@@ -169,6 +203,7 @@ class Writer:
         return self
 
     def __exit__(self, *_) -> None:
+        self._closing.set()
         self._queue.put(None)
         self._thread.join()
         self._check()
@@ -189,53 +224,65 @@ class Writer:
                 raise StoreError(
                     f"disk full: cannot write to {self._folder}; free some space, then run the same command again"
                 )
-            raise StoreError(f"cannot write to {self._folder}: {error}") from error
+            kind = TryAgain if isinstance(error, TryAgain) else StoreError
+            raise kind(f"cannot write to {self._folder}: {error}") from error
 
     def _work(self) -> None:
         closing = False
         while not closing:
             batch = [self._queue.get()]
+            self._closing.wait(self._seconds)
             while not self._queue.empty():
                 batch.append(self._queue.get())
             closing = None in batch
             runs = [item for item in batch if item is not None]
             try:
                 if runs and self._failure is None:
-                    self._write(table(runs), 0)
-                    self._merge(0)
+                    write(self._folder, table(runs), 0, self._owner)
+                    if self._owner is None:
+                        self._merge(0)
             except BaseException as error:  # handed to the caller's thread
                 self._failure = error
-
-    def _write(self, data: pa.Table, level: int) -> None:
-        curves = [name for name in data.schema.names if name.startswith("curve/")]
-        floats = [f"{name}.list.element" for name in curves if name != "curve/step"]
-        buffer = io.BytesIO()
-        pq.write_table(
-            data,
-            buffer,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
-            column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
-            write_page_checksum=True,
-        )
-        content = buffer.getvalue()
-        write_bytes(self._folder / f"L{level}-{digest(content)}.parquet", content)
 
     def _merge(self, level: int) -> None:
         small = listed(self._folder, f"L{level}-*.parquet")
         if len(small) >= MERGE:
-            try:
-                tables = [pq.read_table(source(path)) for path in small]
-            except FileNotFoundError:  # on an object store another process merges them
-                return
-            self._write(merged(tables), level + 1)
+            tables = [pq.read_table(source(path)) for path in small]
+            write(self._folder, merged(tables), level + 1)
             for path in small:
                 path.unlink(missing_ok=True)
             self._merge(level + 1)
 
 
-def _row(result: Result, provenance: str) -> dict[str, Any]:
+def write(folder: Place, data: pa.Table, level: int, owner: Owner | None = None) -> Place:
+    """Writes a table as a shard; its file.
+
+    Args:
+      folder: where shards lie.
+      data: with the columns of a shard, each run once.
+      level: how often its runs were merged.
+      owner: whom of many writers it bears the name of.
+    """
+    curves = [name for name in data.schema.names if name.startswith("curve/")]
+    floats = [f"{name}.list.element" for name in curves if name != "curve/step"]
+    buffer = io.BytesIO()
+    pq.write_table(
+        data,
+        buffer,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in DICTIONARY if name in data.schema.names],
+        column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats},
+        write_page_checksum=True,
+    )
+    content = buffer.getvalue()
+    name = "" if owner is None else f"{owner}-"
+    path = folder / f"L{level}-{name}{digest(content)}.parquet"
+    write_bytes(path, content)
+    return path
+
+
+def _row(result: Result, provenance: str) -> dict[str, object]:
     curves = {f"curve/{name}": values for name, values in result.curves.items()}
     numbers = {name: values for name, values in result.curves.items() if name != "step" and values.ndim == 1}
     final = {f"final/{name}": float(values[-1]) for name, values in numbers.items()}

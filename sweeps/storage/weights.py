@@ -1,7 +1,7 @@
 """What runs ended with, for others to start from: a file for each, named by its run and its content."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -19,17 +19,25 @@ def save(workdir: Workdir, run_id: str, arrays: Mapping[str, np.ndarray]) -> Non
     write_bytes(workdir.weights / f"{run_id}-{digest(content)}.npz", content)
 
 
-def run_ids(workdir: Workdir) -> set[str]:
-    """The runs whose weights a workdir holds, in files whose content is what their name says."""
-    return {path.stem.partition("-")[0] for path in listed(workdir.weights, "*-*.npz") if intact(path)}
+def run_ids(workdir: Workdir, among: Set[str] | None = None) -> set[str]:
+    """The runs, of all or among these, whose weights are held in files whose content is what their name says."""
+    there = ((path.stem.partition("-")[0], path) for path in listed(workdir.weights, "*-*.npz"))
+    return {run_id for run_id, path in there if (among is None or run_id in among) and intact(path)}
 
 
 def set_damaged_aside(workdir: Workdir) -> list[Place]:
-    """Moves files whose content is not what their name says to `damaged/`."""
-    moved = [path for path in listed(workdir.weights, "*-*.npz") if not intact(path)]
+    """Moves files whose content is not what their name says to `damaged/`; leaves them where others write them too."""
+    if workdir.owner is not None:
+        return []
+    moved = damaged(workdir)
     for path in moved:
         workdir.set_aside(path)
     return moved
+
+
+def damaged(workdir: Workdir) -> list[Place]:
+    """The files whose content is not what their name says."""
+    return [path for path in listed(workdir.weights, "*-*.npz") if not intact(path)]
 
 
 def load(workdir: Workdir, run_id: str) -> dict[str, np.ndarray] | None:

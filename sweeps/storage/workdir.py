@@ -1,24 +1,30 @@
 """A sweep's directory: what lies where, and which sweep it holds. No other module knows these names.
 
-sweep.json   name, base experiment, sweep, axes, definitions, widths, the user's own files, launches with their versions
+sweep.json   name, base experiment, sweep, axes, definitions, the user's own files
 refine.json  the rounds of a sweep that is refined (`sweeps.refine`)
+launches/    a file for each launch: when, where and with what, and how far it is (`sweeps.storage.launches`)
+widths/      a file for each program: how many lanes its blocks have (`sweeps.execution.widths`)
 runs/        the result set (`sweeps.storage.store`)
 inflight/    lanes in mid-training (`sweeps.storage.checkpoint`)
 weights/     what runs ended with, for others to start from (`sweeps.storage.weights`)
 parents/     the runs that others start from: a workdir like any other
 damaged/     shards and lanes that could not be read
-lock         the process that writes, on a disk
+apart/       runs that were found stored with other bits than in the result set (`sweeps.storage.merge`)
+lock, locks/ the process that writes, or those that train shares, on a disk
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import IO, Any, TypedDict, TypeVar, Union
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem, LocalFileSystem
@@ -27,31 +33,73 @@ import jaxgen
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
 from sweeps.storage import specification
-from sweeps.storage.files import clear_temporaries, move_into, write_text
+from sweeps.storage.errors import TryAgain
+from sweeps.storage.files import clear_temporaries, listed, move_into, read_bytes, write_text
 from sweeps.storage.objects import Object, Place
-from sweeps.storage.specification import SCHEMA
+from sweeps.storage.specification import SCHEMA, Specification
 
-FOLDERS = "runs", "inflight", "damaged", "weights", "parents"
+FOLDERS = "runs", "inflight", "damaged", "weights", "parents", "launches", "widths", "apart"
+LOCKS = "locks"
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
+LOCK_SECONDS = 0.0, 0.1, 0.2  # before each try: `holders` takes a lock for a moment
 Found = TypeVar("Found")
 Where = Union[str, os.PathLike[str], "Workdir"]  # what users give for one
+
+
+class Width(TypedDict):
+    """How many lanes a program's blocks have, and by what (see `sweeps.execution.widths`)."""
+
+    lanes: int
+    by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """A worker that writes to a workdir beside others. What it writes bears its name, and nobody else touches that.
+
+    Attributes:
+      index, count: which share of the sweep it trains, 0 … count - 1.
+      attempt: 8 hex digits that no other process has, be it at the same share.
+    """
+
+    index: int
+    count: int
+    attempt: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    @property
+    def share(self) -> str:
+        """What its share is called in names of files."""
+        return f"{self.index}of{self.count}"
+
+    def __str__(self) -> str:
+        return f"{self.share}-{self.attempt}"
 
 
 class Workdir:
     """The directory of a sweep, on this machine's disk or on an object store.
 
-    On a disk one process at a time writes to it (`locked`), and whatever is written is durable before it has its name.
-    On an object store there is no lock that is safe, and none is pretended: several processes may write to it at once.
-    That loses no run: results are a set of shards that are named by their content, and what two of them train counts
-    once. Of `sweep.json` the last that was written stands, with its launches alone; lanes in mid-training may be gone
-    on with twice, or start anew.
+    Whatever is written on a disk is durable before it has its name. Who trains all of a sweep on a disk is alone there
+    (`locked`). With an `owner` there may be many writers, on a disk one for each share, on an object store whoever: no
+    lock is safe there, and none is pretended. That loses no run, because each writes objects of its own under names
+    that nobody else has, and none is renamed, rewritten or removed by another; runs are identified by their content,
+    so that readers take the union, and what two have trained counts once. `sweep.json` and `widths/` follow from the
+    call: workers of one call write the same bytes, of different calls the last stands. A file that was written in part
+    is noticed in `runs/`, `weights/` and `inflight/`; elsewhere it takes a store whose puts are atomic, as those of S3,
+    Google Cloud Storage and Azure are.
 
     Args:
       root: a path on disk, or on a file system of `pyarrow.fs`.
+      owner: which of many writers this one is; None where it is the only one, or reads.
     """
 
-    def __init__(self, root: Place):
-        self.root = root
+    def __init__(self, root: Place, owner: Owner | None = None):
+        self.root, self.owner = root, owner
+
+    def owned(self, share: tuple[int, int] | None) -> "Workdir":
+        """The same for a new worker with this share; on an object store without one, with all of the sweep."""
+        if share is None and not isinstance(self.root, Object):
+            return Workdir(self.root)
+        return Workdir(self.root, Owner(*(share or (0, 1))))
 
     @classmethod
     def at(cls, where: Where) -> "Workdir":
@@ -127,6 +175,21 @@ class Workdir:
         return self.root / "weights"
 
     @property
+    def launches(self) -> Place:
+        """Where launches tell of themselves."""
+        return self.root / "launches"
+
+    def new_launch(self) -> Place:
+        """A file for a launch that begins; where the workdir has an owner it bears that name."""
+        self.launches.mkdir(parents=True, exist_ok=True)
+        return self.launches / f"{self.owner or f'all-{uuid.uuid4().hex[:8]}'}.json"
+
+    @property
+    def apart(self) -> Place:
+        """Where runs lie that were stored with other bits too."""
+        return self.root / "apart"
+
+    @property
     def damaged(self) -> Place:
         """Where what could not be read lies."""
         return self.root / "damaged"
@@ -134,7 +197,7 @@ class Workdir:
     @property
     def parents(self) -> "Workdir":
         """The workdir of the runs that its own start from."""
-        return Workdir(self.root / "parents")
+        return Workdir(self.root / "parents", self.owner)
 
     def set_aside(self, path: Place) -> None:
         """Moves a file that is not what it should be to `damaged/`, under a name of its own there."""
@@ -142,12 +205,14 @@ class Workdir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the directory for this process; it is made if it does not exist, and rid of what killed writers left.
+        """Holds the directory, or with an owner its share of it, for this process.
 
-        On an object store it is made where it has to be, and held by nobody (see `Workdir`).
+        It is made if it does not exist, and rid of what killed writers left half written. On an object store it is made
+        where it has to be, and held by nobody (see `Workdir`).
 
         Raises:
           FieldError: another process holds it, or an object store does not take it.
+          TryAgain: another process holds this share.
         """
         if isinstance(self.root, Object):
             try:
@@ -157,31 +222,52 @@ class Workdir:
             yield
             return
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / "lock", "a+", errors="replace") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise FieldError("workdir", str(self), f"is in use by process {file.read().strip() or '?'}") from None
-            file.seek(0)
-            file.truncate()
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            for folder in (self.root, *(self.root / name for name in FOLDERS)):
+        with contextlib.ExitStack() as stack:
+            if not stack.enter_context(_held(self.root / "lock", alone=self.owner is None)):
+                raise FieldError("workdir", str(self), f"is in use by {self._users()}")
+            if self.owner is not None:
+                lock = self.root / LOCKS / self.owner.share
+                lock.parent.mkdir(exist_ok=True)
+                if not stack.enter_context(_held(lock)):
+                    process = _process(lock)
+                    raise TryAgain(f"{self}: share {self.owner.index}/{self.owner.count} is trained by {process}")
+            for folder in self.folders:
                 clear_temporaries(folder)
             yield
 
-    def read_specification(self) -> dict[str, Any] | None:
+    @property
+    def folders(self) -> list[Path]:
+        """Where temporary files may be left, on a disk."""
+        return [self.root, *(self.root / name for name in FOLDERS)] if isinstance(self.root, Path) else []
+
+    @property
+    def merged_by_name(self) -> list[Place]:
+        """The folders whose files have names that say what they are, in whatever workdir they lie."""
+        return [self.weights, self.launches, self._widths, self.apart]
+
+    def holders(self) -> set[str]:
+        """Who trains there now, on this machine's disk: shares by their names in files, or "all" of the sweep."""
+        if isinstance(self.root, Object):
+            return set()
+        locks = {"all": self.root / "lock", **{path.name: path for path in (self.root / LOCKS).glob("*of*")}}
+        return {name for name, path in locks.items() if _is_held(path)}
+
+    def _users(self) -> str:
+        shares = ", ".join(sorted(name.replace("of", "/") for name in self.holders() - {"all"}))
+        return f"workers with the shares {shares}" if shares else _process(self.local / "lock")
+
+    def read_specification(self) -> Specification | None:
         """What `sweep.json` says; None where there is none yet.
 
         Raises:
           FieldError: it is of a newer schema, or damaged.
+          TryAgain: an object store does not answer.
         """
         path = self._specification
         try:
-            if path.exists() and not path.is_file():
+            if isinstance(path, Path) and path.exists() and not path.is_file():
                 raise ValueError("it is no file")
-            found = specification.parsed(path.read_text(encoding="utf-8"))
+            found = specification.parsed(read_bytes(path).decode())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError, RecursionError, MemoryError) as error:
@@ -265,39 +351,55 @@ class Workdir:
         name: str,
         base: Experiment,
         sweep: Sweep,
-        definition: dict[str, Any],
+        definition: Mapping[str, Any],
         description: str = "",
         changed: Sequence[str] = (),
     ) -> None:
-        """Writes `sweep.json`: the specification as it is now, and one more entry in the list of launches."""
+        """Writes `sweep.json`, where it does not say so already.
+
+        The user's own files may lie elsewhere on each worker's machine: they alone are no reason to write it again.
+        """
         held = self.read_specification() or {}
-        self._write(specification.specified(held, name, base, sweep, definition, description, changed))
+        text = specification.written(specification.specified(held, name, base, sweep, definition, description, changed))
+        ignored = {"sources": None} if self.owner is not None else {}
+        if specification.parsed(text) | ignored != held | ignored:
+            write_text(self._specification, text)
 
-    def finish_launch(self, facts: dict[str, Any]) -> None:
-        """Adds to the last launch in `sweep.json` what it did."""
-        held = self.read_specification()
-        if held and held["launches"]:
-            held["launches"][-1] |= facts
-            self._write(held)
+    def put_specification(self, held: Specification) -> None:
+        """Writes `sweep.json` anew."""
+        write_text(self._specification, specification.written(held))
 
-    def written_widths(self) -> dict[str, dict[str, Any]]:
-        """The lanes of each program that `sweep.json` says (see `sweeps.execution.widths`).
+    def written_widths(self) -> dict[str, Width]:
+        """The lanes of each program that is known there, {"lanes", "by"} (see `sweeps.execution.widths`).
 
         Raises:
           FieldError: they are not what was written.
         """
-        found = (self.read_specification() or {}).get("widths", {})
-        for width in found.values() if isinstance(found, dict) else [found]:
-            lanes = width.get("lanes") if isinstance(width, dict) else None
-            if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
-                raise FieldError("workdir", str(self), f"its sweep.json is damaged (widths: {width!r})")
+        found = {}
+        for path in listed(self._widths, "*.json"):
+            try:
+                width = json.loads(read_bytes(path))
+                lanes = width["lanes"]
+                if type(lanes) is not int or lanes < 1 or not isinstance(width["program"], str):
+                    raise ValueError(lanes)
+            except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                why = f"its {self._widths.name} are damaged: move {path} away and launch again"
+                raise FieldError("workdir", str(self), why) from None
+            found[width["program"]] = Width(lanes=lanes, by=str(width.get("by")))
         return found
 
-    def write_widths(self, widths: dict[str, dict[str, Any]]) -> None:
-        """Notes in `sweep.json` how many lanes each program has."""
-        held = self.read_specification()
-        if held and held.get("widths") != widths:
-            self._write({**held, "widths": widths})
+    def write_widths(self, widths: Mapping[str, Width]) -> None:
+        """Notes how many lanes programs have, each in a file of its own."""
+        held = self.written_widths()
+        for program, width in widths.items():
+            if held.get(program) != width:
+                self._widths.mkdir(parents=True, exist_ok=True)
+                name = re.sub(r"[^\w.-]+", "-", program)
+                write_text(self._widths / f"{name}.json", json.dumps({"program": program, **width}))
+
+    @property
+    def _widths(self) -> Place:
+        return self.root / "widths"
 
     @property
     def is_refined(self) -> bool:
@@ -312,7 +414,7 @@ class Workdir:
           FieldError: it cannot be read, or the function cannot make anything of it.
         """
         try:
-            return of(json.loads(self._refinement.read_text(encoding="utf-8")))
+            return of(json.loads(read_bytes(self._refinement)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -322,7 +424,7 @@ class Workdir:
         """The error that `refine.json` is not what was written."""
         return FieldError("workdir", str(self), f"its {self._refinement.name} {why}")
 
-    def write_refinement(self, held: dict[str, Any]) -> None:
+    def write_refinement(self, held: Mapping[str, object]) -> None:
         """Writes `refine.json`; the directory is made if it does not exist."""
         self.root.mkdir(parents=True, exist_ok=True)
         write_text(self._refinement, json.dumps(held))
@@ -335,8 +437,41 @@ class Workdir:
     def _specification(self) -> Place:
         return self.root / "sweep.json"
 
-    def _write(self, held: dict[str, Any]) -> None:
-        write_text(self._specification, specification.written(held))
+
+@contextlib.contextmanager
+def _held(path: Path, alone: bool = True) -> Iterator[bool]:
+    """Holds a file for this process, or with others that are not alone either; gives whether it is held."""
+    with open(path, "a+", errors="replace") as file:
+        held = any(_lock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, wait) for wait in LOCK_SECONDS)
+        if held and alone:
+            file.seek(0)
+            file.truncate()
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        yield held
+
+
+def _is_held(path: Path) -> bool:
+    """Whether another process is alone in holding a file."""
+    if not path.is_file():
+        return False
+    with open(path, errors="replace") as file:
+        return not _lock(file, fcntl.LOCK_SH)
+
+
+def _lock(file: IO[str], kind: int, wait: float = 0.0) -> bool:
+    """Whether the lock could be had, after so many seconds."""
+    time.sleep(wait)
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _process(path: Path) -> str:
+    """The process that wrote its number into a lock."""
+    return f"process {path.read_text(errors='replace').strip() or '?'}"
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,10 @@ from jaxgen.components import unknown
 from jaxgen.errors import check_list, check_type
 from sweeps.axes.sweep import Sweep
 from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.overlays import Overlay
 from sweeps.diagrams.phases import check_definition
+from sweeps.diagrams.plane import Derived
+from sweeps.diagrams.query import Cells, check_overlays
 from sweeps.studies.claims import Claim
 
 
@@ -20,25 +23,27 @@ class Drawing:
 
     Attributes:
       name: of its files.
-      x, y: dotted paths of the axes.
+      x, y: dotted paths of the axes, or what is computed of some (`sweeps.Derived`), for whose values there are runs.
       panels: for each panel, by its title, the values that other fields have.
       contour: a probe whose contour is drawn over the cells, see `Results.phase_diagram`.
       labels: what runs are called, see there.
+      overlays: what theories say, see there.
     """
 
     name: str
-    x: str
-    y: str
+    x: str | Derived
+    y: str | Derived
     panels: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"": {}})
     contour: str | None = None
     labels: str | Labelling = "four_phases"
+    overlays: Sequence[Overlay] = ()
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
             raise FieldError("drawing.name", self.name, "must be letters, digits, _ and -: files are called so")
         where = f"drawing {self.name}"
         for axis in ("x", "y"):
-            check_type(f"{where}.{axis}", getattr(self, axis), str, "a dotted path")
+            check_type(f"{where}.{axis}", getattr(self, axis), (str, Derived), "a dotted path, or sweeps.Derived(…)")
         check_type(f"{where}.panels", self.panels, Mapping, "a table: titles, and the values that fields are held at")
         if not 1 <= len(self.panels) <= 4:
             raise FieldError(f"{where}.panels", len(self.panels), "must be 1 to 4")
@@ -47,6 +52,7 @@ class Drawing:
             check_type(f"{where}.panels.{title}", held, Mapping, "a table of dotted paths and values")
         check_type(f"{where}.contour", self.contour, (str, type(None)), "the name of a probe")
         find(self.labels)
+        check_overlays(self.overlays)
         if self.x == self.y:
             raise FieldError(f"{where}.y", self.y, "must be another axis than x")
 
@@ -54,6 +60,11 @@ class Drawing:
     def part(self) -> str:
         """What its runs are called among the parts of a recipe."""
         return f"diagram {self.name}"
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of the runs that its axes are of."""
+        return Cells(self.x, self.y).fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +109,7 @@ class Recipe:
         check_names("claims", self.claims)
         known = [*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))]
         for drawing in self.drawings:
-            for path in (drawing.x, drawing.y, *(p for where in drawing.panels.values() for p in where)):
+            for path in (*drawing.fields, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:
                     raise unknown(str(path), known)
 

@@ -132,18 +132,18 @@ class Study:
 
     def _runs_of_drawing(self, drawing: Drawing, size: Scale) -> Sweep:
         values = {**self.axes, **size.axes}
-        for path in (drawing.x, drawing.y):
+        for path in drawing.fields:
             if path not in values:
                 raise FieldError(
                     f"drawing {drawing.name}", path, "has no values: give them in `axes` of study or scale"
                 )
-        plane = product(*(sweep(path, values[path]) for path in (drawing.x, drawing.y)))
+        plane = product(*(sweep(path, values[path]) for path in drawing.fields))
         panels = [product(*(fixed(p, v) for p, v in held.items()), plane) for held in drawing.panels.values()]
         return product(panels[0] if len(panels) == 1 else chain(*panels), seeds(size.seeds))
 
     def _held(self, drawing: Drawing, base: Experiment, parts: Sequence[Sweep]) -> Drawing:
         """The drawing with panels that hold every field that varies in the study, as tables of runs have them."""
-        axes = drawing.x, drawing.y
+        axes = drawing.fields
         within = tuple(f"{axis}." for axis in axes)  # an axis of whole components has their fields too
         varied = {path for path in _varied(base, parts) if path not in axes and not path.startswith(within)}
         panels = {
@@ -198,6 +198,6 @@ def on_plane(results: Results, drawing: Drawing, part: Sweep | None) -> Results:
     if part is None:
         return results
     runs = results.runs
-    axes = [path for path in (drawing.x, drawing.y) if path in runs and path in part.axes]
+    axes = [path for path in drawing.fields if path in runs and path in part.axes]
     kept = [runs[path].isin(part.axes[path]).to_numpy() for path in axes]
     return results.only(set(runs["run_id"][np.logical_and.reduce(kept)])) if kept else results

@@ -11,7 +11,7 @@ import pytest
 
 from sweeps.cli import programs
 from sweeps.interruptible import is_program
-from sweeps.report import caption
+from sweeps.report import provenance
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def test_a_program_that_is_none_is_one_line(name, monkeypatch, capsys):
         programs.main()
     assert ended.value.code == 2
     said = capsys.readouterr()
-    assert said.err == f"error: there is no program {name!r}: python -m sweeps launch|diagram|reproduce|replay\n"
+    assert said.err == f"error: there is no program {name!r}: python -m sweeps {'|'.join(programs.PROGRAMS)}\n"
     assert not said.out
 
 
@@ -80,9 +80,9 @@ def test_help_has_commands_that_work():
 
 def test_captions_name_a_program_that_is_there(monkeypatch):
     results = SimpleNamespace(workdir=SimpleNamespace(absolute=lambda: "/w"), specification={})
-    assert "scripts/replay.py --workdir=" in caption.replay_command(results, "x")
-    monkeypatch.setattr(caption, "SCRIPT", Path("/nowhere/scripts/replay.py"))
-    assert caption.replay_command(results, "x").startswith("python -m sweeps replay --workdir=/")
+    assert "scripts/replay.py --workdir=" in provenance.replay_command(results, "x")
+    monkeypatch.setattr(provenance, "SCRIPT", Path("/nowhere/scripts/replay.py"))
+    assert provenance.replay_command(results, "x").startswith("python -m sweeps replay --workdir=/")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def synthetic_results(tmp_path):
         workdir = tmp_path / "sweep"
         workdir.mkdir()
         definition = {"gap": 600, "budget": STEPS} | (definition or {})
-        held = {"schema": 2, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
+        held = {"schema": 3, "name": name, "fields": {}, "axes": axes, "definition": definition, "launches": []}
         (workdir / "sweep.json").write_text(json.dumps(held))
         base = Experiment(
             tasks.ModularAddition(p=7),

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from sweeps.recipes.quickstart import BASE
-from sweeps.storage.store import Writer
+from sweeps.storage import store
+from sweeps.storage.workdir import Workdir
 
 X, Y = "task.train_fraction", "optimizer.weight_decay"
 CELLS, SHARDS = 50, 10  # cells along each axis
@@ -33,9 +34,10 @@ def write(workdir, runs, evaluations):
     fraction, decay, flat = np.linspace(0.2, 0.8, CELLS), np.geomspace(1e-3, 10, CELLS), BASE.flat()
     seeds = runs // CELLS**2
     axes = {X: fraction.tolist(), Y: decay.tolist(), "seed": list(range(seeds))}
-    held = {"schema": 2, "name": "large", "fields": flat, "axes": axes, "launches": []}
+    held = {"schema": 3, "name": "large", "fields": flat, "axes": axes, "launches": []}
     (workdir / "sweep.json").write_text(json.dumps({**held, "runs": runs, "definition": {"budget": 3000, "gap": 600}}))
-    rng, count, writer = np.random.default_rng(0), runs // SHARDS, Writer(workdir)
+    rng, count, shards = np.random.default_rng(0), runs // SHARDS, Workdir.at(workdir).runs
+    shards.mkdir()
     for shard in range(SHARDS):
         run = np.arange(shard * count, (shard + 1) * count)
         cell, seed = np.divmod(run, seeds)
@@ -56,7 +58,7 @@ def write(workdir, runs, evaluations):
             for name, values in curves.items():
                 kind = np.int32 if name == "step" else np.float32
                 columns[f"curve/{name}"] = pa.ListArray.from_arrays(offsets, pa.array(values.ravel().astype(kind)))
-        writer._write(pa.table(columns), 2)
+        store.write(shards, pa.table(columns), 2)
 
 
 @pytest.mark.slow

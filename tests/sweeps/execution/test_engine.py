@@ -158,10 +158,10 @@ def test_a_width_that_did_not_fit_is_written_down_narrower(toy, tmp_path, monkey
 
 def test_damaged_widths_are_refused(toy, tmp_path):
     sweeps.run(toy, sweeps.seeds(1), tmp_path, **FAST)
-    said = json.loads((tmp_path / "sweep.json").read_text())
-    for held in ["x", [], {"p": 3}, {"p": {"lanes": 0}}, {"p": {"lanes": True}}]:
-        (tmp_path / "sweep.json").write_text(json.dumps({**said, "widths": held}))
-        with pytest.raises(FieldError, match=r"sweep\.json is damaged \(widths"):
+    (path,) = (tmp_path / "widths").iterdir()
+    for held in ["x", [], {"p": 3}, {"program": "p", "lanes": 0}, {"program": "p", "lanes": True}, {"lanes": 3}]:
+        path.write_text(json.dumps(held))
+        with pytest.raises(FieldError, match=r"its widths are damaged: move .*\.json away"):
             sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True)
 
 

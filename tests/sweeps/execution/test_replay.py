@@ -12,6 +12,7 @@ import sweeps
 from sweeps.execution import replay as replaying
 from sweeps.execution.replay import replay
 from sweeps.storage import store
+from sweeps.storage.workdir import Workdir
 
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=5, train_fraction=0.6),
@@ -60,7 +61,7 @@ def tampered(workdir, copy, run_id, column, change):
     for shard in store.shards(copy):
         shard.unlink()
     table = pa.table({name: store._column(name, [row.get(name) for row in rows]) for name in rows[0] | {column: None}})
-    store.Writer(copy)._write(table, 0)
+    store.write(Workdir.at(copy).runs, table, 0)
     return copy
 
 

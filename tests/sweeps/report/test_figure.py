@@ -17,7 +17,7 @@ from jaxgen import FieldError
 from sweeps.axes import scales
 from sweeps.diagrams.labels import FOUR_PHASES, LABELLINGS
 from sweeps.diagrams.results import Results
-from sweeps.report import caption, drawing, figure, style
+from sweeps.report import caption, drawing, figure, provenance, style
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
 GRID = {FRACTION: [0.3, 0.5, 0.7], DECAY: [0.01, 0.1, 1.0]}
@@ -141,7 +141,7 @@ def test_the_replay_command_runs_in_any_directory(synthetic_results, tmp_path, m
     held = results.specification | {"sources": [str(tmp_path / "own.py")]}
     (results.workdir / "sweep.json").write_text(json.dumps(held))
     monkeypatch.chdir(tmp_path)
-    command = shlex.split(caption.replay_command(Results(Path(results.workdir).name), "0123"))
+    command = shlex.split(provenance.replay_command(Results(Path(results.workdir).name), "0123"))
     assert command[0] == "python"
     assert Path(command[1]).samefile(Path(caption.__file__).parents[2] / "scripts" / "replay.py")
     assert command[2:] == [f"--workdir={results.workdir}", f"--sweep={tmp_path / 'own.py'}", "--run_id=0123"]

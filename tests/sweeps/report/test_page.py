@@ -15,8 +15,8 @@ import sweeps
 from sweeps.axes import scales
 from sweeps.diagrams import phases
 from sweeps.diagrams.labels import Label, Labelling
-from sweeps.report.caption import SCRIPT
 from sweeps.report.page import write_page
+from sweeps.report.provenance import SCRIPT
 from sweeps.studies import claims
 
 FRACTION, DECAY, MASK = "task.train_fraction", "optimizer.weight_decay", "optimizer.decay_mask"
@@ -227,6 +227,90 @@ def test_each_tab_shows_its_own_diagram(synthetic_results, tmp_path, browser_pag
     browser_page.get_by_text("gap 900 steps").filter(visible=True).first.wait_for(timeout=5000)
     browser_page.get_by_text("train/accuracy reaches 0.5").filter(visible=True).first.wait_for(timeout=5000)
     assert complaints == []
+
+
+CELLS = """(index) => {
+  const found = []
+  const visit = (view) => {
+    if (view.model.type == "Figure" && view.model.name == "phases") found.push(view.model.renderers[0].data_source)
+    ;(view.child_views || []).forEach(visit)
+  }
+  visit(Bokeh.index.roots[0])
+  const told = (values) => Array.from(values, (v) => typeof v == "number" ? `${v}` : v)
+  const {p, labels} = found[index].data
+  return {p: told(p), labels: told(labels), selected: [...found[index].selected.indices], count: found.length}
+}"""
+
+
+def test_all_panels_are_there_at_once_and_share_what_the_definition_is_chosen_with(
+    synthetic_results, tmp_path, browser_page
+):
+    kinds = ("grokking", "memorisation", "comprehension")
+    results = synthetic_results({**GRID, MASK: MASKS}, seeds=1, kind=lambda i, j, k, seed: kinds[(i + j + k) % 3])
+    panels = results.facets(MASK, FRACTION, DECAY)
+    named = {f"<b>{name}</b> $x$ of a title that goes on": diagram for name, diagram in panels.items()}
+    write_page({"": named}, tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    assert browser_page.evaluate(CELLS, 0)["count"] == 3
+    headings = browser_page.locator("h2").filter(visible=True).all_inner_texts()
+    assert headings[:3] == list(named)
+    assert browser_page.locator(".bk-tab").all_inner_texts()[1] == "Median step at the threshold (test)"
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= 1440
+    left, top, width, height = browser_page.evaluate(FRAME, 1)  # the second panel's
+    browser_page.wait_for_timeout(400)
+    browser_page.mouse.click(left + width * 1.5 / 3, top + height * 2.5 / 3)
+    runs = "Bokeh.documents[0].get_model_by_name('curves').data.run_id.join()"
+    second = list(panels.values())[1]
+    (run_id,) = second.runs["run_id"][second.runs["cell"] == 1]
+    browser_page.wait_for_function(f"(expected) => {runs} == expected", arg=run_id)
+    assert [browser_page.evaluate(CELLS, k)["selected"] for k in range(3)] == [[], [1], []]
+    assert list(named)[1] in browser_page.locator("h2").all_inner_texts()[-1]
+    model = "Bokeh.documents[0].get_model_by_name"
+    browser_page.evaluate(f"{model}('budget').value = 500")
+    browser_page.evaluate(f"{model}('gap').value = 40")
+    browser_page.wait_for_function(f"{model}('said').text.includes('gap 40 steps')")
+    for k, expected in enumerate(results.facets(MASK, FRACTION, DECAY, budget=500, gap=40).values()):
+        shown = browser_page.evaluate(CELLS, k)["p"]
+        np.testing.assert_array_equal([float(v) for v in shown], expected.probability.ravel())
+    assert browser_page.evaluate(f"{model}('said').text").count("Now shown (&lt;b&gt;") == 3
+    with browser_page.expect_download() as download:
+        browser_page.get_by_text("Download the runs (CSV)").click()
+    table = pd.read_csv(download.value.path())
+    assert sorted(table["run_id"]) == sorted(results.runs["run_id"])
+    assert table.groupby("panel").size().to_dict() == dict.fromkeys(named, 9)
+    browser_page.get_by_role("button", name="Stored definition").click()
+    browser_page.wait_for_function(f"{model}('said').text == ''")
+    browser_page.get_by_text("P(generalise)", exact=True).filter(visible=True).first.click()
+    assert complaints == []
+
+
+def test_theory_is_drawn_over_maps_and_curves(synthetic_results, tmp_path, browser_page):
+    line = sweeps.Overlay("<i>edge</i>", lambda x: x)
+    fall = sweeps.Overlay("fall", lambda t, decay: np.exp(-decay * t), along="step", fields=[DECAY])
+    flat = sweeps.Overlay("flat", lambda t: 0.5 + 0 * t, along="step")
+    diagram = synthetic_results(GRID, seeds=2).phase_diagram(FRACTION, DECAY, overlays=[line, fall, flat])
+    diagram.page(tmp_path / "page.html")
+    drawn = embedded(tmp_path / "page.html")["overlay &lt;i&gt;edge&lt;/i&gt;"]
+    np.testing.assert_array_equal(np.stack([drawn["x"], drawn["y"]], 1), diagram.map_lines()["<i>edge</i>"])
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    browser_page.evaluate(f"{model}('cells').selected.indices = [0, 4]")
+    browser_page.wait_for_function(f"{model}('theory').data.name.join() == 'fall,fall,flat'")
+    shown = browser_page.evaluate(f"{model}('theory').data.values.map((ys) => Array.from(ys))")
+    _, curves = diagram.step_curves
+    np.testing.assert_allclose(shown[:2], [curves["fall"][0], curves["fall"][4]], rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(shown[2], 0.5)
+    assert "<i>edge</i>" in browser_page.locator(".key").all_inner_texts()
+    assert complaints == []
+
+
+def test_panels_that_differ_in_their_definition_are_tabs(synthetic_results, tmp_path):
+    results = synthetic_results(GRID, seeds=1)
+    panels = {f"gap {gap}": results.phase_diagram(FRACTION, DECAY, gap=gap) for gap in (100, 900)}
+    write_page({"a": panels}, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert '"title":"a: gap 100"' in page
+    assert '"title":"a: gap 900"' in page
 
 
 def test_clicking_a_cell_shows_its_runs(synthetic_results, tmp_path, browser_page):

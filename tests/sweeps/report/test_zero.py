@@ -58,7 +58,7 @@ def test_the_page_draws_it(diagram, tmp_path):
     diagram.page(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert re.search(r'"major_label_overrides".{0,200}"0"', page, re.DOTALL)
-    assert page_data.run_columns(diagram)["logs"] == [False, True]
+    assert page_data.run_columns(diagram, [0.9])["logs"] == [False, True]
     _, _, bottom, _ = page_data.sides(diagram)
     assert bottom.min() == pytest.approx(0.001 / 10**0.5)
 

@@ -10,7 +10,7 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.kernel import Result
 from sweeps.execution.replay import replay
-from sweeps.report.caption import replay_command
+from sweeps.report.provenance import replay_command
 from sweeps.storage import checkpoint, files, store, weights
 from sweeps.storage.objects import Object
 from sweeps.storage.workdir import Workdir
@@ -72,16 +72,6 @@ def test_many_small_shards_become_few(toy, remote, monkeypatch):
     assert len(store.read(remote)) == 6
 
 
-def test_shards_that_another_process_merges_meanwhile_are_left_to_it(toy, remote, monkeypatch):
-    monkeypatch.setattr(store, "MERGE", 2)
-    write(remote, toy, [0])
-    listed, gone = store.listed, remote.runs / "L0-gone.parquet"
-    monkeypatch.setattr(store, "listed", lambda *a: [*listed(*a), gone])
-    write(remote, toy, [1])
-    monkeypatch.undo()
-    assert len(store.read(remote)) == 2
-
-
 def test_damaged_shards_are_not_read_and_set_aside(toy, remote):
     write(remote, toy, [0])
     write(remote, toy, [1])
@@ -123,7 +113,7 @@ def test_a_sweep_is_stopped_continued_and_drawn_and_equals_a_local_one(toy, tmp_
     assert checkpoint.files(remote) == []
     assert files.listed(remote.root, "*lock*") == []
     assert bits(remote) == bits(tmp_path)
-    assert [launch["runs"] for launch in results.specification["launches"]] == [len(SWEEP)] * 2
+    assert [launch["workers"] for launch in results.specification["launches"]] == [2]
     assert results.phase_diagram(*axes).cell_table().equals(local.phase_diagram(*axes).cell_table())
     run_id = results.runs["run_id"][0]
     assert replay(remote, run_id) == ([], [])

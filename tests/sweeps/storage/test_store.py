@@ -144,9 +144,7 @@ def shard():
     )
     with tempfile.TemporaryDirectory() as folder:
         results = [(result(toy, seed), "{}") for seed in range(3)]
-        with store.Writer(folder) as writer:
-            writer._write(store.table(results), 0)
-        (path,) = store.shards(folder)
+        path = store.write(Path(folder), store.table(results), 0)
         return path.name, path.read_bytes()
 
 
@@ -293,14 +291,14 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_stays(tmp
 def test_a_crash_while_shards_are_merged_loses_none(toy, tmp_path, monkeypatch):
     for seed in range(store.MERGE - 1):
         write(tmp_path, [result(toy, seed)])
-    whole = store.Writer._write
+    whole = store.write
 
-    def crash(self, data, level):
+    def crash(folder, data, level, *owner):
         if level:
             raise OSError(errno.EIO, "pulled out")
-        whole(self, data, level)
+        return whole(folder, data, level, *owner)
 
-    monkeypatch.setattr(store.Writer, "_write", crash)
+    monkeypatch.setattr(store, "write", crash)
     with pytest.raises(store.StoreError, match="pulled out"):
         write(tmp_path, [result(toy, store.MERGE)])
     assert len(store.read(tmp_path)) == store.MERGE

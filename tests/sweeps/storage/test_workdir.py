@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import sweeps
 from jaxgen import Experiment, FieldError, components
 from sweeps.execution import engine
 from sweeps.report import caption
+from sweeps.storage import launches
+from sweeps.storage.errors import TryAgain
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import refine
 
@@ -41,14 +44,55 @@ def test_the_same_sweep_may_grow(toy, tmp_path):
     Workdir.at(tmp_path).write_specification("mine", toy, finer, {})
     held = Workdir.at(tmp_path).read_specification()
     assert held["axes"]["optimizer.weight_decay"] == [0.1, 0.5, 1.0]
-    assert len(held["launches"]) == 2
-    assert [launch["runs"] for launch in held["launches"]] == [len(SWEEP), 15]
-    assert (held["launches"][1]["seeds"], held["launches"][1]["splits"]) == (5, 1)
     assert held["changed"] == []
     for changed in (["task.p", "model.width"], ["task.p"], ["loss.dtype"]):
         Workdir.at(tmp_path).write_specification("mine", toy, finer, {}, "", changed)
     assert Workdir.at(tmp_path).read_specification()["changed"] == ["task.p", "model.width", "loss.dtype"]
-    assert held["launches"][0]["jax"]
+
+
+def test_launches_are_told_in_their_order_and_workers_of_one_as_one(toy, tmp_path):
+    finer = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.5, 1.0]), sweeps.seeds(5))
+    for sweep in (SWEEP, finer):
+        launches.Launch(Workdir.at(tmp_path), sweep, len(sweep), 0)
+    for share in (0, 1, 1):
+        worker = launches.Launch(Workdir.at(tmp_path).owned((share, 2)), finer, 7, 0)
+        worker.write(lane_steps=10, seconds=1.5 + share)
+    for content in ("{", "[]", "3", '{"command": 3}', ""):
+        (tmp_path / "launches" / f"{len(content)}.json").write_text(content)
+    found = launches.told(launches.read(Workdir.at(tmp_path)))
+    assert [launch["runs"] for launch in found] == [len(SWEEP), 15, 15]
+    assert (found[1]["seeds"], found[1]["splits"]) == (5, 1)
+    assert found[0]["jax"]
+    assert [launch.get("workers") for launch in found] == [None, None, 3]
+    assert (found[2]["lane_steps"], found[2]["seconds"]) == (30, 2.5)
+
+
+def test_who_trains_a_share_is_alone_with_it_and_nobody_trains_all(tmp_path):
+    first, second = (Workdir.at(tmp_path).owned((i, 2)) for i in range(2))
+    with first.locked(), second.locked():
+        assert first.holders() == {"0of2", "1of2"}
+        with pytest.raises(TryAgain, match=rf"share 1/2 is trained by process {os.getpid()}"), second.locked():
+            pass
+        with (
+            pytest.raises(FieldError, match="is in use by workers with the shares 0/2, 1/2"),
+            Workdir(tmp_path).locked(),
+        ):
+            pass
+    with Workdir(tmp_path).locked():
+        assert first.holders() == {"all"}
+        with pytest.raises(FieldError, match=rf"is in use by process {os.getpid()}"), first.locked():
+            pass
+    assert first.holders() == set()
+
+
+def test_the_specification_is_written_once_by_workers_of_one_call(toy, tmp_path):
+    workers = [Workdir.at(tmp_path).owned((i, 2)) for i in range(2)]
+    workers[0].write_specification("mine", toy, SWEEP, {})
+    before = (tmp_path / "sweep.json").stat()
+    workers[1].write_specification("mine", toy, SWEEP, {})
+    assert (tmp_path / "sweep.json").stat().st_ino == before.st_ino
+    workers[1].write_specification("mine", toy, sweeps.product(SWEEP), {"threshold": 0.5})
+    assert Workdir(tmp_path).read_specification()["definition"] == {"threshold": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +115,7 @@ def test_another_sweep_is_refused(toy, tmp_path, name, changes, said):
         (json.dumps({"schema": 99}), "schema 99"),
         (
             json.dumps({"schema": 1}),
-            "has schema 1, this version reads 2: use the jaxgen that wrote it, or another workdir",
+            "has schema 1, this version reads 3: use the jaxgen that wrote it, or another workdir",
         ),
         ("{", "cannot be read"),
         ("[]", "damaged"),
@@ -139,7 +183,6 @@ DAMAGE = {
     "sources": [None, 5, True, "x", {}, [None], [3], ["x", []]],
     "runs": [None, "4", -1, 10**30, []],
     "definition": [None, []],
-    "launches": [None, {}, [3], [[]], [{"command": "x"}], [None]],
 }  # fmt: skip
 
 
@@ -164,7 +207,6 @@ def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
         with contextlib.suppress(FieldError):
             Workdir.at(tmp_path).check_same("mine", toy, SWEEP)
             Workdir.at(tmp_path).write_specification("mine", toy, SWEEP, {})
-            Workdir.at(tmp_path).finish_launch({"seconds": 1})
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 8 * len(content) - 1), st.sampled_from(sorted(held)), values, st.binary(max_size=20))
@@ -187,14 +229,12 @@ def test_any_bytes_are_a_specification_or_refused(toy, tmp_path):
         {
             "axes": {"task.train_fraction": ["a", True, None, 0.4], "x": {"values": 3, "first": 0, "last": "z"}},
             "fields": {"a": [[]], "b": {"c": None}},
-            "launches": [{}],
             "name": "$x_{$ \\frac{ <script>",
             "runs": 10**18,
         },
         {
             "axes": {},
             "fields": {"task.p": 10**300},
-            "launches": [{"command": [3, None, []], "jax": {}, "devices": []}],
             "definition": {"budget": 10, "gap": 0},
             "name": "%s" * 50,
         },
@@ -204,6 +244,11 @@ def test_what_a_specification_may_say_can_be_drawn(synthetic_results, tmp_path, 
     axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
     results = synthetic_results(axes)
     (results.workdir / "sweep.json").write_text(json.dumps(results.specification | changes))
+    (results.workdir / "launches").mkdir()
+    for number, launch in enumerate(
+        [{}, {"command": [3, None, []], "jax": {}, "devices": []}, {"share": [], "time": 3}]
+    ):
+        (results.workdir / "launches" / f"{number}.json").write_text(json.dumps(launch))
     diagram = results.phase_diagram(*axes, unfinished=True)
     diagram.plot(tmp_path / "diagram.svg")
     diagram.page(tmp_path / "report.html")
@@ -259,7 +304,8 @@ def test_rounds_that_cannot_be_read_are_refused(toy, tmp_path, content):
 
 
 ROOT = Path(__file__).parents[3]
-NAMES = {"runs", "inflight", "weights", "parents", "damaged", "lock", "sweep.json", "refine.json"}
+NAMES = {"runs", "inflight", "weights", "parents", "damaged", "apart", "lock", "locks", "launches", "widths"}
+NAMES |= {"sweep.json", "refine.json"}
 PLAIN = {"inflight", "sweep.json", "refine.json"}  # words that mean nothing else
 
 

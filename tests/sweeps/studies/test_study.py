@@ -10,6 +10,7 @@ import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
 from sweeps import recipes
+from sweeps.recipes.quickstart import BASE
 from sweeps.studies import claims, study
 from sweeps.studies.effects import Verdict
 
@@ -231,3 +232,16 @@ def test_a_trend_is_the_slope_of_each_seed():
     assert sweeps.trend("x", {**table, 9.0: series(1, 2, 3, 4)}).seeds == 4
     with pytest.raises(FieldError, match="at two numbers or more"):
         sweeps.trend("x", {1.0: series(1, 2)})
+
+
+def test_a_diagram_over_a_computed_axis_has_the_runs_of_its_fields():
+    rows = sweeps.Derived("n / M", ["task.train_fraction", "task.p"], lambda f, M: f * M)
+    drawing = sweeps.Drawing("scaling", rows, "task.p", overlays=[sweeps.Overlay("edge", lambda n: n)])
+    axes = {"task.train_fraction": [0.3, 0.5], "task.p": [7, 11, 13]}
+    study = sweeps.Study("own", BASE, {"quick": sweeps.Scale(seeds=2)}, axes=axes, drawings=[drawing])
+    recipe = study.at()
+    points = {(point["task.train_fraction"], point["task.p"]) for point in recipe.sweep}
+    assert points == {(f, p) for f in axes["task.train_fraction"] for p in axes["task.p"]}
+    assert recipe.drawings[0].panels == {"": {}}
+    with pytest.raises(FieldError, match=r"task\.p.*has no values"):
+        sweeps.Study("own", BASE, {"quick": sweeps.Scale()}, axes={"task.train_fraction": [0.3]}, drawings=[drawing])

@@ -1,0 +1,58 @@
+"""Where the runs of a picture come from, as its caption and page say it."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from sweeps.storage.runs import Runs
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
+VERSIONS = "jaxgen", "jax", "jaxlib", "numpy", "device_kind"
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What a workdir says of its sweep.
+
+    Attributes:
+      name, description: of the sweep.
+      fields: the base experiment, by dotted path.
+      changed: paths in which the description may not hold.
+      planned: runs of the sweep.
+      launches: of each what was installed, the device, the command and its times.
+      replay: what trains a run again, for a shell in any directory, up to the run_id.
+    """
+
+    name: str
+    description: str
+    fields: Mapping[str, object]
+    changed: Sequence[str]
+    planned: int
+    launches: Sequence[Mapping[str, object]]
+    replay: str
+
+    @classmethod
+    def of(cls, results: Runs) -> Self:
+        """That of a workdir's runs."""
+        held = results.specification
+        name, description = (str(held.get(key) or "") for key in ("name", "description"))
+        base = held.get("fields", {}), held.get("changed", [])
+        return cls(
+            name, description, *base, held.get("runs", 0), held.get("launches") or [], replay_command(results, "")
+        )
+
+    @property
+    def versions(self) -> str:
+        """What the last launch trained with, and on."""
+        last = self.launches[-1] if self.launches else {}
+        return ", ".join(f"{name} {last[name]}" for name in VERSIONS if name in last) or "unknown versions"
+
+
+def replay_command(results: Runs, run_id: str) -> str:
+    """What trains a run of `sweeps.Results` again, for a shell in any directory; the run_id stands last."""
+    files = [("sweep", str(Path(file).absolute())) for file in results.specification.get("sources", [])]
+    said = [f"--{name}={shlex.quote(file)}" for name, file in (("workdir", str(results.workdir.absolute())), *files)]
+    program = shlex.quote(str(SCRIPT)) if SCRIPT.is_file() else "-m sweeps replay"  # as `pip install .` has it
+    return " ".join(["python", program, *said, f"--run_id={run_id}"])

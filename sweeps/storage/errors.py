@@ -1,0 +1,9 @@
+"""What can go wrong with what is stored, apart from wrong input."""
+
+
+class StoreError(Exception):
+    """The result set cannot be written or read: says which file and what to do."""
+
+
+class TryAgain(StoreError):
+    """Nothing is wrong with what was asked for, and the same command may succeed later: programs exit with 75."""
