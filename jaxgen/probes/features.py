@@ -30,7 +30,7 @@ class Features:
       parameter: name of the first layer's weights, (2 M, units).
     """
 
-    purity: float = leaf(0.8, "(0.5, 1]", "share of a unit's power that makes it a feature")
+    purity: float = leaf(0.8, "(0, 1]", "share of a unit's power that makes it a feature")
     parameter: str = static("Linear_0.kernel", doc="name of the first layer's weights")
 
     def measure(self, e: Evaluation) -> dict[str, jax.Array]:

@@ -11,6 +11,11 @@ infinite. And (a + b) mod 23 groks by plain gradient descent while the norm of t
 paper: D = 100, N = 500, P = 550, for a GPU; not run here. quick: D = 30, N = 100, P = 60, 150 (5 D) and 450 (15 D),
 3,000 steps: what is claimed depends on P/D and on α, not on how large D is. R² of .9 is what counts as learned. Pilots,
 from which α, ε, P and the rates were chosen, had seeds from 100 on. Modular addition: lr 10, for 100 diverged here.
+
+Found: five of six claims. (2) holds in steps; in units of the time to fit, the delay is shorter where features are
+misaligned. (4) is undecided: two of six linear networks do not fit in 3,000 steps, and in the others α = 32 is .14
+better in R². It was to be measured against `Solve`, which gave wrong weights within compiled programs, as was seen in
+the first results; the linear network, trained, took its place then. Its bounds are the first ones.
 """
 
 import numpy as np
@@ -35,7 +40,7 @@ BASE = jg.Experiment(
     ),
 )
 PAPER = {"task.dimension": 100, ROWS: 550, "task.samples": 2550, "model.width": 500, "training.steps": 100_000}
-PAPER |= {"optimizer.learning_rate": 5000.0, "training.evaluate_every": 100}
+PAPER |= {"optimizer.learning_rate": 5000, "training.evaluate_every": 100}
 SMOKE = {"training.steps": 4, "training.evaluate_every": 2}
 
 
