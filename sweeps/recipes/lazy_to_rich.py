@@ -124,11 +124,12 @@ def norms_grow(arm):
     """Plain gradient descent without decay on (a + b) mod 23, test accuracy and norm."""
     fitted, learned = (arm.time(f"{split}/accuracy", LEVEL) for split in ("train", "test"))
     first, then = (arm.average("weight_norm", arm.steps == t[..., None]) for t in (np.zeros_like(learned), learned))
-    late = pd.Series((learned > fitted)[:, 0] & np.isfinite(learned)[:, 0], arm.seeds)
+    gap = learned - np.where(np.isfinite(learned), fitted, 0)  # infinite where it never gets there
+    late = pd.Series(((gap > 0) & np.isfinite(gap))[:, 0], arm.seeds)
     return [
         share_of_seeds("test accuracy above .9, later than that of the train rows", late),
         Effect("norm of the weights, when it gets there over the beginning", then / first, 1.0),
-        Effect("steps to 90 % of the test rows less those of the train rows", arm.mean(learned - fitted), None),
+        Effect("steps to 90 % of the test rows less those of the train rows", arm.mean(gap), None),
     ]
 
 
