@@ -79,6 +79,25 @@ class MeanSquaredError:
 
 
 @flax.struct.dataclass
+class CentredSquaredError:
+    """Σ_j (õ_j - ỹ_j)² over classes, of õ = o - mean(o) and ỹ = onehot(y) - 1/M.
+
+    = ‖õ‖² - 2 õ_y + 1 - 1/M: what all outputs have in common costs nothing (Tian 2025, arXiv 2509.21519). A sum, not a
+    mean: a network that says nothing has 1 - 1/M.
+
+    Attributes:
+      dtype: "float16", "bfloat16", "float32" or "float64".
+    """
+
+    dtype: str = static("float32", DTYPES, "dtype of outputs and loss")
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        outputs = outputs.astype(self.dtype)
+        error = outputs - jax.nn.one_hot(labels, outputs.shape[-1], dtype=self.dtype)
+        return jnp.sum(jnp.square(error - jnp.mean(error, axis=-1, keepdims=True)), axis=-1)
+
+
+@flax.struct.dataclass
 class Logistic:
     """log(1 + exp(-y o)) of one output per label (rows, …, 1) and labels y = -1 or 1, float (rows, …).
 
@@ -182,6 +201,7 @@ def _saturated(outputs: jax.Array, dtype: str) -> jax.Array:
 
 
 __all__ = [
+    "CentredSquaredError",
     "CrossEntropy",
     "Logistic",
     "MeanSquaredError",

@@ -1,6 +1,7 @@
 """Networks as flax linen modules. Your own module is as good as these."""
 
 from jaxgen.models.bind import bind, groups, is_random, is_whole, told
+from jaxgen.models.committee import Committee
 from jaxgen.models.layers import Dropout, Linear, gaussian, look_up, uniform_fan_in
 from jaxgen.models.mlp import MLP, EmbeddingMLP, FixedReadoutMLP, QuadraticMLP
 from jaxgen.models.transformer import Transformer
@@ -8,6 +9,7 @@ from jaxgen.models.two_layer import TwoLayer
 
 __all__ = [
     "MLP",
+    "Committee",
     "Dropout",
     "EmbeddingMLP",
     "FixedReadoutMLP",

@@ -51,6 +51,7 @@ class MLP(nn.Module):
       activation: "relu", "gelu", "silu", "tanh" or "square".
       use_bias: whether the layers have biases.
       init_scale: multiplies the initial weights.
+      readout_scale: multiplies those of the last layer once more; 0: it begins as 0.
       vocabulary, outputs: filled in from the task when left out.
     """
 
@@ -60,6 +61,7 @@ class MLP(nn.Module):
     activation: str = static("relu", tuple(ACTIVATIONS), "elementwise function")
     use_bias: bool = static(False, doc="whether layers have biases")
     init_scale: float = leaf(1.0, "[0, inf)", "multiplies the initial weights")
+    readout_scale: float = leaf(1.0, "[0, inf)", "multiplies the last layer's initial weights too", added=True)
     vocabulary: int | None = None
     outputs: int | None = None
 
@@ -68,7 +70,7 @@ class MLP(nn.Module):
         for i in range(self.depth):
             x = Linear(self.width, self.use_bias, self.init_scale, self.vocabulary if i == 0 else None)(x)
             x = ACTIVATIONS[self.activation](x)
-        return Linear(self.outputs, self.use_bias, self.init_scale)(x)
+        return Linear(self.outputs, self.use_bias, self.init_scale * self.readout_scale)(x)
 
 
 class EmbeddingMLP(nn.Module):

@@ -11,9 +11,11 @@
 from jaxgen.probes.basic import Distance, LogitRms, Loss, Metrics, TensorNorms, WeightNorm
 from jaxgen.probes.evaluation import Evaluation
 from jaxgen.probes.every import Every
+from jaxgen.probes.features import Features
 from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
+from jaxgen.probes.tangent import PopulationError, TangentKernel
 
 __all__ = [
     "Alignment",
@@ -21,11 +23,14 @@ __all__ = [
     "Distance",
     "Evaluation",
     "Every",
+    "Features",
     "LinearFit",
     "LogitRms",
     "Loss",
     "Metrics",
     "ParticipationRatio",
+    "PopulationError",
+    "TangentKernel",
     "TensorNorms",
     "WeightNorm",
     "Zeros",

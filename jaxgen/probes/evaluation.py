@@ -30,7 +30,7 @@ class Evaluation:
       weights: of labels or rows, see `jaxgen.Examples`; None where all count alike.
       step: how many were made.
       opt_state: of the optimizer.
-      network: from inputs (rows, …) to outputs (rows, …, outputs), with these parameters, as in evaluations.
+      network: from inputs (rows, …), and parameters where not these, to outputs (rows, …, outputs), as in evaluations.
       gradient: gives the gradient of the training loss (of the next batch), like `params`.
       update: gives what the optimizer would add to the parameters next, like `params`.
       initial: gives the parameters that the run began with, drawn or solved for again; not of one that starts from
@@ -47,7 +47,7 @@ class Evaluation:
     weights: jax.Array | None
     step: jax.Array
     opt_state: optax.OptState
-    network: Callable[[jax.Array], jax.Array]
+    network: Callable[..., jax.Array]
     gradient: Callable[[], optax.Updates]
     update: Callable[[], optax.Updates]
     initial: Callable[[], optax.Params]

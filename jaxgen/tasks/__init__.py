@@ -3,6 +3,7 @@
 from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.clusters import XorClusters, XorPoints
 from jaxgen.tasks.corrupted import CorruptedLabels
+from jaxgen.tasks.groups import GroupProduct
 from jaxgen.tasks.modular import (
     Modular,
     ModularAddition,
@@ -12,6 +13,7 @@ from jaxgen.tasks.modular import (
     ModularSubtraction,
 )
 from jaxgen.tasks.parity import SparseParity
+from jaxgen.tasks.quadratic import GaussianQuadratic
 from jaxgen.tasks.split import exact_share, train_test
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
@@ -21,6 +23,8 @@ __all__ = [
     "Around",
     "CorruptedLabels",
     "Examples",
+    "GaussianQuadratic",
+    "GroupProduct",
     "Modular",
     "ModularAddition",
     "ModularDivision",

@@ -70,6 +70,11 @@ class Modular(Task):
 class ModularAddition(Modular):
     """c = a + b mod p."""
 
+    @property
+    def group(self) -> str | None:
+        """The group that this is the product of (`jaxgen.finite_groups`); None where pairs are left out."""
+        return None if self.lowest else f"Z{self.p}"
+
     def result(self, a, b):
         return a + b
 

@@ -286,7 +286,7 @@ def evaluation(experiment: "Experiment", data: Data, state: State) -> Evaluation
         weights=data.weights,
         step=state.step,
         opt_state=state.opt_state,
-        network=lambda inputs: apply(experiment, state.params, inputs, kept=state.kept),
+        network=lambda inputs, params=state.params: apply(experiment, params, inputs, kept=state.kept),
         gradient=descend,
         update=functools.cache(lambda: optimizer(experiment).update(descend(), state.opt_state, state.params)[0]),
         initial=functools.cache(lambda: begun(experiment, data)[0]),

@@ -11,8 +11,8 @@ from examples import example
 from jaxgen import components, losses, models, optimizers, probes, tasks
 from jaxgen.kernel import Program
 
-OTHERS = "Evaluation", "Every", "LinearFit"  # the last one needs numbers as inputs
-EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in OTHERS)
+ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "PopulationError"  # no probes, or with rows of their own
+EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -25,6 +25,11 @@ ROWS = {
         "task": tasks.ToyAddition(p=4, dimensions=3),
         "model": models.EmbeddingMLP(width=4, embedding=2),
         "loss": losses.MeanSquaredError(),
+    },
+    "group": {
+        "task": tasks.GroupProduct(group="Z2xS3"),
+        "model": models.MLP(width=4, depth=1, activation="square", readout_scale=0.5),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", "features")),
     },
     "xor-clusters": {
         "task": tasks.XorClusters(train_rows=12, test_rows=8, dimension=100),
@@ -58,6 +63,7 @@ ROWS = {
     "stablemax": {"loss": losses.StableMaxCrossEntropy()},
     "stablemax-b16": {"loss": losses.StableMaxCrossEntropy(dtype="bfloat16")},
     "mse": {"loss": losses.MeanSquaredError()},
+    "centred-squared-error": {"loss": losses.CentredSquaredError()},
     "sgd": {"optimizer": optimizers.SGD(momentum=0.9, weight_decay=0.01)},
     "adam": {"optimizer": optimizers.Adam()},
     "adamw": {"optimizer": optimizers.AdamW(decay_mask="matrices")},
@@ -120,6 +126,17 @@ ROWS = {
         "model": models.MLP(width=3),
         "loss": losses.MeanSquaredError(),
         "training": jg.Training(steps=6, evaluate_every=2, stop_metric="r2"),
+    },
+    "committee": {
+        "task": tasks.GaussianQuadratic(dimension=4, train_rows=9, samples=20),
+        "model": models.Committee(width=5, scale=2.0),
+        "loss": losses.MeanSquaredError(),
+        "training": jg.Training(
+            steps=6,
+            evaluate_every=2,
+            stop_metric="r2",
+            probes=("loss", "metrics", "tangent_kernel", "population_error"),
+        ),
     },
     "solved": {
         "task": example("random_features").Linear(size=4),

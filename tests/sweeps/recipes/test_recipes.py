@@ -8,7 +8,7 @@ from jaxgen import FieldError
 from sweeps import recipes
 from sweeps.recipes import quickstart
 
-NAMES = ["corrupted_labels", "edge_of_stability", "quickstart", "xor_clusters"]
+NAMES = ["corrupted_labels", "edge_of_stability", "lazy_to_rich", "quickstart", "scaling_law", "xor_clusters"]
 
 
 def test_recipes_are_called_as_their_files():
@@ -18,7 +18,7 @@ def test_recipes_are_called_as_their_files():
 
 @pytest.mark.parametrize("name", ["", "quick", "recipes", "__init__"])
 def test_another_name_is_refused_with_those_that_there_are(name):
-    with pytest.raises(FieldError, match="must be one of corrupted_labels, edge_of_stability, quickstart"):
+    with pytest.raises(FieldError, match=f"must be one of {', '.join(NAMES)}"):
         recipes.load(name)
 
 
