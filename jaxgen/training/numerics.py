@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 REQUIRED_OPTIONS: dict[str, bool | str] = {
     "xla_allow_excess_precision": False
 }  # or XLA computes bfloat16 losses in float32
-# On a CPU, products and sums by XLA's library, but not elementwise operations: 10-17 % faster (docs/performance.md).
-WELCOME_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+# jaxlib 0.10.2's library of fused products and sums is wrong on CPUs: of a product with a constant, and of sums over
+# products of 32,769 rows (https://github.com/jax-ml/jax/issues/39103); nothing is slower without (docs/performance.md).
+WELCOME_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 @functools.cache
 def compiler_options() -> dict[str, bool | str]:
-    """XLA's options for every program of ours: those that results need, and those for speed that this jaxlib knows."""
+    """XLA's options for every program of ours: those that results need, as far as this jaxlib knows them."""
     options = REQUIRED_OPTIONS | WELCOME_OPTIONS
     try:
         jax.jit(lambda: jnp.int32(0), compiler_options=options).lower().compile()

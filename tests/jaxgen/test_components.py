@@ -230,7 +230,7 @@ def packed() -> dict[str, dict]:
     return {"+".join(pack): {kind: part for row in pack.values() for kind, part in row.items()} for pack in packs}
 
 
-OPTIMIZED = {"minibatch", "transformer", "cross-entropy-64", "cross-entropy-16", "from-run"}  # in the default run too
+OPTIMIZED = {"minibatch", "transformer", "from-run"}  # in the default run too
 PACKS = [
     pytest.param(row, id=name, marks=[pytest.mark.optimized] if OPTIMIZED & {*name.split("+")} else [])
     for name, row in packed().items()

@@ -142,6 +142,7 @@ def test_a_probe_with_a_cadence_is_measured_at_its_steps_alone(toy, width):
     np.testing.assert_array_equal(found["highest"][due], best)  # what was between is not remembered
 
 
+@pytest.mark.slow
 def test_a_lane_alone_computes_a_seldom_probe_seldom(toy):
     def branches(run, width):
         program = Program(run, width)

@@ -209,6 +209,7 @@ def test_the_study_writes_claims_figures_and_a_page(tmp_path):
     assert {c["verdict"] for c in found["claims"]} <= {"PASS", "FAIL", "UNDECIDED"}
 
 
+@pytest.mark.slow
 def test_the_captions_command_replays_a_run_of_own_components(program, tmp_path):
     folder = tmp_path / """it's a "place" $HOME;"""
     folder.mkdir()
@@ -227,6 +228,7 @@ def test_the_captions_command_replays_a_run_of_own_components(program, tmp_path)
     assert "the same, bit for bit" in again.stdout
 
 
+@pytest.mark.slow
 def test_the_example_of_corrupted_labels(program, tmp_path):
     axes = "--set=task.share=0,.5", "--set=task.task.train_fraction=.5,.8", "--set=training.steps=50", "--seeds=1"
     where = f"--workdir={tmp_path}"

@@ -113,6 +113,7 @@ def test_not_reached_has_no_colour_of_a_time(synthetic_results):
     assert [len(c.get_paths()) for c in painted] == [6]
 
 
+@pytest.mark.slow
 def test_large_diagram(synthetic_results, tmp_path):
     axes = {FRACTION: np.linspace(0.2, 0.8, 60).tolist(), DECAY: np.geomspace(1e-4, 10, 60).tolist()}
     synthetic_results(axes, seeds=1).phase_diagram(FRACTION, DECAY).plot(tmp_path / "diagram.png")

@@ -495,6 +495,7 @@ CLAIMS = "<details open><table><tr>{}</tr><tr>{}</tr></table></details>".format(
 BOXES = "(all) => all.map((e) => e.getBoundingClientRect()).filter((b) => b.width).map((b) => [b.left, b.right])"
 
 
+@pytest.mark.slow
 def test_a_narrow_page_scrolls_down_only(synthetic_results, tmp_path, browser_page):
     results = synthetic_results(GRID, seeds=6, kind=mixed)
     names = [f"a tab of a longer name {g}" for g in (100, 600)]

@@ -198,6 +198,7 @@ def refined(base, axes, workdir, **given):
     return refine.refine(base, axes, workdir, refine.Rounds(**rounds), **given)
 
 
+@pytest.mark.slow
 def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_path, monkeypatch):
     one = refine.refine(toy, RATES, tmp_path / "one", refine.Rounds(budget=20, batch=8), **FAST)
     held = json.loads((tmp_path / "one" / "refine.json").read_text())
