@@ -20,7 +20,7 @@ ROWS = {
     "division": {"task": tasks.ModularDivision(p=5)},
     "without-zeros": {"task": tasks.ModularMultiplication(p=5, lowest=1)},
     "polynomial": {"task": tasks.ModularPolynomial(p=5)},
-    "parity": {"task": tasks.SparseParity(bits=6, relevant=2, samples=40)},
+    "parity": {"task": tasks.SparseParity(bits=6, relevant=2, samples=40), "model": models.MLP(width=4)},
     "toy-addition": {
         "task": tasks.ToyAddition(p=4, dimensions=3),
         "model": models.EmbeddingMLP(width=4, embedding=2),
@@ -97,7 +97,11 @@ ROWS = {
             probes=("loss", "metrics", probes.Every("alignment", 4), probes.Every(example("own_probe").Highest(), 4)),
         )
     },
-    "every-probe": {"training": jg.Training(steps=6, evaluate_every=2, probes=EVERY_PROBE)},
+    "every-probe": {
+        "task": tasks.ModularAddition(p=5),
+        "model": models.QuadraticMLP(width=4),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=EVERY_PROBE),
+    },
     "own-probes": {
         "training": jg.Training(
             steps=6,
