@@ -96,7 +96,8 @@ def rehearse(template: Experiment, seen: bool) -> None:
         _check_memory(template, data, state, _largest(traced.jaxpr))
         if total <= LOOKED_AT and not seen:
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
-            _check_values(task, name, jax.device_get(jax.jit(training.load)(numbers, rows, zeros)))
+            load = jax.jit(training.load, compiler_options=training.compiler_options())
+            _check_values(task, name, jax.device_get(load(numbers, rows, zeros)))
 
 
 @contextlib.contextmanager
@@ -153,7 +154,7 @@ def _check_variables(template: Experiment, network: str, variables: Shapes) -> N
 def _check_linear(template: Experiment, start: Solve, rows: training.Rows) -> None:
     """Refuses to solve for parameters that outputs are not linear in, as they are found on the run's own rows."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=training.compiler_options())
     def bend(numbers, rows):
         data = training.load(numbers, rows)
         state = training.init(numbers, data)

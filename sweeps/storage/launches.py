@@ -30,8 +30,6 @@ SILENT = 600.0  # seconds without a word, after which a worker on an object stor
 READERS = 16  # files that are read at once, as object stores are slow to answer
 OWN = ("time", "updated", "share", "attempt", "host", "process", "own_runs", "trained", "left_seconds", "ended")
 ADDED = ("seconds", "lane_steps", "computed_lane_steps")
-
-
 Facts = dict[str, Any]  # what the file of a launch says, as JSON
 
 

@@ -54,7 +54,7 @@ def compact(workdir: Workdir) -> Merged:
     held = launches.holders(workdir)
     if "all" in held:
         raise FieldError("workdir", str(workdir), "is in use by a launch of the whole sweep, which merges by itself")
-    free = [path for path in store.shards(workdir) if _share(path) not in held]
+    free = [path for path in store.shards(workdir) if store.share_of(path) not in held]
     aside = [path for path in free if not intact(path)]
     for path in aside:
         workdir.set_aside(path)
@@ -97,17 +97,11 @@ def unite(sources: Sequence[Workdir], out: Workdir) -> Merged:
     return done
 
 
-def _share(shard: Place) -> str:
-    """The share whose worker wrote a shard, as files call it; empty where none did."""
-    parts = shard.stem.split("-")
-    return parts[1] if len(parts) == 4 else ""
-
-
 def repeated(shards: Sequence[Place]) -> set[str]:
     """The run_ids that stand more than once in these shards."""
     found: Counter[str] = Counter()
     for path in shards:
-        found.update(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist())
+        found.update(store.ids_of(path))
     return {run_id for run_id, count in found.items() if count > 1}
 
 

@@ -166,6 +166,6 @@ def examine(workdir: Workdir) -> Findings:
 
 def _still_read(path: Place, known: set[str]) -> list[str] | None:
     try:
-        return sorted(set(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist()) - known)
+        return sorted(set(store.ids_of(path)) - known)
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None

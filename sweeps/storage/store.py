@@ -57,12 +57,17 @@ def stored_ids(workdir: Where, among: Set[str] | None = None) -> set[str]:
 
     def held(path: Place) -> set[str]:
         with contextlib.suppress(KeyError, ValueError, pa.ArrowException), _there(path):
-            ids = set(pq.read_table(source(path), columns=["run_id"])["run_id"].to_pylist())
+            ids = set(ids_of(path))
             ids = ids if among is None else ids & among
             return ids if ids and intact(path) else set()
         return set()
 
     return set().union(*_each(workdir, held))
+
+
+def ids_of(shard: Place) -> list[str]:
+    """The run_ids of a shard, in the order of its rows; its content is not compared with its name."""
+    return pq.read_table(source(shard), columns=["run_id"])["run_id"].to_pylist()
 
 
 def columns(workdir: Where) -> list[str]:
@@ -280,6 +285,12 @@ def write(folder: Place, data: pa.Table, level: int, owner: Owner | None = None)
     path = folder / f"L{level}-{name}{digest(content)}.parquet"
     write_bytes(path, content)
     return path
+
+
+def share_of(shard: Place) -> str:
+    """The share whose worker wrote a shard, as files call it; empty where none did (see `write`)."""
+    parts = shard.stem.split("-")
+    return parts[1] if len(parts) == 4 else ""
 
 
 def _row(result: Result, provenance: str) -> dict[str, object]:

@@ -320,7 +320,7 @@ class Workdir:
             path = self.root / name
             if os.path.lexists(path) and not (os.path.isfile if kind == "file" else os.path.isdir)(path):
                 raise FieldError("workdir", str(self), f"its {name} must be a {kind}: move {path} away")
-        folders = [folder for folder in (self.root, *(self.root / name for name in FOLDERS)) if os.path.isdir(folder)]
+        folders = [folder for folder in self.folders if os.path.isdir(folder)]
         tried = self.root
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):

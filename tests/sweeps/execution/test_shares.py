@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxgen as jg
 import sweeps
-from examples import example
 from jaxgen import FieldError
 from sweeps.execution import engine, shares, stages
 from sweeps.execution.options import Options
@@ -131,14 +129,6 @@ def test_what_is_no_share_is_refused():
             Options(share=share)
     with pytest.raises(FieldError, match="measures for all shares"):
         Options(share=(0, 2), tune=True)
-
-
-@pytest.fixture
-def staged():
-    short = jg.Training(steps=20, evaluate_every=10)
-    parent = example("staged").parent.override({"task.p": 5, "model.width": 6, "training": short})
-    start = example("staged").base.start.replace(parent=parent)
-    return parent.override({"start": start})
 
 
 def test_a_share_waits_for_runs_that_another_trains(staged, tmp_path, capfd):

@@ -18,14 +18,6 @@ FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}
 
 
 @pytest.fixture
-def base():
-    short = jg.Training(steps=20, evaluate_every=10)
-    parent = example("staged").parent.override({"task.p": 5, "model.width": 6, "training": short})
-    start = example("staged").base.start.replace(parent=parent)
-    return parent.override({"start": start})
-
-
-@pytest.fixture
 def taken(monkeypatch):
     """The runs that lanes take, in their order."""
     found, assign = [], kernel.Block.assign
@@ -38,8 +30,8 @@ def taken(monkeypatch):
     return found
 
 
-def test_each_is_trained_once_before_those_that_start_from_it(base, tmp_path, taken):
-    results = sweeps.run(base, RATES, tmp_path, **FAST)
+def test_each_is_trained_once_before_those_that_start_from_it(staged, tmp_path, taken):
+    results = sweeps.run(staged, RATES, tmp_path, **FAST)
     first = sweeps.Results(tmp_path / "parents")
     assert len(taken) == 8
     assert set(taken[:2]) == set(first.runs["run_id"])
@@ -47,63 +39,63 @@ def test_each_is_trained_once_before_those_that_start_from_it(base, tmp_path, ta
     assert set(first.runs["seed"]) == {0, 1}
     assert weights.run_ids(Workdir.at(tmp_path).parents) == set(first.runs["run_id"])
     more = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.7]), sweeps.seeds(3))
-    sweeps.run(base, more, tmp_path, **FAST)
+    sweeps.run(staged, more, tmp_path, **FAST)
     assert len(taken) == 8 + 1 + 4  # one new parent, and four new runs
     for place, found in ((tmp_path, results), (tmp_path / "parents", first)):
         assert replay(place, found.runs["run_id"][0])[0] == []
-    plain = jg.train(base.override({"start.transforms.0.rate": 0.9, "seed": 1}))
+    plain = jg.train(staged.override({"start.transforms.0.rate": 0.9, "seed": 1}))
     row = results.runs.query("`start.transforms.0.rate` == 0.9 and seed == 1")
     np.testing.assert_allclose(row["final/weight_norm"], plain["weight_norm"][-1], rtol=1e-5)
 
 
-def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(base, tmp_path, taken):
-    plan, prediction = launch.foresee(base, RATES, tmp_path, width=2, devices=1)
+def test_the_dry_run_tells_of_them_and_a_stored_run_needs_none(staged, tmp_path, taken):
+    plan, prediction = launch.foresee(staged, RATES, tmp_path, width=2, devices=1)
     assert (plan.pending, prediction.first) == (6, (2, 40, 1))
     taken.clear()  # what the dry run has timed
-    sweeps.run(base, RATES, tmp_path, **FAST)
+    sweeps.run(staged, RATES, tmp_path, **FAST)
     for file in (tmp_path / "parents" / "weights").iterdir():
         file.unlink()
-    sweeps.run(base, RATES, tmp_path, **FAST)
+    sweeps.run(staged, RATES, tmp_path, **FAST)
     assert len(taken) == 8
-    assert launch.foresee(base, RATES, tmp_path, width=2, devices=1)[1].first == (0, 0, 0)
+    assert launch.foresee(staged, RATES, tmp_path, width=2, devices=1)[1].first == (0, 0, 0)
 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])
-def test_weights_that_are_gone_or_damaged_are_trained_for_again(base, tmp_path, taken, damage):
+def test_weights_that_are_gone_or_damaged_are_trained_for_again(staged, tmp_path, taken, damage):
     seeds = sweeps.seeds(2)
-    sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
+    sweeps.run(staged, sweeps.seeds(1), tmp_path, **FAST)
     file = next((tmp_path / "parents" / "weights").iterdir())
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()
     else:
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        run = base.override({"seed": 0})
+        run = staged.override({"seed": 0})
         with pytest.raises(StoreError, match="launch the sweep again"):
             stages.given(Workdir.at(tmp_path), kernel.Program(run, 1), run)
     taken.clear()
-    sweeps.run(base, sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.5, 0.7]), seeds), tmp_path, **FAST)
+    sweeps.run(staged, sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.5, 0.7]), seeds), tmp_path, **FAST)
     assert len(taken) == 2 + 3
     assert file.read_bytes() == content  # the same bits
 
 
-def test_a_run_is_replayed_without_the_weights_of_its_parent(base, tmp_path):
-    results = sweeps.run(base, sweeps.seeds(1), tmp_path, **FAST)
+def test_a_run_is_replayed_without_the_weights_of_its_parent(staged, tmp_path):
+    results = sweeps.run(staged, sweeps.seeds(1), tmp_path, **FAST)
     for file in (tmp_path / "parents" / "weights").iterdir():
         file.write_bytes(b"damaged")
     assert replay(tmp_path, results.runs["run_id"][0])[0] == []
 
 
-def test_a_signal_that_comes_with_the_last_parent_is_heard(base, tmp_path, monkeypatch):
+def test_a_signal_that_comes_with_the_last_parent_is_heard(staged, tmp_path, monkeypatch):
     run = engine.Engine.run
     monkeypatch.setattr(engine.Engine, "run", lambda self: run(self) or 15)
-    assert sweeps.run(base, RATES, tmp_path, **FAST).stopped_by == 15
+    assert sweeps.run(staged, RATES, tmp_path, **FAST).stopped_by == 15
     assert not len(sweeps.Results(tmp_path).runs)
     assert len(sweeps.Results(tmp_path / "parents").runs) == 2
 
 
-def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, monkeypatch):
-    whole = sweeps.run(base, RATES, tmp_path / "whole", **FAST).runs
+def test_a_launch_that_ended_among_parents_goes_on_there(staged, tmp_path, taken, monkeypatch):
+    whole = sweeps.run(staged, RATES, tmp_path / "whole", **FAST).runs
     harvest = kernel.Block.harvest
 
     def dies(self):
@@ -114,8 +106,8 @@ def test_a_launch_that_ended_among_parents_goes_on_there(base, tmp_path, taken, 
     with monkeypatch.context() as patch:
         patch.setattr(kernel.Block, "harvest", dies)
         with pytest.raises(KeyboardInterrupt):
-            sweeps.run(base, RATES, tmp_path / "cut", **FAST)
-    again = sweeps.run(base, RATES, tmp_path / "cut", **FAST).runs
+            sweeps.run(staged, RATES, tmp_path / "cut", **FAST)
+    again = sweeps.run(staged, RATES, tmp_path / "cut", **FAST).runs
     assert whole.drop(columns=[]).equals(again)
 
 
@@ -152,17 +144,17 @@ def test_rows_that_a_parent_chose_are_the_same_after_a_stop(tmp_path):
     assert replay(tmp_path / "cut", again.runs["run_id"][0])[0] == []
 
 
-def test_grandparents(base, tmp_path, taken):
-    child = base.override({"start": jg.starts.FromRun(parent=base)})
+def test_grandparents(staged, tmp_path, taken):
+    child = staged.override({"start": jg.starts.FromRun(parent=staged)})
     results = sweeps.run(child, sweeps.seeds(1), tmp_path, **FAST)
     assert len(taken) == 3
     assert taken[-1] == results.runs["run_id"][0]
-    assert taken[0] == base.start.parent.run_id
+    assert taken[0] == staged.start.parent.run_id
 
 
-def test_a_parent_that_does_not_fit_is_refused_before_anything_is_written(base, tmp_path):
+def test_a_parent_that_does_not_fit_is_refused_before_anything_is_written(staged, tmp_path):
     with pytest.raises(jg.FieldError, match=r"start.parent = 'params.Linear_0.kernel': .* float32 \(10, 9\)"):
-        sweeps.run(base, sweeps.sweep("start.parent.model.width", [9]), tmp_path / "new", **FAST)
+        sweeps.run(staged, sweeps.sweep("start.parent.model.width", [9]), tmp_path / "new", **FAST)
     with pytest.raises(jg.FieldError, match=r"training\.stop_metric"):
-        sweeps.run(base, sweeps.sweep("start.parent.training.stop_metric", ["r2"]), tmp_path / "new", **FAST)
+        sweeps.run(staged, sweeps.sweep("start.parent.training.stop_metric", ["r2"]), tmp_path / "new", **FAST)
     assert not (tmp_path / "new").exists()
