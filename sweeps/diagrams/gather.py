@@ -16,7 +16,7 @@ from sweeps.diagrams import phases
 from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
 from sweeps.diagrams.phases import Definition
-from sweeps.diagrams.plane import Axis, Derived
+from sweeps.diagrams.plane import Axis, Derived, check_fields
 from sweeps.diagrams.query import Cells, Query
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
@@ -283,8 +283,7 @@ def facet_values(runs: pd.DataFrame, by: str, taken: Sequence[str]) -> dict[str,
     Raises:
       FieldError: there is no such field, or it is taken.
     """
-    if by not in runs:
-        raise unknown(by, [c for c in map(str, runs.columns) if "/" not in c])
+    check_fields([by], runs)
     if by in taken:
         raise FieldError("by", by, "must be another field than the axes and what is held")
     values, _ = _places(runs[by])

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from jaxgen.components import unknown
 from jaxgen.errors import check_list, check_type
 from sweeps.axes.scales import LOGARITHMIC
-from sweeps.diagrams.plane import Axis, OnPlane
+from sweeps.diagrams.plane import Axis, OnPlane, check_fields
 
 POINTS = 512
 """Intervals along an axis in which a curve is computed, even as the axis runs; of these 128 along steps."""
@@ -58,9 +57,8 @@ class Overlay:
           FieldError: one of the fields differs between the runs, or the function gave infinities or another shape.
         """
         where = f"overlay {self.name}"
+        check_fields(self.fields, runs)
         for path in self.fields:
-            if path not in runs:
-                raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
             if runs[path].nunique(dropna=False) > 1:
                 some = ", ".join(map(str, runs[path].unique()[:6]))
                 raise FieldError(f"{where}: {path}", some, "differs between the runs: hold it at one value with where")

@@ -72,9 +72,7 @@ class Derived:
         Raises:
           FieldError: a field is unknown, or the function gave no finite numbers of this shape.
         """
-        for path in self.fields:
-            if path not in runs:
-                raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
+        check_fields(self.fields, runs)
         with np.errstate(all="ignore"):
             found = np.asarray(self.compute(*(runs[path].to_numpy() for path in self.fields)))
         if found.shape != (len(runs),) or found.dtype.kind not in "iuf":
@@ -85,6 +83,13 @@ class Derived:
             at = ", ".join(f"{path} = {first[path]}" for path in self.fields)
             raise FieldError(f"axis {self.name}", found[~np.isfinite(found)][0].item(), f"is not finite at {at}")
         return _without_noise(found) if found.dtype.kind == "f" else found
+
+
+def check_fields(paths: Iterable[str], runs: pd.DataFrame) -> None:
+    """FieldError where runs have no such field, with the nearest that they have; curves and last values are none."""
+    for path in paths:
+        if path not in runs:
+            raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
 
 
 def _without_noise(values: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from sweeps.axes.algebra import Points, Sweep
 from sweeps.axes.scales import Range
 from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
+from sweeps.diagrams.plane import check_fields
 from sweeps.diagrams.results import Results
 from sweeps.execution.options import Options
 from sweeps.storage.workdir import Where, Workdir
@@ -77,9 +78,7 @@ def outcomes(
       FieldError: there is no such field, labelling or curve.
     """
     labelling, runs = find(labels), results.runs
-    for path in (x, y):
-        if path not in runs:
-            raise unknown(path, [c for c in map(str, runs.columns) if "/" not in c])
+    check_fields((x, y), runs)
     definition = gather.within_training(results.definition(), runs)
     label = labelling(gather.observe(runs, gather.read_curves(results, definition, labelling), definition))
     return runs[x].to_numpy(float), runs[y].to_numpy(float), labelling.events(label), runs["seed"].to_numpy(int)
