@@ -35,6 +35,8 @@ def show(workdir: Workdir, found: status.Findings) -> None:
         print(f"{path} is damaged: {what if lost != [] else 'no run is'} to be trained again")
     for path in (*found.lanes, *found.weights):
         print(f"{path} is damaged: what it held is trained again where it is needed")
+    for path in found.launches:
+        print(f"{path} is damaged: captions do not tell what it said; move it away")
     for run_id, places in found.differing.items():
         print(f"{run_id} is stored with {len(places)} different contents: {', '.join(path.name for path in places)}")
     if found.repeated:

@@ -115,6 +115,11 @@ class Diagram(OnPlane):
         count = {name: self.runs[name].nunique() for name in ("seed", "split_seed")}
         return f"{count['seed']} initialisations × {count['split_seed']} train splits"
 
+    @functools.cached_property
+    def mixed(self) -> bool:
+        """Whether runs of a cell differ in more than seed and train split, as where it is a bin, or pooled."""
+        return bool(self.runs.duplicated(["cell", "seed", "split_seed"]).any())
+
     @property
     def followers(self) -> dict[str, str]:
         """Fields that differ along one axis only, as by `sweeps.tie`, and that axis."""

@@ -47,12 +47,13 @@ def caption(diagram: Diagram, panels: str = "") -> str:
     lines = [
         f"{origin.name or 'Phase diagram'}: {_described(diagram, origin)}".rstrip(": "),
         f"{len(diagram.runs)} runs over {diagram.x_axis.label} ({x_count}) and {diagram.y_axis.label} ({y_count}), "
-        f"{style.seeds_text(diagram.seeds)} ({diagram.sampled})"
+        f"{style.cells_text(diagram)} ({diagram.sampled})"
         + (f"; held: {fixed}" if fixed else "")
         + "".join(f"; {path} goes with {labels[axis]}" for path, axis in diagram.followers.items())
         + (f"; taken together over {', '.join(diagram.pooled)}" if diagram.pooled else "")
         + ".",
         *(f"{axis.label} is computed from {_and(axis.fields)}." for axis in diagram.axes if axis.derived),
+        *([_mixed(diagram)] if diagram.mixed else []),
         *_zeros(diagram, ", also for the line" if diagram.boundary is not None else ""),
         f"Labels ({diagram.labelling.name}): {diagram.definition}. Runs: {', '.join(names)}.",
         f"P({diagram.labelling.event_name}) of a cell: Wilson interval at 95 %, ± {np.nanmean(high - low) / 2:.2f} on "
@@ -98,6 +99,13 @@ def _overlays(diagram: Diagram) -> str:
             where = "outside the map"
         said.append(f"{one.name} ({where}{f', from {_and(one.fields)}' if one.fields else ''})")
     return "; ".join(said)
+
+
+def _mixed(diagram: Diagram) -> str:
+    return (
+        f"Runs of a cell differ in more than their seeds ({len(np.unique(diagram.units))} in all): the intervals of a "
+        "cell take its runs as draws of one kind, which they are not."
+    )
 
 
 def _guessed(diagram: Diagram, found: Guess) -> str:

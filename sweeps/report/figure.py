@@ -184,7 +184,7 @@ def _footer(diagram: Diagram, room: float) -> list[str]:
     parts = [Provenance.of(diagram.source).name, f"{count} run{'s' if count > 1 else ''}"]
     definition = f"definition: {diagram.definition}"
     whole = [definition] if drawing.inches(definition) <= room else definition.split(", ")
-    return _lines([*parts, style.seeds_text(diagram.seeds), *whole], room)
+    return _lines([*parts, style.cells_text(diagram), *whole], room)
 
 
 def _lines(parts: list[str], room: float, between: str = "  ·  ") -> list[str]:

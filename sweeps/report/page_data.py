@@ -86,7 +86,7 @@ def header(panels: Mapping[str, Diagram]) -> str:
         keys += [_said(escape(said)) for said in _open_texts(first)]
     count = sum(len(diagram.runs) for diagram in diagrams)
     sampled = "; ".join(dict.fromkeys(diagram.sampled for diagram in diagrams))
-    seeds = style.seeds_text(np.concatenate([diagram.seeds.ravel() for diagram in diagrams]))
+    seeds = style.cells_text(*diagrams)
     text = (
         f"{count} run{'s' if count > 1 else ''}, {seeds} ({sampled}), "
         f"over {first.x_axis.label} and "

@@ -71,7 +71,7 @@ def _figure(panels: Mapping[str, Diagram]) -> Figure:
     key, bar = (place(x, top_keys, KEY, keys) for x in (grid.left, grid.left + KEY + 0.5))
     _keys(key, bar, keys, diagrams, present, span)
     runs = sum(len(d.runs) for d in diagrams)
-    seeds = style.seeds_text(np.concatenate([d.seeds.ravel() for d in diagrams]))
+    seeds = style.cells_text(*diagrams)
     for line, text in enumerate((f"definition: {first.definition}", f"{runs} runs  ·  {seeds}")):
         text = drawing.clip(text, grid.room)
         drawn.text(grid.left / drawing.WIDTH, (0.06 + drawing.LINE * line) / total, text, size=7, color="#555555")

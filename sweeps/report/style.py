@@ -295,8 +295,14 @@ def step_range(*diagrams: Diagram) -> tuple[float, float]:
     return low, float(max(np.nanmax(steps), budget, 2 * low))
 
 
-def seeds_text(seeds: np.ndarray) -> str:
+def seeds_text(seeds: np.ndarray, unit: str = "seed") -> str:
     """How many seeds the cells that have runs hold: "3 seeds per cell", "1–8 seeds per cell"."""
     held = seeds[seeds > 0]
     low, high = int(held.min()), int(held.max())
-    return f"{low}–{high} seeds per cell" if low < high else f"{low} seed{'s' * (low > 1)} per cell"
+    return f"{low}–{high} {unit}s per cell" if low < high else f"{low} {unit}{'s' * (low > 1)} per cell"
+
+
+def cells_text(*diagrams: Diagram) -> str:
+    """`seeds_text` of the cells of diagrams; of runs, where those of a cell differ in more than their seed."""
+    unit = "run" if any(diagram.mixed for diagram in diagrams) else "seed"
+    return seeds_text(np.concatenate([diagram.seeds.ravel() for diagram in diagrams]), unit)

@@ -83,6 +83,11 @@ def read(workdir: Workdir) -> list[Facts]:
     return sorted(found, key=lambda one: str(one.get("time", "")))
 
 
+def damaged(workdir: Workdir) -> list[Place]:
+    """The files of launches that say nothing."""
+    return [path for path in listed(workdir.launches, "*.json") if _read(path) is None]
+
+
 def _read(path: Place) -> Facts | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

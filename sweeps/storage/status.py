@@ -110,6 +110,7 @@ class Findings:
       damaged: shards whose content is not what their name says, with the run_ids that can still be read of them and
         that no sound shard holds; None where none can be read.
       lanes, weights: damaged files of lanes in mid-training and of weights: what they held is trained again.
+      launches: files of launches that cannot be read: what trained their runs is not known.
       repeated: runs that are stored more than once, alike: they count once.
       differing: the shards of each run that is stored with several bits.
       strangers: files among the shards that are none.
@@ -121,6 +122,7 @@ class Findings:
     damaged: dict[Place, list[str] | None]
     lanes: list[Place]
     weights: list[Place]
+    launches: list[Place]
     repeated: int
     differing: dict[str, list[Place]]
     strangers: list[Place]
@@ -129,7 +131,7 @@ class Findings:
     @property
     def sound(self) -> bool:
         """Whether nothing is damaged or differs."""
-        return not (self.damaged or self.lanes or self.weights or self.differing)
+        return not (self.damaged or self.lanes or self.weights or self.launches or self.differing)
 
 
 def examine(workdir: Workdir) -> Findings:
@@ -157,6 +159,7 @@ def examine(workdir: Workdir) -> Findings:
         damaged,
         checkpoint.damaged(workdir),
         weights.damaged(workdir),
+        launches.damaged(workdir),
         len(twice) - len(differing),
         differing,
         store.strangers(workdir),

@@ -164,6 +164,18 @@ def test_the_caption_tells_what_the_description_does_not(synthetic_results):
     assert first == "demo: mod 31, with task.train_fraction = 0.3 … 0.7 (5 values)"
 
 
+def test_runs_of_several_settings_in_a_cell_are_not_called_seeds(synthetic_results):
+    results = synthetic_results(GRID, seeds=3)
+    alone = caption.caption(results.phase_diagram(FRACTION, DECAY))
+    assert "3 seeds per cell" in alone
+    assert "draws of one kind" not in alone
+    binned = results.phase_diagram(FRACTION, DECAY, bins=(2, None))
+    said = caption.caption(binned)
+    assert "3–6 runs per cell (" in said
+    assert "differ in more than their seeds (3 in all)" in said
+    assert style.cells_text(binned) == "3–6 runs per cell"
+
+
 def test_the_caption_says_how_sure_the_figure_is_and_how_to_make_it_again(synthetic_results, tmp_path):
     def kind(i, j, seed):
         return "memorisation" if i == 0 else "comprehension" if i == 1 else "grokking"

@@ -247,3 +247,13 @@ def test_programs_say_what_they_are_given_wrong(tmp_path, capfd):
         assert Program(name)(*arguments) == 2
         assert said in capfd.readouterr().err
     assert not (tmp_path / "c").exists()
+
+
+def test_a_launch_that_cannot_be_read_is_named(toy, sweep, capfd):
+    held = sweep()
+    put(held, result(toy, 0))
+    held.launches.mkdir()
+    (held.launches / "all-1.json").write_text('{"broken')
+    assert status.examine(held).launches == [held.launches / "all-1.json"]
+    assert Program("doctor")(str(held)) == 1
+    assert f"{held.launches / 'all-1.json'} is damaged" in capfd.readouterr().out
