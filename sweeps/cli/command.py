@@ -25,7 +25,7 @@ from jaxgen.source import in_installed_folder
 from sweeps import recipes
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
-from sweeps.diagrams.gather import SEEDS
+from sweeps.diagrams.plane import SEEDS
 from sweeps.diagrams.results import Results
 from sweeps.execution.launch import left_alone
 from sweeps.execution.plan import Plan, Prediction

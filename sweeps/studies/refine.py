@@ -17,7 +17,7 @@ from sweeps.axes.algebra import Points, Sweep
 from sweeps.axes.scales import Range
 from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
-from sweeps.diagrams.plane import check_fields
+from sweeps.diagrams.plane import SEEDS, check_fields
 from sweeps.diagrams.results import Results
 from sweeps.execution.options import Options
 from sweeps.storage.workdir import Where, Workdir
@@ -175,8 +175,8 @@ def _plane(base: Experiment, axes: Mapping[str, Side], seeds: int) -> Plane:
     for path in axes:
         if path not in base.paths():
             raise unknown(path, base.paths())
-        if path in gather.SEEDS or path not in base.leaf_paths():
-            why = "is set for each point" if path in gather.SEEDS else "is structure: each value is a compiled program"
+        if path in SEEDS or path not in base.leaf_paths():
+            why = "is set for each point" if path in SEEDS else "is structure: each value is a compiled program"
             raise FieldError(path, None, f"{why}; refined are fields that hold a number per run")
         if isinstance(axes[path], Range) and isinstance(base.flat()[path], int):
             raise FieldError(path, axes[path], "takes whole numbers: give the list of values that are allowed")
