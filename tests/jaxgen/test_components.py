@@ -16,6 +16,9 @@ EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name n
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
 )
+WORLD = tasks.TwoHop(
+    entities=4, relations=6, degree=3, ratio=1.0, largest=2.0, unseen=0.1, test_rows=3, ood_rows=2, answer="bridge"
+)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -66,17 +69,7 @@ ROWS = {
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
     "two-hop": {
-        "task": tasks.TwoHop(
-            entities=4,
-            relations=3,
-            degree=3,
-            ratio=1.0,
-            largest=2.0,
-            unseen=0.1,
-            test_rows=4,
-            ood_rows=2,
-            answer="bridge",
-        ),
+        "task": WORLD,
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
