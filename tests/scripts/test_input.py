@@ -49,8 +49,8 @@ def reproduce():
         (["--set=training.probes=[loss]"], "training.probes = None: is a list: --set gives numbers and words"),
         (["--set=optimizer.weight_decay=0.1,0.100000000001"], "are the same number in float32"),
         (["--set=training.steps=2147483647", "--set=training.evaluate_every=1"], "2,147,483,647 evaluations"),
-        (["--max_hours=nan"], "max_hours = nan: must be a number above 0"),
-        (["--max_hours=inf"], "max_hours = inf: must be a number above 0, at most 1e+09"),
+        (["--stop_after_hours=nan"], "stop_after_hours = nan: must be a number above 0"),
+        (["--stop_after_hours=inf"], "stop_after_hours = inf: must be a number above 0, at most 1e+09"),
         (["--checkpoint_seconds=nan"], "checkpoint_seconds = nan"),
         (["--checkpoint_seconds=inf"], "checkpoint_seconds = inf"),
         (["--devices=99"], "devices = 99: must be a whole number in [1, 2]"),
@@ -73,7 +73,7 @@ def test_launch_and_dry_run_refuse_the_same(launch_sweep, dry, arguments, said, 
         (["--seeds=3"], "--refine gives each point seeds of its own"),
         (["--set=seed=3"], "--refine gives each point seeds of its own"),
         (["--goal=nan"], "goal = nan"),
-        (["--max_hours=nan"], "max_hours = nan"),
+        (["--stop_after_hours=nan"], "stop_after_hours = nan"),
     ],
 )
 def test_refinement_refuses_the_same_in_a_dry_run(launch_sweep, dry, arguments, said, tmp_path, capfd):
@@ -274,6 +274,6 @@ def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypa
 def test_reproduce_refuses_the_same_in_a_dry_run(reproduce, tmp_path, capfd):
     flags = "--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path / 'none'}"
     for dry in ([], ["--dry_run"]):
-        assert "max_hours = nan" in refused(reproduce, *flags, *dry, "--max_hours=nan", capfd=capfd)
+        assert "stop_after_hours = nan" in refused(reproduce, *flags, *dry, "--stop_after_hours=nan", capfd=capfd)
         assert "1,000,000 values" in refused(reproduce, *flags, *dry, "--seeds=1000000000", capfd=capfd)
         assert "devices = 99" in refused(reproduce, *flags, *dry, "--devices=99", capfd=capfd)
