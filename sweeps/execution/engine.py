@@ -4,7 +4,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import math
 import signal
@@ -193,10 +192,10 @@ class Engine:
 
     def _share_out(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
-        in_turn, many = itertools.cycle(self.devices), (len(self.works), len(self.devices))
-        for work in self.works:
-            if widths.on_one_device(len(work.pending) + len(work.resumed), work.program.width, *many):
-                work.devices = [next(in_turn)]
+        runs = [len(work.pending) + len(work.resumed) for work in self.works]
+        found = widths.places(runs, [work.program.width for work in self.works], self.devices)
+        for work, devices in zip(self.works, found):
+            work.devices = devices
 
     def _compile_ahead(self, reached: int) -> None:
         """Has the next few groups after the one that is `reached` compiled while others train."""

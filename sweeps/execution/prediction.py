@@ -139,8 +139,7 @@ def predict(
     begun = time.process_time() if begun is None else begun
     used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
     lanes = [widths.chosen(g.template, used[0], held, width)["lanes"] for g in groups]
-    few = [widths.on_one_device(len(g.pending), n, len(groups), len(used)) for g, n in zip(groups, lanes)]
-    places = [used[:1] if one else used for one in few]
+    places = widths.places([len(g.pending) for g in groups], lanes, used)
     usual = [_usual(group, n, len(some)) for group, n, some in zip(groups, lanes, places)]
     start = time.process_time() - begun  # a launch does the same: it plans, and lowers each program's step
     now = speed(used)

@@ -210,7 +210,8 @@ def _busy_since(clocks: tuple[float, float], devices: Sequence[jax.Device]) -> f
 
 
 def _key(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> str:
-    program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {len(devices)} x {devices[0].device_kind}"
+    where = f"{devices[0].device_kind} {','.join(str(device.id) for device in devices)}"  # compiled for each of them
+    program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {where}"
     return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 
 

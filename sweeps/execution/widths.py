@@ -8,7 +8,8 @@ is written down in the directory when a program is first launched, and what is w
 by "rule"; "asked" (`--width`); "tuned" (`--tune`: measured on this machine); or "memory" (a wider block did not fit).
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import jax
 
@@ -75,6 +76,13 @@ def first_intervals(experiment: Experiment, lanes: int) -> int:
     return int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))
 
 
-def on_one_device(runs: int, lanes: int, programs: int, devices: int) -> bool:
-    """Whether a program is compiled for one device only: it has few runs, and there are many programs."""
-    return programs > FEW * devices and runs <= FEW * lanes
+def places(runs: Sequence[int], lanes: Sequence[int], devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+    """The devices that each program is compiled for: all, or where there are many programs one, in turn, for few runs.
+
+    Args:
+      runs: of each program.
+      lanes: of its blocks.
+      devices: that train.
+    """
+    in_turn, many = itertools.cycle(devices), len(runs) > FEW * len(devices)
+    return [[next(in_turn)] if many and count <= FEW * width else [*devices] for count, width in zip(runs, lanes)]

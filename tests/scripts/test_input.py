@@ -267,8 +267,8 @@ def test_frames_of_libraries_are_not_the_users_where_the_environment_is_a_link(t
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("COLUMNS", "200")
     assert launch_sweep(*RECIPE, "--dry_run", "--width=6", "--devices=1", f"--workdir={tmp_path / 'none'}") == 0
-    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ 1 "))
-    assert [cell.strip() for cell in row.strip("│").split("│")][4] == "6"
+    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ the only program "))
+    assert [cell.strip() for cell in row.strip("│").split("│")][2] == "6"
 
 
 def test_reproduce_refuses_the_same_in_a_dry_run(reproduce, tmp_path, capfd):

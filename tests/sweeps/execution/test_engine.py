@@ -130,7 +130,7 @@ def test_tuning_is_asked_for_measures_once_and_is_written_down(toy, tmp_path, mo
 
     def measure(experiment, devices, width):
         measured.append(width)
-        return profile.Measured(width, times[width], 1.0, 100)
+        return profile.Measured(width, times[width], 1.0, 1.0, 100, 0.0)
 
     monkeypatch.setattr(profile, "_measure_width", measure)
     sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, quiet=True, devices=1)
