@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+SWEEPS = "quickstart", "mixed", "smoke"
 RUN = """
 import json, sys, time
 import sweeps
@@ -87,6 +88,19 @@ def prediction(names: list[str], programs: int, folder: Path) -> list[dict[str, 
             shutil.rmtree(held, ignore_errors=True)
         found.append(json.loads(kept.read_text()))
     return found
+
+
+def report(found: list[dict[str, Any]]) -> None:
+    """Prints a table: what was foretold and measured, and whether the one holds the other."""
+    head = f"{'':12}{'programs':>9}{'runs':>7}{'foretold, s':>18}{'high / low':>12}{'measured, s':>13}{'inside':>8}"
+    print(f"{head}{'busy':>8}{'foretelling':>13}{'free before':>13}")
+    for one in found:
+        low, high, took = one["low"], one["high"], one["seconds"]
+        inside = "yes" if low <= took <= high else "no"
+        between = f"{low:,.0f} – {high:,.0f}"
+        row = f"{one['sweep']:12}{one['programs']:>9}{one['runs']:>7,}{between:>18}{high / low:>12.2f}"
+        print(f"{row}{took:>13,.0f}{inside:>8}{one['busy'] / took:>8.0%}{one['took']:>11,.0f} s{one['free']:>13.0%}")
+    print("busy: share of all cores' time that the sweep was given; far below what is usual, others had the machine")
 
 
 def _python(name: str, programs: int, what: str, held: Path) -> dict[str, Any]:

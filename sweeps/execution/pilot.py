@@ -60,7 +60,7 @@ def made(
     count = min(RUNS, len(group.pending), int(SECONDS / max(longest, 1e-9)))
     if count < min(FEWEST, len(group.pending)) or count == 0 or parent(group.template) is not None:
         return UNKNOWN
-    places = sorted({int((k + 0.5) * GOLDEN % 1 * len(group.pending)) for k in range(count)})
+    places = np.argsort(np.arange(len(group.pending)) * GOLDEN % 1)[:count].tolist()
     runs = [(group.pending[i][0], experiment(group.pending[i][1])) for i in places]
     program = Program(group.template, lanes)
     blocks, waiting = [Block(program, device) for device in devices], iter(runs)

@@ -162,7 +162,8 @@ def test_what_cannot_be_tried_stops_who_knows_when(toy, timings, monkeypatch):
 
 
 def test_the_share_that_runs_make_is_that_of_all_within_its_error(toy, monkeypatch):
-    run = toy.override({"training.stop_threshold": 0.5, "training.stop_patience": 10, "task.train_fraction": 0.8})
+    stop = {"training.stop_threshold": 0.5, "training.stop_patience": 10, "training.stop_splits": ("train",)}
+    run = toy.override(stop)
     plan = make_plan(run, sweeps.product(sweeps.sweep("optimizer.learning_rate", [0.003, 0.03, 0.3]), sweeps.seeds(16)))
     devices = jax.devices()[:1]
     tried = pilot.made(plan.groups[0], plan.experiment, devices, 8, 1e-3)
