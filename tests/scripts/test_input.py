@@ -277,3 +277,18 @@ def test_reproduce_refuses_the_same_in_a_dry_run(reproduce, tmp_path, capfd):
         assert "stop_after_hours = nan" in refused(reproduce, *flags, *dry, "--stop_after_hours=nan", capfd=capfd)
         assert "1,000,000 values" in refused(reproduce, *flags, *dry, "--seeds=1000000000", capfd=capfd)
         assert "devices = 99" in refused(reproduce, *flags, *dry, "--devices=99", capfd=capfd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dry_run", "--for=v5litepod-8"], "for = 'v5litepod-8': did you mean v5e-8?"),
+        (["--for=v5e-8"], "for = 'v5e-8': goes with --dry_run only"),
+        (["--dry_run", "--price_per_hour=2"], "price_per_hour = 2.0: is of an accelerator's chip"),
+        (["--dry_run", "--for=h100", "--price_per_hour=nan"], "price_per_hour = nan: must be a number of at least 0"),
+        (["--max_hours=nan"], "max_hours = nan: must be a number above 0"),
+        (["--max_memory=0"], "max_memory = 0.0: must be a number above 0"),
+    ],
+)
+def test_what_is_asked_for_another_machine_is_refused_in_a_line(launch_sweep, arguments, said, tmp_path, capfd):
+    assert said in refused(launch_sweep, *RECIPE, f"--workdir={tmp_path / 'none'}", *arguments, capfd=capfd)
