@@ -68,7 +68,9 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: Where, asked: Target 
 
 
 def _table(groups: list[Group], prediction: Prediction) -> Table:
-    table = Table("program", "runs", "lanes", "rows a step", "compile", "memory", "time", "of peak")
+    table = Table("program")
+    for name in ("runs", "lanes", "rows (wasted)", "compile", "memory", "time", "of peak"):
+        table.add_column(name, no_wrap=True)
     costs = prediction.costs[: len(groups)]
     names = told_apart([g.template for g in groups])
     order = sorted(range(len(groups)), key=lambda i: -(costs[i].training + costs[i].compiling))
@@ -93,8 +95,8 @@ def _cells(groups: list[Group], costs: list[Cost], prediction: Prediction) -> li
     return [
         _counts(sum(len(g.pending) for g in groups), sum(g.resumed for g in groups), sum(g.stored for g in groups)),
         _between([c.lanes for c in costs]),
-        f"{_between(rows)}, {wasted:.0%} wasted" if rows else "none",
-        f"{seconds_of(compiling)}{' (on disk)' if all(c.is_measured for c in costs) else ''}",
+        f"{_between(rows)} ({wasted:.0%})" if rows else "none",
+        seconds_of(compiling),
         mebibytes(max(c.bytes for c in costs)),
         seconds_of(seconds),
         f"{share:.0%}",
@@ -124,13 +126,18 @@ def _totals(plan: Plan, prediction: Prediction) -> list[str]:
         lines[0] += f", about {expected:,} as runs end early (so {prediction.tried} of them did that were tried)"
     spent = ", ".join(f"{name} {seconds_of(value)}" for name, value in prediction.parts.items())
     lines.append(f"time on {device}: {between(prediction.low, prediction.high)} ({spent})")
+    if (compiled := sum(cost.is_measured for cost in prediction.costs)) == len(prediction.costs):
+        lines.append(
+            "  all programs were measured, and lie compiled on disk: that compiling is tracing and loading them"
+        )
     if prediction.speed.free < BUSY:
         slow = between(prediction.low / prediction.speed.free, prediction.high / prediction.speed.free)
         share = f"other processes have {1 - prediction.speed.free:.0%} of this machine now"
         lines.append(f"  that is alone: {share}, and as long as they do it takes {slow}")
-    if not all(cost.is_measured for cost in prediction.costs):
-        some = sum(cost.is_measured for cost in prediction.costs)
-        lines.append(f"  {some} of {len(prediction.costs)} programs were measured, the others follow from their sizes")
+    if compiled < len(prediction.costs):
+        lines.append(
+            f"  {compiled} of {len(prediction.costs)} programs were measured, the others follow from their sizes"
+        )
     share = f"{prediction.share:.0%} of the {prediction.speed.rate / 1e9:.0f} GFLOP/s that one of these multiplies with"
     lines.append(f"memory: {mebibytes(prediction.bytes)} per device; training reaches {share}; nothing was trained")
     return lines

@@ -28,11 +28,13 @@ def test_a_program_is_told_by_what_it_is_and_a_time_is_a_range(toy, tmp_path, ca
     plan.drop({toy.override({"loss.dtype": "float64"}).run_id})
     plan.note_saved({toy.override({"seed": 1}).run_id})
     text = shown(plan, told(plan), tmp_path, capsys)
-    first, second = [line for line in text.splitlines() if line.startswith("│")]
-    assert "loss.dtype float32" in first
+    lines = [line for line in text.splitlines() if line.startswith("│")]
+    first, second = lines[0], next(line for line in lines if "1 stored" in line)
+    assert "float32" in text
+    assert "float64" in text
     assert "2 new, 1 resumed" in first
     assert "2 new, 1 stored" in second
-    assert "32, 9% wasted" in first
+    assert "32 (9%)" in first
     assert "10%" in first  # 5 of 50 GFLOP/s
     assert "6 runs, 1 stored, 5 to train: 500 lane-steps at most" in text
     assert "1 min 40 s to 2 min 20 s (start 1.0 s, compiling 3.0 s, training 6.0 s, storing 0.1 s)" in text

@@ -143,7 +143,8 @@ def test_ranges_hold_what_simulated_programs_take(toy, seed, monkeypatch):
 
 
 def test_runs_that_stop_early_are_foretold_by_trying_some(toy, timings):
-    easy = toy.override({"training.stop_threshold": 0.01, "training.stop_patience": 10})
+    at_once = {"stop_metric": "loss", "stop_below": True, "stop_threshold": 1e6, "stop_patience": 10}
+    easy = toy.override({f"training.{name}": value for name, value in at_once.items()})
     assert pilot.can_stop(easy)
     assert not pilot.can_stop(toy)
     told = predict(make_plan(easy, sweeps.seeds(30)), {}, 8, devices=1)
