@@ -68,7 +68,7 @@ def test_nothing_left_is_said(toy, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("price", "money"), [(None, "no list price is kept here"), (1e9, "at 1e+09 an hour and chip: ")]
+    ("price", "money"), [(None, "no list price is kept here"), (1e5, "at 100000 an hour and chip: ")]
 )
 def test_an_accelerator_is_told_of_as_bounds_that_nobody_measured(toy, price, money, tmp_path, capsys):
     plan = make_plan(toy, sweeps.seeds(3))
