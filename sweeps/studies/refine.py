@@ -107,7 +107,7 @@ def refine(
       rounds: how many runs there are, and until when.
       labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
       name: as in `sweeps.run`.
-      **of_run: definition, description, changed and options of `sweeps.run`; `max_hours` is for all rounds together.
+      **of_run: definition, description, changed and options of `sweeps.run`; `stop_after_hours` is of all rounds.
 
     Returns:
       The results of all rounds; where they were stopped, of fewer runs than `run_ids` names.
@@ -118,13 +118,13 @@ def refine(
     """
     held, labelling, begun = Workdir.at(workdir), find(labels), time.monotonic()
     plane, settings, points = checked(base, axes, held, rounds)
-    hours, key, size = Options(**_options(of_run)).max_hours, rounds.key, min(rounds.batch, rounds.budget)
+    hours, key, size = Options(**_options(of_run)).stop_after_hours, rounds.key, min(rounds.batch, rounds.budget)
     held.check_same(name, base, as_sweep(axes, points or [propose([], [], [], [], plane, 1)]))
     if not points:
         _begin(held, settings, points, propose([], [], [], [], plane, size, key=key))
     while True:
         if hours is not None:
-            of_run["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
+            of_run["stop_after_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
         sweep = as_sweep(axes, points)
         results = run(base, sweep, held, name=name, **of_run)
         x, y, event, seed = outcomes(results, *axes, labels=labelling)
