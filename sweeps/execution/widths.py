@@ -19,7 +19,8 @@ from sweeps.execution.profile import step_flops
 from sweeps.storage.workdir import Width
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
-LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block
+LANES, BLOCK_BYTES = 1024, {"tpu": 2**26}  # elsewhere: at most so many lanes, and about so much memory for a block:
+OTHER_BYTES = 2**30  # on a TPU half of a v5e's VMEM, so that a step stays on the chip (docs/tpu.md); else so much
 CHUNK_SECONDS = 0.1
 RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
 
@@ -29,11 +30,11 @@ def rule(experiment: Experiment, device: jax.Device) -> int:
 
     On a CPU: 8 where a step with all rows that the program can compute has less than 1.5 MFLOP, and calling an
     operation costs as much as it does; else 1, so that a lane stays in a core's cache. Elsewhere: as many as about
-    1 GiB holds (`lane_bytes`), at most 1,024.
+    1 GiB holds, on a TPU 64 MiB (`lane_bytes`), at most 1,024.
     """
     if device.platform == "cpu":
         return SHORT_LANES if step_flops(experiment, capacity(experiment)) < SHORT_STEP else 1
-    fitting = int(BLOCK_BYTES / lane_bytes(experiment))
+    fitting = int(BLOCK_BYTES.get(device.platform, OTHER_BYTES) / lane_bytes(experiment))
     return min(LANES, 1 << max(fitting.bit_length() - 1, 0))
 
 
