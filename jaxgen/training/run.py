@@ -272,9 +272,7 @@ def in_passes(
     return carry[1]
 
 
-def _in_slices(
-    gradient: Callable[[jax.Array], optax.Updates], zeros: optax.Updates, slices: Slices
-) -> optax.Updates:
+def _in_slices(gradient: Callable[[jax.Array], optax.Updates], zeros: optax.Updates, slices: Slices) -> optax.Updates:
     """The sum of the gradients of the slices that a run needs, by the first row of each."""
     needed = slices.made if slices.lanes is None else jax.lax.pmax(slices.made, slices.lanes)
 

@@ -12,6 +12,11 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
+--preflight=v5e:2x2 compiles every program for a TPU that need not be there (pip install -e .[tpu]) and says what memory,
+FLOPs and bytes each takes, what bounds its speed, and what cannot be relied on there. Nothing is trained:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart --preflight=v5e:2x2
+
 --share=3/32 trains the fourth of 32 shares of the sweep, as a worker of a Kubernetes indexed job or a SLURM array does:
 
   python scripts/launch_sweep.py --recipe=quickstart --workdir=gs://bucket/sweep --share=$JOB_COMPLETION_INDEX/32
@@ -32,7 +37,8 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import kind
-from sweeps.cli import command
+from sweeps.cli import command, preflight
+from sweeps.execution import launch
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
 from sweeps.studies.run import foresee
@@ -51,6 +57,11 @@ GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band
 ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
 KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
+PREFLIGHT = flags.DEFINE_string(
+    "preflight",
+    None,
+    "A TPU's topology, such as v5e:2x2: compile every program for it, here, and print what each takes.",
+)
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
 MAX_COMPILES = flags.DEFINE_integer(
     "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
@@ -74,6 +85,9 @@ def main() -> None:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
     if Workdir.at(WORKDIR.value).is_refined:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
+    if PREFLIGHT.value is not None:
+        asked = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
+        return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **asked), PREFLIGHT.value)
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         return command.show_plan(*foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
@@ -100,6 +114,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     """Trains in rounds along the line, instead of the sweep's own points."""
     if SHARE.value is not None:
         raise FieldError("share", SHARE.value, "is of a sweep's own points: rounds of --refine follow from each other")
+    if PREFLIGHT.value is not None:
+        raise FieldError("preflight", PREFLIGHT.value, "is of a sweep's own points: leave --refine out")
     if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
         raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
     for path in REFINE.value:

@@ -1,14 +1,13 @@
 """Accelerator chips by their published numbers: the one table of them.
 
-Of TPUs, read on 2026-11-27: peaks, bandwidths and memory are those of https://cloud.google.com/tpu/docs/v4 (v5e, v5p,
-v6e) and of the table in https://jax-ml.github.io/scaling-book/tpus; VMEM of v5e is stated there too.
+Peaks, bandwidths and memory of https://cloud.google.com/tpu/docs/v4, …/v5e, …/v5p and …/v6e, read on 2026-11-27.
 """
 
 import dataclasses
 
 from jaxgen import FieldError
 
-PASSES = {"default": 1, "high": 3, "highest": 6}  # of bfloat16 products, for one in float32
+PRODUCTS = {"default": 1, "high": 3, "highest": 6}
 """How many bfloat16 products of the matrix unit make one of float32, by `training.matmul_precision`."""
 
 
@@ -27,12 +26,12 @@ class Chip:
     memory: float
 
     def rate(self, precision: str) -> float:
-        """Peak of float32 products at a precision, FLOP/s."""
-        return self.flops / PASSES.get(precision, PASSES["highest"])
+        """Peak of float32 products at a precision of `PRODUCTS`, FLOP/s."""
+        return self.flops / PRODUCTS[precision]
 
 
 CHIPS = {
-    "v4": Chip(275e12, 1.228e12, 32e9),
+    "v4": Chip(275e12, 1.2e12, 32e9),
     "v5e": Chip(197e12, 8.19e11, 16e9),
     "v5p": Chip(459e12, 2.765e12, 95e9),
     "v6e": Chip(918e12, 1.64e12, 32e9),
