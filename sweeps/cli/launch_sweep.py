@@ -12,8 +12,8 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
---preflight=v5e:2x2 compiles every program for a TPU that need not be there (pip install -e .[tpu]) and says what memory,
-FLOPs and bytes each takes, what bounds its speed, and what cannot be relied on there. Nothing is trained:
+--preflight=v5e:2x2 compiles every program for a TPU that need not be there (pip install -e .[tpu]) and says what
+memory, FLOPs and bytes each takes, what bounds its speed, and what cannot be relied on there. Nothing is trained:
 
   python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart --preflight=v5e:2x2
 
@@ -60,7 +60,7 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted me
 PREFLIGHT = flags.DEFINE_string(
     "preflight",
     None,
-    "A TPU's topology, such as v5e:2x2: compile every program for it, here, and print what each takes.",
+    "A TPU's topology, such as v5e:2x2: compile the programs for it, here, and print what each takes.",
 )
 MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
 MAX_COMPILES = flags.DEFINE_integer(

@@ -31,9 +31,9 @@ def show(programs: Iterable[Checked], topology: str) -> None:
     Console(width=None if Console().is_terminal else 130).print(table)
     for note, which in notes.items():
         print(f"program {', '.join(which)}: {note}")
+    print("MFLOP, bytes and microseconds are of a lane-step with all rows of the table. Microseconds are a lower bound")
+    print("by published peaks, no measurement; bytes are as the compiled step reads and writes them, padded to tiles")
     print(
-        "MFLOP, bytes and microseconds are of a lane-step with all rows of the table; microseconds are a lower bound by"
+        f"{count} program{'s' * (count != 1)} for {topology} in {clock(time.monotonic() - begun)}; nothing was trained"
     )
-    print("published peaks, no measurement; bytes are as the compiled step reads and writes them, padded to tiles")
-    print(f"{count} programs for {topology} in {clock(time.monotonic() - begun)}; nothing was trained")
     print(f"findings are kept in {folder()}, compiled programs in {jax.config.jax_compilation_cache_dir}")

@@ -89,8 +89,8 @@ class Module:
 
         Args:
           computation: its name.
-          rounds: how often the loops of a `jax.named_scope` are made, by its name; others: once, and of branches the one
-            that moves most.
+          rounds: how often the loops of a `jax.named_scope` are made, by its name; others count once, and of branches
+            the one that moves most.
         """
         total = Moved()
         for _, part in self.parts(computation, rounds or {}):

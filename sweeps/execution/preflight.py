@@ -28,8 +28,8 @@ from sweeps.storage.files import write_text
 from sweeps.storage.workdir import Width
 
 NOT_THERE = {
-    "float64": "float64 is emulated on a TPU, and no result of it was compared: take float32, or train it on a CPU or GPU",
-    "float16": "a TPU has no float16 unit, and no rounding of it was compared: take bfloat16, or train it on a CPU or GPU",
+    "float64": "float64 is emulated on a TPU, and no result was compared: take float32, or train on a CPU or GPU",
+    "float16": "a TPU has no float16 unit, and no rounding was compared: take bfloat16, or train on a CPU or GPU",
 }
 
 

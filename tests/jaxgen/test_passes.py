@@ -108,7 +108,7 @@ def test_runs_of_all_train_fractions_have_one_program(base):
         np.testing.assert_allclose(alone.curves["train/loss"], curves["train/loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("fraction", (0.01, 0.4, 0.8, 1.0))
+@pytest.mark.parametrize("fraction", [0.01, 0.4, 0.8, 1.0])
 def test_a_gradient_in_slices_is_the_gradient_at_once(base, fraction):
     loss = {"loss.dtype": "float64", "training.dtype": "float64"}
     run = base.override(loss | {"task": Weighed(p=23), "model": TwoPlaces(), "task.train_fraction": fraction})

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (lines of HLO)
 """What compiled steps move is read off their HLO: of a module written by hand, and of one that XLA wrote."""
 
 import jax
