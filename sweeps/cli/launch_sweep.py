@@ -12,6 +12,11 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
+--preflight=v5e:2x2 compiles every program for a TPU that need not be there (pip install -e .[tpu]) and says what
+memory, FLOPs and bytes each takes, what bounds its speed, and what cannot be relied on there. Nothing is trained:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart --preflight=v5e:2x2
+
 --share=3/32 trains the fourth of 32 shares of the sweep, as a worker of a Kubernetes indexed job or a SLURM array does:
 
   python scripts/launch_sweep.py --recipe=quickstart --workdir=gs://bucket/sweep --share=$JOB_COMPLETION_INDEX/32
@@ -37,7 +42,8 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import kind
-from sweeps.cli import command, foretold
+from sweeps.cli import command, foretold, preflight
+from sweeps.execution import launch
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
 from sweeps.studies.run import foresee
@@ -70,6 +76,11 @@ MAX_HOURS = flags.DEFINE_float(
 MAX_MEMORY = flags.DEFINE_float(
     "max_memory", None, "Refuse, before anything starts, what takes more GiB on a device.", lower_bound=0
 )
+PREFLIGHT = flags.DEFINE_string(
+    "preflight",
+    None,
+    "A TPU's topology, such as v5e:2x2: compile the programs for it, here, and print what each takes.",
+)
 MAX_COMPILES = flags.DEFINE_integer(
     "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
 )
@@ -94,6 +105,9 @@ def main() -> None:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
     if Workdir.at(WORKDIR.value).is_refined:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
+    if PREFLIGHT.value is not None:
+        asked = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
+        return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **asked), PREFLIGHT.value)
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         told = foresee(recipe.base, points, WORKDIR.value, **named, **options())
@@ -123,6 +137,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     """Trains in rounds along the line, instead of the sweep's own points."""
     if SHARE.value is not None:
         raise FieldError("share", SHARE.value, "is of a sweep's own points: rounds of --refine follow from each other")
+    if PREFLIGHT.value is not None:
+        raise FieldError("preflight", PREFLIGHT.value, "is of a sweep's own points: leave --refine out")
     if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
         raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
     for path in REFINE.value:

@@ -1,7 +1,7 @@
 """A sweep from the call to its stored runs: what is refused, planned, foretold, and trained in which order."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxgen import Experiment, FieldError
@@ -10,6 +10,7 @@ from sweeps.execution import engine, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, make_plan
 from sweeps.execution.prediction import Prediction, predict
+from sweeps.execution.preflight import Checked, check
 from sweeps.execution.profile import set_up_jax
 from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, launches, store, weights
@@ -139,6 +140,27 @@ def _foretold(plan: Plan, workdir: Workdir, settings: Options, begun: float) -> 
         before = predict(first, workdir.written_widths(), settings.width, settings.devices)
         prediction, first = prediction.after(before, first), first.first
     return prediction
+
+
+def preflight(
+    base: Experiment,
+    sweep: Sweep,
+    workdir: Where,
+    *,
+    topology: str,
+    name: str = "sweep",
+    **options: Any,
+) -> Iterator[Checked]:
+    """What `preflight.check` says of the programs that a sweep has left, first those of runs that others start from.
+
+    Trains nothing and leaves nothing in the workdir. Other arguments and errors are those of `launch`.
+    """
+    held = Workdir.at(workdir)
+    settings, plan = _planned(base, sweep, held, name, options)
+    plan.drop(_done(held, plan, False))
+    if plan.first is not None:
+        yield from check(plan.first, topology, held.parents.written_widths(), settings.width)
+    yield from check(plan, topology, held.written_widths(), settings.width)
 
 
 def _planned(
