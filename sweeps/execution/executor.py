@@ -178,9 +178,10 @@ class _Shares:
 
     def stop(self, grace: float) -> None:
         """Has those that are started save their lanes, and waits for that at most so many seconds."""
-        if self._of("started"):
-            self.line.note("stopping: shares save their lanes")
-            self.cluster.stop()
+        if not self._of("started"):
+            return
+        self.line.note("stopping: shares save their lanes")
+        self.cluster.stop()
         end = time.monotonic() + grace
         while self._of("started") and time.monotonic() < end:
             for one in self.cluster.ended(POLL_SECONDS):
@@ -252,15 +253,16 @@ class _Shares:
         counts = {
             "stored": len(self._of("stored")),
             "at work": len(started & at_work),
-            "starting": len(started - at_work) + len(self._of("due")),
+            "not begun": len(started - at_work) + len(self._of("due")),
             "waiting for others": len(self._of("waits")),
             "given up": len(self._of("given up")),
         }
         told = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
         seconds = time.monotonic() - self.begun
         left = (total - done) * seconds / (done - self.first) if done > self.first else math.inf
-        rest = f"about {clock(left)} left" if done < total else f"{clock(seconds)} in all"
-        self.line.show(done, f"{done}/{total} runs  {self.count} shares: {told}  {rest}")
+        rest = f"  about {clock(left)} left" if math.isfinite(left) else ""
+        rest = rest if done < total else f"  {clock(seconds)} in all"
+        self.line.show(done, f"{done}/{total} runs  {self.count} shares: {told}{rest}")
 
 
 def _levels(plan: Plan, workdir: Workdir) -> Iterator[tuple[Plan, Workdir]]:

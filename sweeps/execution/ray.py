@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import importlib
+import logging
 import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,8 +172,11 @@ def _connect(ray: Any, address: str | None) -> None:
     if not address:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
     handler = signal.getsignal(signal.SIGTERM)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **here)
+        with warnings.catch_warnings():  # what Ray starts runs a program of its own at once: nothing can lock up
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise FieldError("address", address, f"cannot be reached ({first_line(error)})") from None
     except SystemExit:  # SIGTERM meanwhile

@@ -1,4 +1,4 @@
-"""Shares on a cluster, without one: what is started, tried again and given up, and that the set is that of one process."""
+"""Shares on a cluster, without one: what is started, tried again, given up; the set is that of one process."""
 
 import contextlib
 import signal
