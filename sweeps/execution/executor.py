@@ -4,25 +4,38 @@ What a cluster tells of a share is how its process ended. All else, as how far i
 workdir, where shares write what `--share=i/n` writes anywhere.
 """
 
+import contextlib
 import dataclasses
+import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import jax
+import jaxlib
+
+import jaxgen
 from jaxgen import FieldError
 from sweeps import interruptible
 from sweeps.execution.plan import Plan
 from sweeps.execution.progress import Line, clock
 from sweeps.storage import launches, store, weights
 from sweeps.storage.errors import StoreError
+from sweeps.storage.files import marked
+from sweeps.storage.specification import sources
 from sweeps.storage.workdir import Owner, Workdir
 
 POLL_SECONDS = 1.0  # between looks at what has ended
 LOOK_SECONDS = 10.0  # between looks into the workdir, as workers tell so often how far they are
 LONGEST_PAUSE = 60.0  # seconds before a share that failed again and again is started once more
 SILENT = 60.0  # seconds without a word from a share that is started, after which it does not count as at work
+
+VERSIONS = {"jaxgen": jaxgen.__version__, "jax": jax.__version__, "jaxlib": jaxlib.__version__}
+"""What has to be the same on all machines."""
 
 How = Literal["stored", "waits", "failed", "refused"]
 
@@ -69,8 +82,8 @@ class Cluster(Protocol):
 
     room: int
 
-    def start(self, index: int, count: int) -> None:
-        """Has share `index` of `count` trained as soon as there is room."""
+    def start(self, text: str, index: int, count: int) -> None:
+        """Has share `index` of `count` trained by `task.train` as soon as there is room; `text` tells of the sweep."""
 
     def ended(self, seconds: float) -> list[Ended]:
         """The shares that have ended since the last call; waits for one at most so long."""
@@ -94,7 +107,7 @@ class Executor(Protocol):
     @property
     def retries(self) -> int: ...  # noqa: D102
 
-    def cluster(self, work: Work) -> AbstractContextManager[Cluster]:
+    def cluster(self, workdir: Workdir) -> AbstractContextManager[Cluster]:
         """The machines, for as long as the context lasts; what is not allowed there raises FieldError."""
 
 
@@ -117,18 +130,58 @@ def train(work: Work, executor: Executor, *, max_hours: float | None, grace: flo
         raise FieldError("shares", executor.shares, f"must be at most {runs:,}, the runs of the sweep")
     end = time.monotonic() + 3600 * (max_hours or math.inf)
     stopped_by: list[int] = []
-    with executor.cluster(work) as cluster, interruptible.asked(stopped_by.append, grace):
+    with (
+        executor.cluster(work.workdir) as cluster,
+        interruptible.asked(stopped_by.append, grace),
+        _begun(work) as text,
+    ):
         total = sum(len(plan.run_ids) for plan, _ in _levels(work.plan, work.workdir))
         with Line(total, quiet) as line:
             if not cluster.room:
                 line.note("no machine of the cluster has what a share asks for: they wait until one comes")
             count = executor.shares or min(max(cluster.room, 1), runs)
-            shares = _Shares(work, cluster, count, executor.retries, line)
+            shares = _Shares(work, text, cluster, count, executor.retries, line)
             try:
                 shares.train(lambda: bool(stopped_by) or time.monotonic() > end)
             finally:
                 shares.stop(grace)
     return stopped_by[0] if stopped_by else None
+
+
+@contextlib.contextmanager
+def _begun(work: Work) -> Iterator[str]:
+    """The sweep as text for processes elsewhere, once `sweep.json` says what each share will.
+
+    On a disk the workdir holds a file meanwhile, by which they find out that they see the same one.
+    """
+    driver = work.workdir.owned((0, 1))
+    with driver.locked():
+        driver.write_specification(base=work.plan.base, sweep=work.plan.sweep, **work.said)
+    with contextlib.ExitStack() as stack:
+        root = work.workdir.root
+        yield written(work, stack.enter_context(marked(root)) if isinstance(root, Path) else "")
+
+
+def written(work: Work, mark: str) -> str:
+    """All that a process on another machine has to know of a sweep, as JSON.
+
+    Args:
+      work: the sweep.
+      mark: the name of a file in the workdir that the process has to see; "" where none is.
+    """
+    plan = work.plan
+    told = {
+        "versions": VERSIONS,
+        "command": sys.argv,
+        "files": sources(plan.base, plan.sweep, []),
+        "base": plan.base.to_dict(),
+        "sweep": plan.sweep.to_dict(),
+        "workdir": work.workdir.absolute(),
+        "mark": mark,
+        "said": {**work.said, "definition": dict(work.said["definition"])},
+        "options": dict(work.options),
+    }
+    return json.dumps(told)
 
 
 @dataclasses.dataclass
@@ -153,8 +206,15 @@ class _Share:
 class _Shares:
     """All shares of a sweep, in training."""
 
-    def __init__(self, work: Work, cluster: Cluster, count: int, retries: int, line: Line):
-        self.work, self.cluster, self.count, self.retries, self.line = work, cluster, count, retries, line
+    def __init__(self, work: Work, text: str, cluster: Cluster, count: int, retries: int, line: Line):
+        self.work, self.text, self.cluster, self.count, self.retries, self.line = (
+            work,
+            text,
+            cluster,
+            count,
+            retries,
+            line,
+        )
         self.shares = [_Share() for _ in range(count)]
         self.parts: dict[int, Plan] = {}
         self.stored = self.first = self._stored()
@@ -166,7 +226,7 @@ class _Shares:
             for index, share in self._of("due"):
                 if share.due <= time.monotonic():
                     share.state, share.known = "started", self.stored
-                    self.cluster.start(index, self.count)
+                    self.cluster.start(self.text, index, self.count)
             self._look()
             if not self._of("due", "started"):
                 break

@@ -41,9 +41,6 @@ def launch(
     begun = time.monotonic()
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
     if settings.executor is not None and plan.run_ids - store.stored_ids(workdir, plan.run_ids):
-        driver = workdir.owned((0, 1))
-        with driver.locked():
-            driver.write_specification(base=base, sweep=sweep, **said)  # as each share will
         work = executor.Work(plan, workdir, said, settings.of_a_share)
         limits: dict[str, Any] = {"max_hours": settings.max_hours, "grace": settings.grace_seconds}
         return plan.run_ids, executor.train(work, settings.executor, **limits, quiet=settings.quiet)

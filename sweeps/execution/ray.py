@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib
+import importlib.util
 import logging
 import math
 import os
@@ -10,16 +10,15 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxgen import FieldError
 from jaxgen.errors import first_line
 from sweeps.execution import task
-from sweeps.execution.executor import Ended, How, Work
+from sweeps.execution.executor import Ended, How
 from sweeps.execution.options import MAX_SHARES
 from sweeps.storage.errors import TryAgain
-from sweeps.storage.files import marked
+from sweeps.storage.workdir import Workdir
 
 TPUS = {1: "1,1,1", 4: "2,2,1", 8: "2,4,1"}
 """Chips that a share may have, and how they lie along the axes of the slice that they are."""
@@ -48,7 +47,7 @@ class Ray:
       retries: how often in a row a share may fail, with no run stored in between, before it is given up.
 
     Raises:
-      FieldError: one of them is not allowed.
+      FieldError: one of them is not allowed, or Ray is not installed.
     """
 
     address: str | None = None
@@ -59,6 +58,8 @@ class Ray:
     retries: int = 5
 
     def __post_init__(self):
+        if importlib.util.find_spec("ray") is None:
+            raise FieldError("executor", "ray", "is not installed: pip install 'jaxgen[ray]'")
         whole = lambda value, low: type(value) is int and value >= low  # noqa: E731
         if self.address is not None and not (isinstance(self.address, str) and self.address.isprintable()):
             raise FieldError("address", self.address, "must be host:port, or auto")
@@ -79,13 +80,13 @@ class Ray:
             raise FieldError("retries", self.retries, "must be a whole number of at least 0")
 
     @contextlib.contextmanager
-    def cluster(self, work: Work) -> Iterator["_Cluster"]:
+    def cluster(self, workdir: Workdir) -> Iterator["_Cluster"]:
         """The cluster, as `Executor.cluster` has it.
 
         Raises:
-          FieldError: Ray is not installed, the cluster cannot be reached, or this process is one of its tasks.
+          FieldError: it cannot be reached, or this process is one of its tasks.
         """
-        ray = imported()
+        ray: Any = importlib.import_module("ray")
         own, address = not ray.is_initialized(), self.address or os.environ.get("RAY_ADDRESS")
         if own:
             _connect(ray, address)
@@ -93,14 +94,8 @@ class Ray:
             why = 'is not for a task of Ray itself: a script calls sweeps.run only if __name__ == "__main__"'
             raise FieldError("executor", self, why)
         try:
-            with contextlib.ExitStack() as stack:
-                mark = ""
-                if isinstance(work.workdir.root, Path):
-                    mark = stack.enter_context(marked(work.workdir.root))
-                shared = (
-                    None if own and not (self.address or os.environ.get("RAY_ADDRESS")) else work.workdir.absolute()
-                )
-                yield _Cluster(ray, self, task.written(work, mark), environment(self, os.environ, shared))
+            alone = own and not address  # then the user's cache is shared
+            yield _Cluster(ray, self, environment(self, os.environ, None if alone else workdir.absolute()))
         finally:
             if own:
                 ray.shutdown()
@@ -115,8 +110,8 @@ class Ray:
 class _Cluster:
     """A connection to a cluster, and the tasks that it was given."""
 
-    def __init__(self, ray: Any, asked: Ray, text: str, variables: Mapping[str, str]):
-        self._ray, self._text = ray, text
+    def __init__(self, ray: Any, asked: Ray, variables: Mapping[str, str]):
+        self._ray = ray
         self._started: dict[Any, int] = {}
         wanted = asked.resources
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -132,8 +127,8 @@ class _Cluster:
             runtime_env={"env_vars": dict(variables)},
         )(_train)
 
-    def start(self, index: int, count: int) -> None:
-        self._started[self._remote.remote(self._text, index, count)] = index
+    def start(self, text: str, index: int, count: int) -> None:
+        self._started[self._remote.remote(text, index, count)] = index
 
     def ended(self, seconds: float) -> list[Ended]:
         if not self._started:
@@ -156,14 +151,6 @@ class _Cluster:
     def stop(self) -> None:
         for one in self._started:
             self._ray.cancel(one, force=False)  # Ctrl-C in the task's process
-
-
-def imported() -> Any:
-    """Ray's module; FieldError where it is not installed."""
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise FieldError("executor", "ray", "is not installed: pip install 'jaxgen[ray]'") from None
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -210,7 +197,8 @@ def environment(asked: Ray, own: Mapping[str, str], workdir: str | None) -> dict
 
 def _train(text: str, index: int, count: int) -> tuple[How, str]:
     """The task of a share, in a process of Ray."""
-    chips = imported().get_runtime_context().get_accelerator_ids().get("TPU")
+    ray: Any = importlib.import_module("ray")
+    chips = ray.get_runtime_context().get_accelerator_ids().get("TPU")
     if chips:
         for name in ("TPU_HOST_BOUNDS", "TPU_CHIPS_PER_HOST_BOUNDS"):  # older names, which Ray sets
             os.environ.pop(name, None)

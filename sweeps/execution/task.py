@@ -1,4 +1,4 @@
-"""A share of a sweep that another process trains: what it is told, as text, and how it ended."""
+"""A share of a sweep, trained by a process that was told of it in a text (`executor.written`)."""
 
 import importlib.machinery
 import json
@@ -10,48 +10,20 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import jaxlib
 
-import jaxgen
 from jaxgen import Experiment, FieldError
 from jaxgen.errors import first_line
 from sweeps.axes.sweep import Sweep
 from sweeps.execution import launch
-from sweeps.execution.executor import How, Work
+from sweeps.execution.executor import VERSIONS, How
 from sweeps.execution.profile import out_of_memory
 from sweeps.storage import store
 from sweeps.storage.errors import StoreError, TryAgain
-from sweeps.storage.specification import sources
 from sweeps.storage.workdir import Workdir
-
-VERSIONS = {"jaxgen": jaxgen.__version__, "jax": jax.__version__, "jaxlib": jaxlib.__version__}
-
-
-def written(work: Work, mark: str) -> str:
-    """All that a process on another machine has to know of a sweep, as JSON.
-
-    Args:
-      work: the sweep.
-      mark: a file's name in the workdir, by which the process finds out that it sees the same one; "" where none is.
-    """
-    plan = work.plan
-    return json.dumps(
-        {
-            "versions": VERSIONS,
-            "command": sys.argv,
-            "files": sources(plan.base, plan.sweep, []),
-            "base": plan.base.to_dict(),
-            "sweep": plan.sweep.to_dict(),
-            "workdir": work.workdir.absolute(),
-            "mark": mark,
-            "said": {**work.said, "definition": dict(work.said["definition"])},
-            "options": dict(work.options),
-        }
-    )
 
 
 def train(text: str, index: int, count: int) -> tuple[How, str]:
-    """Trains a share of the sweep that `written` wrote, in this process: how it ended, and why (`Ended`).
+    """Trains a share of the sweep that `executor.written` wrote, in this process: how it ended, and why (`Ended`).
 
     Ctrl-C, or an interrupt in its place, saves its lanes.
     """

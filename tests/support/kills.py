@@ -40,7 +40,7 @@ BASE = jg.Experiment(
     jg.models.QuadraticMLP(width=32),
     jg.losses.CrossEntropy(),
     jg.optimizers.AdamW(learning_rate=0.01),
-    jg.Training(steps=100_000, evaluate_every=500),
+    jg.Training(steps=60_000, evaluate_every=500),
 )
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.3, 1.0, 3.0]), sweeps.seeds(6))
 OPTIONS = {"width": 2, "devices": 1, "quiet": True, "checkpoint_seconds": 0.2}

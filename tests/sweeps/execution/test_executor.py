@@ -1,6 +1,7 @@
 """Shares on a cluster, without one: what is started, tried again, given up; the set is that of one process."""
 
 import contextlib
+import re
 import signal
 import sys
 
@@ -43,11 +44,11 @@ class Played:
         self.queue, self.started, self.stopped = [], [], False
 
     @contextlib.contextmanager
-    def cluster(self, work):
-        self.text = task.written(work, "")
+    def cluster(self, workdir):
         yield self
 
-    def start(self, index, count):
+    def start(self, text, index, count):
+        self.text = text
         self.queue.append((index, count))
         self.started.append(index)
 
@@ -60,6 +61,11 @@ class Played:
 
     def stop(self):
         self.stopped, self.play = True, lambda index, attempt: ("failed", "it was told to stop")
+
+
+def unmarked(text):
+    """What a share is told where the workdir need not hold a mark."""
+    return re.sub(r"[.]seen[.]\w+[.]tmp", "", text)
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +183,7 @@ def test_users_components_are_read_from_their_file(toy, tmp_path):
     assert len(found.runs) == 2
     assert str(tmp_path / "own.py") in played.text
     (tmp_path / "own.py").write_text(OWN.replace("/ self.by", "* self.by"))
-    how, said = task.train(played.text, 0, 2)
+    how, said = task.train(unmarked(played.text), 0, 2)
     assert how == "refused"
     assert "is not as its file says" in said
 
@@ -185,15 +191,13 @@ def test_users_components_are_read_from_their_file(toy, tmp_path):
 def test_a_process_that_sees_other_things_is_refused(toy, tmp_path, monkeypatch):
     played = Played(play=lambda index, attempt: DONE)
     sweeps.run(toy, SEEDS, tmp_path / "out", executor=played, quiet=True, **FAST)
-    elsewhere = played.text.replace('"mark": ""', '"mark": ".seen.01234567.tmp"')
-    how, said = task.train(elsewhere, 0, 3)
+    how, said = task.train(played.text, 0, 3)  # after the sweep the mark is gone
     assert how == "refused"
     assert "is not seen from all machines" in said
     with files.marked(tmp_path / "out") as mark:
-        assert task.train(played.text.replace('"mark": ""', f'"mark": "{mark}"'), 0, 3)[0] == "stored"
-    assert not (tmp_path / "out" / mark).exists()
+        assert task.train(re.sub(r"[.]seen[.]\w+[.]tmp", mark, played.text), 0, 3)[0] == "stored"
     monkeypatch.setattr(task, "VERSIONS", task.VERSIONS | {"jax": "0.1"})
-    how, said = task.train(played.text, 0, 3)
+    how, said = task.train(unmarked(played.text), 0, 3)
     assert how == "refused"
     assert "must be those of the machine that asks" in said
 
@@ -202,7 +206,7 @@ def test_a_share_that_is_trained_already_is_tried_again(toy, tmp_path):
     played = Played(play=lambda index, attempt: DONE)
     sweeps.run(toy, SEEDS, tmp_path, executor=played, quiet=True, **FAST)
     with Workdir.at(tmp_path).owned((0, 3)).locked():
-        how, said = task.train(played.text, 0, 3)
+        how, said = task.train(unmarked(played.text), 0, 3)
     assert how == "failed"
     assert "share 0/3 is trained by process" in said
 
