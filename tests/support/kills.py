@@ -34,13 +34,13 @@ from sweeps.storage.workdir import Workdir
 
 SHARES = 6
 NODES = 3
-MOSTLY = 0.8  # of the moments at which a worker has saved no lanes are passed over: most of the time it compiles
+MOSTLY = 0.8  # of the kills wait until a worker has saved lanes: most of the time one starts and compiles
 BASE = jg.Experiment(
     jg.tasks.ModularAddition(p=11, train_fraction=0.6),
     jg.models.QuadraticMLP(width=32),
     jg.losses.CrossEntropy(),
     jg.optimizers.AdamW(learning_rate=0.01),
-    jg.Training(steps=60_000, evaluate_every=500),
+    jg.Training(steps=200_000, evaluate_every=1000),
 )
 SWEEP = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.3, 1.0, 3.0]), sweeps.seeds(6))
 OPTIONS = {"width": 2, "devices": 1, "quiet": True, "checkpoint_seconds": 0.2}
@@ -69,21 +69,26 @@ class Harm:
     def until(self, over: Callable[[], bool]) -> None:
         """Does all this at random moments, or as much of it as there is time for."""
         while self.left and not over():
-            time.sleep(self.random.uniform(0.2, 2.0))
-            if self._node() if self.left[-1] == "node" else self._worker():
-                self.left.pop()
+            in_training = self.random.random() < MOSTLY
+            done = self._node if self.left.pop() == "node" else lambda: self._worker(in_training)  # noqa: B023
+            while not done() and not over():
+                time.sleep(self.random.uniform(0.02, 0.2))
+            time.sleep(self.random.uniform(0.0, 4.0))
 
-    def _worker(self) -> bool:
+    def _worker(self, in_training: bool) -> bool:
         alive = [one for one in launches.read(self.workdir) if "ended" not in one and _is_worker(one["process"])]
+        alive = [one for one in alive if self._saved(one)] if in_training else alive
         if not alive:
             return False
         chosen = self.random.choice(alive)
-        saved = [*(self.workdir / "inflight").glob(f"{chosen['share']}-{chosen['attempt']}-*.block")]
-        if not saved and self.random.random() < MOSTLY:
-            return False
+        time.sleep(self.random.uniform(0.0, 0.5))
+        saved = self._saved(chosen)
         os.kill(chosen["process"], signal.SIGKILL)
         self.done["killed in training" if saved else "killed before or between"] += 1
         return True
+
+    def _saved(self, launch: dict) -> list[Path]:
+        return [*(self.workdir / "inflight").glob(f"{launch['share']}-{launch['attempt']}-*.block")]
 
     def _node(self) -> bool:
         if not launches.read(self.workdir):
