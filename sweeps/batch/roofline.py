@@ -11,10 +11,12 @@ Starts of kernels, compiling, idle lanes and the host are in neither.
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 
-from jaxgen import Experiment, training
-from sweeps.batch.chips import Chip
+from jaxgen import Experiment, FieldError, training
+from sweeps.batch.accelerators import ACCELERATORS
+from sweeps.execution.chips import CHIPS, Chip
 from sweeps.execution.plan import Group, Plan
 from sweeps.execution.profile import step_bytes, step_flops
 
@@ -77,3 +79,22 @@ def bounds(plan: Plan, chip: Chip, chips: int, made: Mapping[int, float] | None 
 def _bytes(group: Group) -> float:
     """Bytes of a step, on average over the group's runs: they grow with its rows as its FLOPs do."""
     return step_bytes(group.template) * group.flops / step_flops(group.template)
+
+
+def named(name: str) -> tuple[Chip, int]:
+    """The chip and how many there are: "v5e-8" is a slice (`sweeps.batch.accelerators`), "h100" one GPU, "h100-4" four.
+
+    Raises:
+      FieldError: there is no such thing in the table.
+    """
+    family, _, count = name.partition("-")
+    chip = CHIPS.get(family)
+    if chip is not None and chip.kind == "tpu" and name in ACCELERATORS:
+        return chip, ACCELERATORS[name].chips
+    if chip is not None and chip.kind == "gpu" and (not count or (count.isdecimal() and 1 <= int(count) <= 8)):
+        return chip, int(count or 1)
+    slices = [one for one in ACCELERATORS if one.partition("-")[0] in CHIPS]
+    gpus = [one for one, chip in CHIPS.items() if chip.kind == "gpu"]
+    near = difflib.get_close_matches(name.replace("litepod", "e"), [*slices, *gpus], 1, 0.6)
+    known = f"a TPU slice ({slices[0]} … {slices[-1]}) or GPUs ({', '.join(gpus)}; h100-8 for eight)"
+    raise FieldError("for", name, f"did you mean {near[0]}?" if near else f"must be {known}")

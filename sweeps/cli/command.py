@@ -1,7 +1,6 @@
 """What the programs share: clear errors, and finding the recipe that was asked for."""
 
 import dataclasses
-import importlib.machinery
 import inspect
 import logging
 import signal
@@ -26,6 +25,7 @@ from sweeps.axes.sweep import Sweep, product, replaced, seeds
 from sweeps.diagrams.plane import SEEDS
 from sweeps.diagrams.results import Results
 from sweeps.execution.profile import out_of_memory
+from sweeps.execution.task import load_file
 from sweeps.storage import store
 from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.workdir import Where
@@ -221,31 +221,3 @@ def exit_if_stopped(results: Results) -> int:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)
     return stored
-
-
-def load_file(file: str, flag: str = "sweep") -> ModuleType:
-    """Runs a Python file that defines components or a recipe, and returns it as a module.
-
-    It can import the modules beside it, as it could if it were run by Python.
-
-    Raises:
-      FieldError: there is no such file, it is no Python file, or it fails.
-    """
-    path = Path(file)
-    if not path.is_file() or path.suffix != ".py":
-        raise FieldError(flag, file, "must be a Python file")
-    name = f"sweep_file_{path.stem}"
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    module.__loader__ = loader
-    sys.modules[name] = module
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        loader.exec_module(module)
-    except FieldError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise FieldError(flag, file, f"cannot be run: {first_line(error)}") from error
-    return module

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxgen import FieldError, training
-from sweeps.batch import chips, roofline
+from sweeps.batch import roofline
 from sweeps.execution import widths
 from sweeps.execution.launch import left_alone
 from sweeps.execution.plan import Group, Plan, told_apart
@@ -28,7 +28,7 @@ class Target:
     price: float | None = None
 
     def __post_init__(self):
-        chips.named(self.name)
+        roofline.named(self.name)
         if self.price is not None and not 0 <= self.price < 1e6:
             raise FieldError("price_per_hour", self.price, "must be a number of at least 0")
 
@@ -145,11 +145,11 @@ def _totals(plan: Plan, prediction: Prediction) -> list[str]:
 
 def on_accelerator(plan: Plan, prediction: Prediction, asked: Target) -> list[str]:
     """Lines on what the plan would take on an accelerator that is not here (`sweeps.batch.roofline`)."""
-    chip, count = chips.named(asked.name)
+    chip, count = roofline.named(asked.name)
     groups = [g for g in plan.groups if g.pending]
     steps = {i: cost.steps for i, (_, cost) in enumerate(zip(groups, prediction.costs))}
     found = roofline.bounds(plan, chip, count, steps)
-    lanes = [widths.by_memory(g.template) for g in groups]
+    lanes = [widths.by_memory(g.template, chip.kind) for g in groups]
     size = max((widths.lane_bytes(g.template) * n for g, n in zip(groups, lanes)), default=0.0)
     low, high = (f"{hours:.2g}" for hours in (found.low, found.high))
     lines = [

@@ -30,12 +30,18 @@ it compiled for the launch. Its time is that of this machine alone; --for=v5e-8 
 rates. Limits that begin with --max_ refuse a sweep before anything starts: --max_hours by the high end of that time,
 --max_memory (GiB of a device), --max_compiles (programs). --stop_after_hours stops training; the same command goes on.
 
+--executor=ray trains all shares as tasks of a Ray cluster (pip install 'jaxgen[ray]'), from which machines may be taken
+and to which others may come; the workdir has to be one that all of them see:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=/shared/quickstart --executor=ray --address=auto --cpus=2
+
 Exit codes: 0 all runs are stored, with --share those of the share; 75 stopped before that, launch again; 130 by Ctrl-C,
 launch again; 2 the input is not allowed. After SIGTERM lanes are saved within --grace_seconds; then the code is 75.
 """
 
 from typing import Any
 
+import jax
 from absl import flags
 
 import sweeps
@@ -89,11 +95,21 @@ TUNE = flags.DEFINE_bool("tune", False, "Measure the fastest width of each progr
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
 GRACE = flags.DEFINE_float("grace_seconds", 30, "After SIGTERM, how long saving lanes may take.", lower_bound=0)
+EXECUTOR = flags.DEFINE_enum("executor", None, ["ray"], "Train shares of the sweep as tasks of a Ray cluster.")
+ADDRESS = flags.DEFINE_string("address", None, "The cluster: host:port, auto; one of this machine alone if left out.")
+SHARES = flags.DEFINE_integer("shares", None, "How many shares; as many as there is room for at once if left out.")
+CPUS = flags.DEFINE_integer("cpus", 1, "Processors of each share.")
+GPUS = flags.DEFINE_float("gpus", 0, "GPUs of each share; a part of one may be given, as 0.25.")
+TPUS = flags.DEFINE_integer("tpus", 0, "TPU chips of each share: 1, 4 or 8.")
+RETRIES = flags.DEFINE_integer("retries", 5, "How often in a row a share may fail that stores nothing in between.")
+OF_EXECUTORS = ADDRESS, SHARES, CPUS, GPUS, TPUS, RETRIES
 SHARE = flags.DEFINE_string("share", None, "i/n: train the i-th of n shares of the sweep only, i from 0 to n - 1.")
 
 
 def main() -> None:
     """Trains what the flags ask for, or tells what it would cost."""
+    if EXECUTOR.value is not None:
+        jax.config.update("jax_platforms", "cpu")  # accelerators are for the tasks
     recipe, asked = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value), foretold.target(FOR.value, PRICE.value)
     if asked is not None and not DRY_RUN.value:
         raise FieldError("for", FOR.value, "goes with --dry_run only: a launch trains on this machine")
@@ -130,7 +146,19 @@ def options() -> dict:
         "checkpoint_seconds": CHECKPOINT.value,
         "grace_seconds": GRACE.value,
         "share": command.share(SHARE.value),
+        "executor": executor(),
     }
+
+
+def executor() -> sweeps.Ray | None:
+    """Where shares are trained, if not all of the sweep is here."""
+    if EXECUTOR.value is None:
+        for flag in OF_EXECUTORS:
+            if flag.present:
+                raise FieldError(flag.name, flag.value, "goes with --executor=ray only")
+        return None
+    asked: dict[str, Any] = {flag.name: flag.value for flag in OF_EXECUTORS}
+    return sweeps.Ray(**asked | {"gpus": int(GPUS.value) if GPUS.value.is_integer() else GPUS.value})
 
 
 def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
@@ -139,6 +167,8 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
         raise FieldError("share", SHARE.value, "is of a sweep's own points: rounds of --refine follow from each other")
     if PREFLIGHT.value is not None:
         raise FieldError("preflight", PREFLIGHT.value, "is of a sweep's own points: leave --refine out")
+    if EXECUTOR.value is not None:
+        raise FieldError("executor", EXECUTOR.value, "trains a sweep's own points: leave out --refine")
     if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
         raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
     for path in REFINE.value:

@@ -1,12 +1,10 @@
 """Trains a plan on the local devices: blocks are launched, harvested and refilled until every run is stored."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import json
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +116,7 @@ class Engine:
         self.works = [self._work(group) for group in groups]
         self._share_out()
         with (
-            _signals(self._ask, self.options.grace_seconds),
+            interruptible.asked(self._ask, self.options.grace_seconds),
             ThreadPoolExecutor(len(self.devices)) as pool,
             store.Writer(self.workdir, self.options.checkpoint_seconds) as self.writer,
         ):
@@ -318,33 +316,3 @@ def provenance(name: str, block: Block) -> str:
     """What trained a run, as JSON: program, width, rows, device, versions, flags."""
     program = {"program": name, "width": block.program.width, "rows": block.program.capacity}
     return json.dumps({**program, **environment(block.device)}, sort_keys=True)
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[int], None], grace: float = math.inf) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once.
-
-    Where that takes longer than `grace` seconds after SIGTERM, as while a program compiles, the process ends as it is:
-    what is stored is as whole as after `kill -9`.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    last = threading.Timer(min(grace, threading.TIMEOUT_MAX), interruptible.end, (signal.SIGTERM, None))
-    last.daemon = True
-
-    def ask(number, _):
-        stop(number)
-        signal.signal(number, before[number])
-        if number == signal.SIGTERM:
-            last.start()
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        last.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
-from sweeps.execution import engine, stages
+from sweeps.execution import engine, executor, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, make_plan
 from sweeps.execution.prediction import Prediction, predict
@@ -44,6 +44,10 @@ def launch(
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
     if settings.is_limited:
         settings.check(_foretold(plan, workdir, settings, busy))
+    if settings.executor is not None and plan.run_ids - store.stored_ids(workdir, plan.run_ids):
+        work = executor.Work(plan, workdir, said, settings.of_a_share)
+        limits: dict[str, Any] = {"stop_after_hours": settings.stop_after_hours, "grace": settings.grace_seconds}
+        return plan.run_ids, executor.train(work, settings.executor, **limits, quiet=settings.quiet)
     return plan.run_ids, _train(workdir.owned(settings.share), settings, plan, said, begun)
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 
 from jaxgen import FieldError
+from sweeps.execution.executor import Executor
 from sweeps.execution.plan import MAX_COMPILES
 from sweeps.execution.prediction import Prediction
 from sweeps.execution.profile import set_up_jax
@@ -32,6 +34,7 @@ class Options:
       grace_seconds: after SIGTERM, how long lanes may take to come to the end of a chunk and be saved.
       share: (i, n): train the i-th of n shares of the sweep only, i = 0 … n - 1 (`Plan.share`). Others may train theirs
         at the same time, here or elsewhere.
+      executor: where shares of the sweep are trained, as `sweeps.Ray`; here, all of it by this process, when None.
       quiet: no progress display.
     """
 
@@ -46,6 +49,7 @@ class Options:
     checkpoint_seconds: float = 10.0
     grace_seconds: float = 30.0
     share: tuple[int, int] | None = None
+    executor: Executor | None = None
     quiet: bool = False
 
     def less(self, seconds: float) -> "Options":
@@ -69,10 +73,19 @@ class Options:
             why = f"the plan takes {size:.2g} GiB on each device, two blocks of its largest program"
             raise FieldError("max_memory", self.max_memory, f"{why}: allow more, or ask for narrower blocks (--width)")
 
+    @property
+    def of_a_share(self) -> dict[str, Any]:
+        """Those that hold for each share that an executor trains, by name; it looks after the others itself."""
+        own = "tune", "stop_after_hours", "max_hours", "max_memory", "share", "executor", "quiet"
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in own}
+
     def __post_init__(self):
-        if self.devices is not None:
+        if self.executor is not None and not isinstance(self.executor, Executor):
+            raise FieldError("executor", self.executor, "must be one, as sweeps.Ray()")
+        here = self.devices is not None and self.executor is None
+        if here:
             set_up_jax()
-        most = {"width": MAX_WIDTH, "devices": len(jax.local_devices()) if self.devices is not None else 1}
+        most = {"width": MAX_WIDTH} | ({"devices": len(jax.local_devices())} if here else {})
         for name in ("width", "intervals", "devices", "max_compiles"):
             value, high = getattr(self, name), most.get(name, math.inf)
             whole = isinstance(value, int) and not isinstance(value, bool)
@@ -85,6 +98,10 @@ class Options:
             check_share(self.share)
             if self.tune:
                 raise FieldError("tune", True, "measures for all shares: launch with it once, without a share")
+        if self.executor is not None and self.share is not None:
+            raise FieldError("share", self.share, "is one of those that the executor starts: leave one of the two out")
+        if self.executor is not None and self.tune:
+            raise FieldError("tune", True, "measures for all shares: launch with it once, without an executor")
         above = ("stop_after_hours", "max_hours", "max_memory")
         for name, low in [(name, 1e-9) for name in above] + [("checkpoint_seconds", 0), ("grace_seconds", 0)]:
             value = getattr(self, name)

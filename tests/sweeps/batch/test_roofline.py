@@ -7,7 +7,7 @@ import pytest
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps.batch import chips, roofline
+from sweeps.batch import roofline
 from sweeps.execution import profile
 from sweeps.execution.plan import make_plan
 
@@ -25,7 +25,7 @@ from sweeps.execution.plan import make_plan
     ],
 )
 def test_an_accelerator_has_its_chips_and_their_published_peak(name, kind, count, peak):
-    chip, chips_ = chips.named(name)
+    chip, chips_ = roofline.named(name)
     assert (chip.kind, chips_, chip.products["bfloat16"]) == (kind, count, peak)
 
 
@@ -42,7 +42,7 @@ def test_an_accelerator_has_its_chips_and_their_published_peak(name, kind, count
 )
 def test_what_is_no_accelerator_is_refused(name, said):
     with pytest.raises(FieldError, match=f"for = .*{said}"):
-        chips.named(name)
+        roofline.named(name)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,18 @@ def test_what_is_no_accelerator_is_refused(name, said):
     ],
 )
 def test_the_peak_is_that_of_the_runs_numbers(name, dtype, precision, rate):
-    assert chips.named(name)[0].rate(dtype, precision) == rate
+    assert roofline.named(name)[0].rate(dtype, precision) == rate
 
 
 def test_a_tpu_has_no_float64(toy):
     with pytest.raises(FieldError, match="no float64"):
-        roofline.lane_step(toy.override({"training.dtype": "float64"}), chips.named("v5e-1")[0], 1.0, 1.0)
-    assert roofline.lane_step(toy.override({"training.dtype": "float64"}), chips.named("h100")[0], 33.5e12, 0) == (1, 1)
+        roofline.lane_step(toy.override({"training.dtype": "float64"}), roofline.named("v5e-1")[0], 1.0, 1.0)
+    wide = toy.override({"training.dtype": "float64"})
+    assert roofline.lane_step(wide, roofline.named("h100")[0], 33.5e12, 0) == (1, 1)
 
 
 def test_a_lane_step_takes_between_its_flops_and_those_with_its_bytes(toy):
-    least, most = roofline.lane_step(toy, chips.named("v5e-1")[0], 6e6, 819e3)
+    least, most = roofline.lane_step(toy, roofline.named("v5e-1")[0], 6e6, 819e3)
     assert least == pytest.approx(6e6 * 6 / 197e12)
     assert most == pytest.approx(least + 1e-6)
 
@@ -88,7 +89,7 @@ def test_the_flops_and_bytes_of_a_product_are_those_on_paper():
 
 def test_chip_hours_add_up_over_runs_and_do_not_depend_on_how_many_chips_share_them(toy):
     plan = make_plan(toy, sweeps.product(sweeps.sweep("model.width", [8, 12]), sweeps.seeds(3)))
-    chip = chips.named("h100")[0]
+    chip = roofline.named("h100")[0]
     one, eight = roofline.bounds(plan, chip, 1), roofline.bounds(plan, chip, 8)
     by_hand = sum(300 * profile.step_flops(toy.override({"model.width": w})) / 66.9e12 / 3600 for w in (8, 12))
     assert one.low == eight.low == pytest.approx(by_hand)
