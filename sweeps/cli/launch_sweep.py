@@ -122,8 +122,8 @@ def main() -> None:
     if Workdir.at(WORKDIR.value).is_refined:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
     if PREFLIGHT.value is not None:
-        asked = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
-        return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **asked), PREFLIGHT.value)
+        of: dict[str, Any] = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
+        return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **of), PREFLIGHT.value)
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         told = foresee(recipe.base, points, WORKDIR.value, **named, **options())
