@@ -21,7 +21,7 @@ from jaxgen import Experiment, FieldError, training
 from jaxgen.errors import first_line
 from jaxgen.kernel import Program
 from sweeps.execution import hlo, widths
-from sweeps.execution.chips import Chip, chip
+from sweeps.execution.chips import Chip, tpu
 from sweeps.execution.plan import Plan
 from sweeps.execution.profile import cache_folder
 from sweeps.storage.files import write_text
@@ -77,7 +77,7 @@ class Checked:
     @property
     def by_products(self) -> float:
         """Least seconds of a lane-step by the peak of the matrix unit."""
-        return self.found.flops / self.target.rate(self.precision) if self.found else 0.0
+        return self.found.flops / self.target.rate("float32", self.precision) if self.found else 0.0
 
     @property
     def by_memory(self) -> float:
@@ -96,7 +96,7 @@ def device_of(topology: str) -> jax.Device:
     Raises:
       FieldError: the chip is not in the table, libtpu is not installed, or it has no such topology.
     """
-    chip(topology.partition(":")[0])
+    tpu(topology.partition(":")[0])
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # of a machine in Google's cloud
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # nothing is run: others may compile or train beside it
     if not _libtpu():
@@ -119,7 +119,7 @@ def check(plan: Plan, topology: str, held: Mapping[str, Width], width: int | Non
     Raises:
       FieldError: see `device_of`.
     """
-    device, target = device_of(topology), chip(topology.partition(":")[0])
+    device, target = device_of(topology), tpu(topology.partition(":")[0])
     groups = [group for group in plan.groups if group.pending]
 
     def one(template: Experiment) -> tuple[int, Found | str, bool]:

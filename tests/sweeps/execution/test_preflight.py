@@ -7,14 +7,14 @@ import pytest
 import sweeps
 from jaxgen import FieldError
 from sweeps.execution import preflight
-from sweeps.execution.chips import CHIPS, Chip, chip
+from sweeps.execution.chips import CHIPS, Chip, tpu
 from sweeps.execution.plan import make_plan
 
 needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu: .[tpu]")
 
 
 def test_the_bound_is_the_slower_of_products_and_memory():
-    target = Chip(flops=6e12, bandwidth=1e9, memory=16e9)
+    target = Chip("tpu", {"bfloat16": 6e12}, bandwidth=1e9, memory=16e9)
     found = preflight.Found(seconds=1, memory=1, flops=2e6, main=1e3, on_chip=9e9, padding=0.0)
     one = preflight.Checked(1, 8, target, "highest", found, False, ())
     assert one.by_products == pytest.approx(2e-6)  # six bfloat16 products make one of float32
@@ -24,9 +24,9 @@ def test_the_bound_is_the_slower_of_products_and_memory():
 
 def test_a_v5e_allows_a_fortieth_of_a_byte_for_each_float32_flop():
     v5e = CHIPS["v5e"]
-    assert v5e.bandwidth / v5e.rate("highest") == pytest.approx(0.025, abs=1e-4)
+    assert v5e.bandwidth / v5e.rate("float32", "highest") == pytest.approx(0.025, abs=1e-4)
     with pytest.raises(FieldError, match=r"chip = 'v9': must be one of v4, v5e, v5p, v6e"):
-        chip("v9")
+        tpu("v9")
 
 
 def test_what_is_missing_is_said_in_one_line(monkeypatch):
