@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import itertools
 import json
 import math
 import threading
@@ -36,7 +35,6 @@ COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the n
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
 TOLD_SECONDS = 10.0  # between what a launch says of how far it is
 KEPT = 32  # programs that a process keeps for its next sweep
-FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 _PROGRAMS: dict[str, Program] = {}
 
@@ -112,7 +110,7 @@ class Engine:
 
     def run(self) -> int | None:
         """Trains until all runs are stored, or until it is stopped: the signal that did."""
-        deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
+        deadline = time.monotonic() + 3600 * (self.options.stop_after_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
         self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
@@ -192,11 +190,10 @@ class Engine:
 
     def _share_out(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
-        in_turn = itertools.cycle(self.devices)
-        if len(self.works) > FEW * len(self.devices):
-            for work in self.works:
-                if len(work.pending) + len(work.resumed) <= FEW * work.program.width:
-                    work.devices = [next(in_turn)]
+        runs = [len(work.pending) + len(work.resumed) for work in self.works]
+        found = widths.places(runs, [work.program.width for work in self.works], self.devices)
+        for work, devices in zip(self.works, found):
+            work.devices = devices
 
     def _compile_ahead(self, reached: int) -> None:
         """Has the next few groups after the one that is `reached` compiled while others train."""

@@ -111,13 +111,13 @@ class Executor(Protocol):
         """The machines, for as long as the context lasts; what is not allowed there raises FieldError."""
 
 
-def train(work: Work, executor: Executor, *, max_hours: float | None, grace: float, quiet: bool) -> int | None:
+def train(work: Work, executor: Executor, *, stop_after_hours: float | None, grace: float, quiet: bool) -> int | None:
     """Trains what is left of a sweep, share by share; gives the signal that stopped it.
 
     Args:
       work: the sweep.
       executor: where.
-      max_hours: stop all shares, resumably, after so long.
+      stop_after_hours: stop all shares, resumably, after so long.
       grace: seconds that shares may take to save their lanes when they are stopped.
       quiet: show nothing.
 
@@ -128,7 +128,7 @@ def train(work: Work, executor: Executor, *, max_hours: float | None, grace: flo
     runs = len(work.plan.run_ids)
     if executor.shares is not None and executor.shares > runs:
         raise FieldError("shares", executor.shares, f"must be at most {runs:,}, the runs of the sweep")
-    end = time.monotonic() + 3600 * (max_hours or math.inf)
+    end = time.monotonic() + 3600 * (stop_after_hours or math.inf)
     stopped_by: list[int] = []
     with (
         executor.cluster(work.workdir) as cluster,

@@ -158,9 +158,9 @@ def test_a_signal_stops_all_shares(toy, tmp_path, number):
     assert (results.stopped_by, signalled.stopped, len(results.runs)) == (number, True, 0)
 
 
-def test_after_max_hours_all_shares_stop(toy, tmp_path):
+def test_after_its_hours_all_shares_stop(toy, tmp_path):
     late = Played()
-    results = sweeps.run(toy, GRID, tmp_path, executor=late, max_hours=1e-9, quiet=True, **FAST)
+    results = sweeps.run(toy, GRID, tmp_path, executor=late, stop_after_hours=1e-9, quiet=True, **FAST)
     assert (results.stopped_by, late.started) == (None, [])
 
 

@@ -109,12 +109,12 @@ def test_a_share_goes_on_where_another_attempt_was_and_leaves_the_others_lanes_a
     short = {**FAST, "intervals": 1}
     sweeps.run(long, GRID, tmp_path / "whole", **FAST)
     for i in range(2):
-        sweeps.run(long, GRID, tmp_path / "cut", share=(i, 2), max_hours=1e-9, **short)
+        sweeps.run(long, GRID, tmp_path / "cut", share=(i, 2), stop_after_hours=1e-9, **short)
     other = {path.name: path.read_bytes() for path in (tmp_path / "cut" / "inflight").glob("1of2-*")}
     before = {path.name for path in (tmp_path / "cut" / "inflight").glob("0of2-*")}
     assert other
     assert before
-    sweeps.run(long, GRID, tmp_path / "cut", share=(0, 2), max_hours=1e-9, **short)
+    sweeps.run(long, GRID, tmp_path / "cut", share=(0, 2), stop_after_hours=1e-9, **short)
     again = {path.name for path in (tmp_path / "cut" / "inflight").glob("0of2-*")}
     assert again
     assert not again & before  # each attempt writes files of its own
