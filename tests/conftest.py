@@ -20,6 +20,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and the programs that tes
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import fault_table
 import jax
 import pytest
 
@@ -41,8 +42,16 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_addoption(parser):
+    parser.addoption("--faults-page", metavar="FILE", help="put what trials of faults came to into the table of a page")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    fault_table.tell(terminalreporter, config.option.faults_page)
+
+
 def pytest_configure(config):
-    if config.option.markexpr == "not slow":
+    if "not slow" in config.option.markexpr:
         compiling.quicken()
 
 
