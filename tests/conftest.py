@@ -4,6 +4,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 import compiling
@@ -51,6 +52,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup`: programs that tests start would ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "not slow" in config.option.markexpr:
         compiling.quicken()
 

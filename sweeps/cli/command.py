@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -96,6 +96,16 @@ def main(program: Callable[..., None]) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said: Python may end in peace
             signal.signal(number, signal.SIG_IGN)
+
+
+def only(given: Sequence[str], flag: str | None) -> str:
+    """The workdir that a program is given, as its argument or by --workdir; anything else ends it with one line."""
+    places = [*given, *([] if flag is None else [flag])]
+    if not places:
+        refuse("give WORKDIR")
+    if len(places) > 1:
+        refuse(f"unexpected argument {places[1]!r}: one WORKDIR is looked at")
+    return places[0]
 
 
 def refuse(error: object) -> NoReturn:

@@ -23,9 +23,12 @@ from sweeps.storage.workdir import Workdir
 WATCH = flags.DEFINE_float("watch", None, "Look again every so many seconds, until all is stored.", lower_bound=1)
 
 
-def main(workdir: str) -> None:
+WORKDIR = flags.DEFINE_string("workdir", None, "The workdir, where it is not given as an argument.")
+
+
+def main(*workdir: str) -> None:
     """Prints what is known of the sweep in WORKDIR."""
-    held = Workdir.at(workdir)
+    held = Workdir.at(command.only(workdir, WORKDIR.value))
     found = status.look(held)
     show(found)
     while WATCH.value is not None and found.waiting + found.running:

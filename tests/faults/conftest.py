@@ -4,6 +4,7 @@ import contextlib
 import random
 import shutil
 
+import children
 import pytest
 from disk import Died, Disk
 from trials import FAST, Trials, all_rows, train
@@ -12,6 +13,13 @@ from sweeps.execution import plan
 from sweeps.storage import checkpoint, store
 from sweeps.storage.errors import StoreError
 from sweeps.storage.workdir import Workdir
+
+
+@pytest.fixture(scope="session")
+def context():
+    """Of child processes."""
+    with children.forked() as context:
+        yield context
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,6 @@ DEATHS = {
 }
 
 
-@pytest.fixture(scope="session")
-def context():
-    with children.forked() as context:
-        yield context
-
-
 @COUNTS
 @pytest.mark.parametrize("kind", DEATHS)
 def test_a_process_that_is_killed(kind, count, trials, context):

@@ -18,12 +18,15 @@ from multiprocessing.connection import Connection
 AHEAD = 64  # sweeps that each thread is given: more than it can train
 
 
-def work(said: Connection, folder: str, threads: int, share: tuple[int, int] | None) -> None:
+def work(
+    said: Connection, folder: str, threads: int, share: tuple[int, int] | None, environment: dict[str, str]
+) -> None:
     """Trains sweeps folder/0, 1, … until the process ends; says "begun i" and "ended i" of each.
 
     The first SIGTERM has all of them stop as `sweeps.execution.engine` stops that of the main thread; the process waits
     until they have. The second ends it as the programs end.
     """
+    os.environ |= environment
     import jax
 
     jax.config.update("jax_num_cpu_devices", 1)
@@ -70,6 +73,14 @@ def work(said: Connection, folder: str, threads: int, share: tuple[int, int] | N
             worker.join(0.05)
 
 
+def train_share(where: str, share: tuple[int, int], environment: dict[str, str]) -> None:
+    """Trains a share of the sweep to its end."""
+    os.environ |= environment
+    from trials import train
+
+    train(where, share=share)
+
+
 @contextlib.contextmanager
 def forked() -> Iterator[multiprocessing.context.ForkServerContext]:
     """Children that begin with everything imported."""
@@ -91,6 +102,7 @@ def killed(
     threads: int,
     share: tuple[int, int] | None,
     twice: bool = False,
+    environment: dict[str, str] | None = None,
 ) -> tuple[list[str], int]:
     """Trains in a child and kills it at a random moment.
 
@@ -101,12 +113,13 @@ def killed(
       threads: how many sweeps are trained at once.
       share: of each sweep, which is trained.
       twice: by SIGTERM, and again a moment later, instead of SIGKILL.
+      environment: variables that the child has too.
 
     Returns:
       The workdirs in which it was training then, and its exit code.
     """
     mine, its = context.Pipe(duplex=False)
-    child = context.Process(target=work, args=(its, folder, threads, share), daemon=True)
+    child = context.Process(target=work, args=(its, folder, threads, share, environment or {}), daemon=True)
     child.start()
     its.close()
     texts = [mine.recv()]  # the first sweep has begun: all is compiled
