@@ -47,13 +47,15 @@ def pytest_addoption(parser):
     parser.addoption("--faults-page", metavar="FILE", help="put what trials of faults came to into the table of a page")
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    fault_table.tell(terminalreporter, config.option.faults_page)
+def pytest_terminal_summary(terminalreporter):
+    fault_table.tell(terminalreporter)
 
 
 def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup`: programs that tests start would ignore it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if page := config.option.faults_page:
+        config.pluginmanager.register(fault_table.Page(page))
     if "not slow" in config.option.markexpr:
         compiling.quicken()
 

@@ -246,7 +246,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: Where) -> None:
     for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
         rows = [f"{group.rows:.0f}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
         table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
-    Console(width=None if Console().is_terminal else 110).print(table)
+    print_table(table)
     decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
     if decaying:
         told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
@@ -263,6 +263,11 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: Where) -> None:
     cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
     memory = f"{_mebibytes(prediction.bytes)} per device"
     print(f"on {prediction.devices} × {jax.local_devices()[0].device_kind}: {cost}, {memory}; nothing was trained")
+
+
+def print_table(table: Table) -> None:
+    """Prints a table; what its cells say is text, whatever brackets stand in it."""
+    Console(width=None if Console().is_terminal else 110, markup=False).print(table)
 
 
 def _mebibytes(size: int) -> str:

@@ -12,7 +12,6 @@ import sys
 import time
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from sweeps.cli import command
@@ -53,4 +52,4 @@ def show(found: status.Status) -> None:
         count = f"{worker.done:,} of {worker.own_runs:,}"
         table.add_row(worker.share.replace("of", "/"), state, count, f"{clock(worker.silent)} ago", rest, worker.host)
     if found.workers:
-        Console(width=None if Console().is_terminal else 110).print(table)
+        command.print_table(table)

@@ -22,11 +22,13 @@ def test_a_process_that_dies_at_a_call(count, trials, calls):
     deaths = []
 
     def trial(rng, place):
-        while rng.random() < 0.7:  # it may die again
+        again = True
+        while again:
             disk = Disk(rng, rng.randrange(calls))
             with disk.used(), contextlib.suppress(Died, StoreError):
                 train(place)
             deaths.append(disk.failed > 0)
+            again = rng.random() < 0.3
         continued(place)
         assert not [*place.rglob("*.tmp")]
 

@@ -39,7 +39,7 @@ def test_a_sweep_is_stopped_continued_looked_at_and_drawn(environment, whole, ca
     assert Program("status")(where) == 0
     assert Program("doctor")(where) == 0
     assert Program("merge")(where) == 0
-    assert "8 runs of" in capfd.readouterr().out
+    assert "6 runs of" in capfd.readouterr().out
     assert len(store.shards(where)) == 1
     assert all_rows(where) == all_rows(whole)
     local = sweeps.Results(whole).phase_diagram(*AXES)

@@ -17,20 +17,30 @@ def row(tally: dict) -> str:
 
 
 def tallies(reports: Iterable) -> list[dict]:
-    """What the tests of a session recorded."""
+    """What tests recorded."""
     return [value for report in reports for name, value in report.user_properties if name == "faults"]
 
 
-def tell(terminal, page: str | None) -> None:
-    """Prints the table, and puts its rows into a page, each in the place of the one of its kind."""
+def tell(terminal) -> None:
+    """Prints the table."""
     found = tallies(report for kind in ("passed", "failed") for report in terminal.stats.get(kind, []))
-    if not found:
-        return
-    if terminal.config.option.verbose > 0 or page:
+    if found and terminal.config.option.verbose >= 0:
         terminal.write_line("\n".join([HEAD, RULE, *map(row, found)]))
-    if page:
-        place = Path(page)
-        place.write_text(written(place.read_text(), found))
+
+
+class Page:
+    """A plugin of pytest that puts what each test recorded into the table of a page, as soon as it ended.
+
+    Args:
+      file: the page; a row takes the place of what its kind came to before.
+    """
+
+    def __init__(self, file: str):
+        self.place = Path(file)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if found := tallies([report] if report.when == "call" else []):
+            self.place.write_text(written(self.place.read_text(), found))
 
 
 def written(text: str, found: list[dict]) -> str:

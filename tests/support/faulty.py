@@ -1,6 +1,7 @@
 """An object store in memory that fails, writes half, answers late and lists what was."""
 
 import random
+import threading
 import time
 from collections import Counter
 
@@ -21,6 +22,7 @@ class Faulty:
         self.held, self.often, self.random, self.before = fs._MockFileSystem(), often, random.Random(seed), {}
         self.kinds, self.pause = kinds, pause
         self.faults: Counter[str] = Counter()
+        self.putting = threading.Lock()  # nobody sees a part of an object that is put
 
     def _fault(self, *kinds: str) -> str:
         time.sleep(self.pause)
@@ -34,12 +36,13 @@ class Faulty:
         kind = self._fault("partial", "late") if named_by_content else self._fault("refused", "late")
         if kind == "refused":
             raise OSError("500 internal error")
-        return Stream(self.held.open_output_stream(path), kind)
+        return Stream(self, path, kind)
 
     def open_input_file(self, path):
         if self._fault("unread"):
             raise OSError("time-out")
-        return self.held.open_input_file(path)
+        with self.putting:
+            return self.held.open_input_file(path)
 
     def get_file_info(self, what):
         if not isinstance(what, fs.FileSelector):
@@ -58,13 +61,17 @@ class Faulty:
 
 
 class Stream:
-    def __init__(self, stream, kind):
-        self.stream, self.kind = stream, kind
+    """What is written to it is there once it is closed."""
+
+    def __init__(self, store: Faulty, path: str, kind: str):
+        self.store, self.path, self.kind, self.content = store, path, kind, b""
 
     def write(self, content):
-        self.stream.write(content[: len(content) // 2] if self.kind == "partial" else content)
+        self.content += content
 
     def close(self):
-        self.stream.close()
+        size = len(self.content) // 2 if self.kind == "partial" else len(self.content)
+        with self.store.putting, self.store.held.open_output_stream(self.path) as stream:
+            stream.write(self.content[:size])
         if self.kind:
             raise OSError(f"connection reset ({self.kind})")

@@ -23,9 +23,8 @@ BASE = jg.Experiment(
     optimizer=jg.optimizers.AdamW(learning_rate=0.01, weight_decay=0.1),
     training=jg.Training(steps=100, evaluate_every=10),
 )
-SWEEP = sweeps.product(
-    sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.sweep("training.steps", [40, 100]), sweeps.seeds(2)
-)
+AXES = sweeps.sweep("optimizer.weight_decay", [0.1, 1.0]), sweeps.sweep("training.steps", [40, 80])
+SWEEP = sweeps.product(sweeps.tie(*AXES), sweeps.seeds(3))
 FAST = {"name": "tiny", "width": 2, "intervals": 2, "devices": 1, "quiet": True, "checkpoint_seconds": 0.0}
 FEW, MANY = 3, 200  # trials of a kind in the default run, and with -m faults
 COUNTS = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.faults)])
