@@ -42,9 +42,8 @@ class Provenance:
         held = results.specification
         name, description = (str(held.get(key) or "") for key in ("name", "description"))
         base = held.get("fields", {}), held.get("changed", [])
-        unread = [path.name for path in launches.damaged(results.workdir)]
-        told = held.get("runs", 0), held.get("launches") or [], unread
-        return cls(name, description, *base, *told, replay_command(results, ""))
+        told, unread = held.get("launches") or [], [path.name for path in launches.damaged(results.workdir)]
+        return cls(name, description, *base, held.get("runs", 0), told, unread, replay_command(results, ""))
 
     @property
     def versions(self) -> str:
