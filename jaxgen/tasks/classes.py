@@ -1,5 +1,6 @@
 """What is made of the classes of a task (Liu et al. 2022, arXiv 2205.10343)."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import flax.struct
@@ -32,7 +33,7 @@ class KnownClasses(Around):
         found = classed(self.task, key, counts=counts, given=given)
         train = jnp.arange(len(found.labels), dtype=jnp.int32) < counts["train"]
         trained = jnp.zeros(self.outputs, bool).at[found.labels].max(train)
-        return found.replace(splits={**found.splits, "known": ~train & trained[found.labels]})
+        return dataclasses.replace(found, splits={**found.splits, "known": ~train & trained[found.labels]})
 
 
 @flax.struct.dataclass
@@ -65,7 +66,7 @@ class Templates(Around):
 
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array], given: Mapping[str, jax.Array]) -> Examples:
         found = classed(self.task, key, counts=counts, given=given)
-        return found.replace(labels=self.templates()[found.labels])
+        return dataclasses.replace(found, labels=self.templates()[found.labels])
 
     def correct(self, outputs, labels):
         templates = self.templates().astype(outputs.dtype)
