@@ -18,6 +18,7 @@ from jaxgen.tasks.split import exact_share, train_test
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition
+from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
     "Around",
@@ -36,6 +37,7 @@ __all__ = [
     "Subset",
     "Task",
     "ToyAddition",
+    "TwoHop",
     "XorClusters",
     "XorPoints",
     "exact_share",

@@ -45,6 +45,11 @@ class Provenance:
         told, unread = held.get("launches") or [], [path.name for path in launches.damaged(results.workdir)]
         return cls(name, description, *base, held.get("runs", 0), told, unread, replay_command(results, ""))
 
+    def unfinished(self, results: Runs) -> str:
+        """How many of the sweep's runs are stored where some are not; else empty."""
+        stored = len(results.run_ids or ())
+        return f"{stored} of the sweep's {self.planned} runs are stored" if stored < self.planned else ""
+
     @property
     def versions(self) -> str:
         """What the last launch trained with, and on."""

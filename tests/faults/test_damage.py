@@ -39,7 +39,7 @@ def others(tmp_path_factory, whole):
         other = sweeps.sweep("optimizer.weight_decay", [0.3, 0.4, 0.5])
         sweeps.run(base, other, folder / name, **FAST)
         endless = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(2))
-        sweeps.run(base, endless, folder / f"{name}-running", **FAST, max_hours=1e-9)
+        sweeps.run(base, endless, folder / f"{name}-running", **FAST, stop_after_hours=1e-9)
     return {
         "shards": sorted(folder.glob("*/runs/*.parquet")),
         "blocks": sorted(folder.glob("*/inflight/*.block")),

@@ -30,7 +30,7 @@ def environment():
 
 def test_a_sweep_is_stopped_continued_looked_at_and_drawn(environment, whole, capfd, tmp_path):
     where = "s3://bucket/one/sweep"
-    train(where, max_hours=1e-9)
+    train(where, stop_after_hours=1e-9)
     assert checkpoint.running(Workdir.at(where))
     assert Program("status")(where) == 75
     results = train(where)
