@@ -137,9 +137,7 @@ class MatchNorm:
 
     order: int = static(2, (1, 2), "of the norm: 1 or 2")
 
-    def apply(
-        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None
-    ) -> tuple[optax.Params, None]:
+    def apply(self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None) -> tuple[optax.Params, None]:
         """See `Continued.transformed`."""
         del drawn
         if mask is None:

@@ -8,7 +8,7 @@ from jaxgen import FieldError
 from sweeps import recipes
 from sweeps.recipes import quickstart
 
-NAMES = ["corrupted_labels", "edge_of_stability", "lazy_to_rich", "quickstart", "scaling_law", "xor_clusters"]
+NAMES = ["corrupted_labels", "edge_of_stability", "grokking_tickets", "lazy_to_rich", "quickstart", "scaling_law", "xor_clusters"]
 
 
 def test_recipes_are_called_as_their_files():

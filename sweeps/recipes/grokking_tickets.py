@@ -1,0 +1,138 @@
+"""Grokking tickets (Minegishi et al. 2023, arXiv 2310.19470).
+
+    python scripts/reproduce.py --recipe=grokking_tickets --scale=quick
+
+DOC
+"""
+
+import math
+
+import jaxgen as jg
+from jaxgen.starts import SNIP, GraSP, MatchNorm, Prune, Rewind, SynFlow
+from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, product, share_of_seeds
+
+RATE, DECAY, PARENT = "start.transforms.0.rate", "optimizer.weight_decay", "start.parent.training"
+TEST, LEVEL, FACTOR, PRUNED = "test/accuracy", 0.9, math.log10(2), 0.6
+MLP = jg.models.EmbeddingMLP(
+    embedding=256, width=48, depth=1, activation="relu", use_bias=False, readout=256,
+    embedding_scale=math.sqrt(3 / 23), init_scale=math.sqrt(3),
+)  # fmt: skip
+DENSE = jg.Experiment(
+    task=jg.tasks.ModularAddition(p=23, train_fraction=0.8, ordered=False),
+    model=MLP,
+    loss=jg.losses.CrossEntropy(dtype="float64"),
+    optimizer=jg.optimizers.AdamW(learning_rate=1.5e-3, weight_decay=1.0, b1=0.9, b2=0.98),
+    training=jg.Training(steps=2500, evaluate_every=50, stop_patience=100),
+)
+GENERALISED = DENSE.override({"training.steps": 4000, "training.stop_patience": 0})
+TICKET = Prune(rate=PRUNED), Rewind()
+BASE = DENSE.override({"start": jg.starts.FromRun(parent=GENERALISED, transforms=TICKET)})
+TRANSFORMER = jg.models.Transformer(width=64, heads=1, mlp_width=64, positions="none", init_scale=math.sqrt(3))
+
+
+def everywhere(fields):
+    """Fields of the run and of the one that it starts from."""
+    return {**fields, **{f"start.parent.{path}": value for path, value in fields.items()}}
+
+
+PAPER = {
+    "task.p": 67,
+    "task.train_fraction": 0.4,
+    "model.embedding_scale": math.sqrt(3 / 67),
+    "model.embedding": 500,
+    "model.readout": 500,
+}
+PAPER = everywhere(PAPER | {"optimizer.learning_rate": 1e-3, "training.evaluate_every": 100, "training.steps": 30_000})
+SMOKE = {"task.p": 3, "model.embedding": 4, "model.width": 3, "model.readout": 4}
+SMOKE = everywhere(SMOKE | {"training.steps": 4, "training.evaluate_every": 2})
+CHECKPOINTS = {
+    "initial": {f"{PARENT}.steps": 0},
+    "memorised": {f"{PARENT}.stop_splits": ("train",), f"{PARENT}.stop_patience": 100},
+    "transition": {f"{PARENT}.stop_threshold": 0.5, f"{PARENT}.stop_patience": 1},
+    "generalised": {},
+}
+
+
+def held(fields):
+    """A point."""
+    return product(*(fixed(path, value) for path, value in fields.items()))
+
+
+def sooner(late, early, name, above=0.0):
+    """How much sooner one arm generalises than another."""
+    return Effect(f"log₁₀ of the steps to 90 % test accuracy, {name}", log_ratio(late, early, TEST, LEVEL), above)
+
+
+def faster_than_dense(dense, ticket):
+    """The ticket is at least twice as fast, and generalises."""
+    return [
+        sooner(dense, ticket, "dense / ticket", FACTOR),
+        share_of_seeds("test accuracy of .9 reached, ticket", ticket.largest(TEST) >= LEVEL),
+        share_of_seeds("test accuracy of .9 reached, dense", dense.largest(TEST) >= LEVEL, None),
+    ]
+
+
+def faster_than_its_norm(ticket, l1, l2):
+    """Dense networks with the ticket's norm at the start."""
+    return [sooner(l1, ticket, "dense with the same L1 / ticket"), sooner(l2, ticket, "with the same L2 / ticket")]
+
+
+def groks_without_decay(dense, ticket):
+    """No weight decay in the retrained network; its mask is of one with decay."""
+    gap = ticket.largest(TEST) - dense.largest(TEST)
+    return [
+        share_of_seeds("test accuracy of .9 reached, ticket without decay", ticket.largest(TEST) >= LEVEL),
+        Effect("largest test accuracy without decay, ticket - dense", gap),
+        Effect("largest test accuracy without decay, ticket", ticket.largest(TEST), None, within=(0, 1)),
+        Effect("largest test accuracy without decay, dense", dense.largest(TEST), None, within=(0, 1)),
+    ]
+
+
+def others_are_not_faster(dense, **others):
+    """Other masks of the same rate are not twice as fast as the dense network."""
+    name = "log₁₀ of the steps to 90 % test accuracy, dense / ticket"
+    return [
+        Effect(f"{name}, {mask}", log_ratio(dense, arm, TEST, LEVEL), None, below=FACTOR)
+        for mask, arm in others.items()
+    ]
+
+
+# fmt: off
+NO_DENSE = fixed("start", None)
+AT_START = {"random": Prune(rate=PRUNED, by="random"), "SNIP": SNIP(rate=PRUNED), "GraSP": GraSP(rate=PRUNED),
+            "SynFlow": SynFlow(rate=PRUNED)}
+CLAIMS = (
+    Claim("1", "The ticket of a network that has generalised groks much sooner than the dense network",
+          faster_than_dense, arms={"dense": NO_DENSE, "ticket": fixed(RATE, PRUNED)}),
+    Claim("2", "It groks sooner than dense networks whose weights have its norm at the start", faster_than_its_norm,
+          arms={"ticket": fixed(RATE, PRUNED)} | {name: fixed("start.transforms", (*TICKET, MatchNorm(order=order)))
+                                                  for name, order in (("l1", 1), ("l2", 2))}),
+    Claim("3", "At a suitable rate of pruning there is grokking without weight decay", groks_without_decay,
+          arms={"dense": product(NO_DENSE, fixed(DECAY, 0.0)), "ticket": fixed(DECAY, 0.0)}),
+    Claim("4", "There is no speed-up from tickets of the network before it has generalised", others_are_not_faster,
+          arms={"dense": NO_DENSE, **{name: held(fields) for name, fields in CHECKPOINTS.items() if fields}}),
+    Claim("5", "There is none from pruning at the start", others_are_not_faster,
+          arms={"dense": NO_DENSE, **{name: product(held(CHECKPOINTS["initial"]),
+                                                    fixed("start.transforms", (Rewind(), pruner)))
+                                      for name, pruner in AT_START.items()}}),
+    Claim("6", "A transformer's ticket groks much sooner too", faster_than_dense,
+          arms={"dense": product(NO_DENSE, fixed("model", TRANSFORMER)),
+                "ticket": held(everywhere({"model": TRANSFORMER}))}),
+)
+STUDY = Study(
+    name="grokking_tickets",
+    paper="Minegishi et al. 2023, arXiv 2310.19470",
+    base=BASE,
+    description="Grokking tickets: networks pruned by what a generalising network became, and trained again",
+    definition={"threshold": LEVEL, "budget": 2500, "gap": 500},
+    axes={RATE: [0.2, 0.4, 0.6, 0.8], DECAY: [0.0, 0.3, 1.0]},
+    scales={
+        "quick": Scale(1, claim_seeds=6),
+        "smoke": Scale(1, SMOKE, {RATE: [0.5], DECAY: [0.0]}, 3, {"budget": 4, "gap": 2}),
+        "paper": Scale(3, PAPER, {RATE: [0.1 * i for i in range(1, 10)], DECAY: [0.0, 0.01, 0.1, 0.3, 0.6, 1.0]}, 6,
+                       {"budget": 30_000, "gap": 3000}),
+    },
+    drawings=(Drawing("tickets", RATE, DECAY, CHECKPOINTS),),
+    claims=CLAIMS,
+)
+# fmt: on
