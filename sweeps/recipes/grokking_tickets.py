@@ -35,14 +35,9 @@ def everywhere(fields):
     return {**fields, **{f"start.parent.{path}": value for path, value in fields.items()}}
 
 
-PAPER = {
-    "task.p": 67,
-    "task.train_fraction": 0.4,
-    "model.embedding_scale": math.sqrt(3 / 67),
-    "model.embedding": 500,
-    "model.readout": 500,
-}
-PAPER = everywhere(PAPER | {"optimizer.learning_rate": 1e-3, "training.evaluate_every": 100, "training.steps": 30_000})
+PAPER = {"task.p": 67, "task.train_fraction": 0.4, "model.embedding": 500, "model.readout": 500}
+PAPER |= {"model.embedding_scale": math.sqrt(3 / 67), "optimizer.learning_rate": 1e-3}
+PAPER = everywhere(PAPER | {"training.evaluate_every": 100, "training.steps": 30_000})
 SMOKE = {"task.p": 3, "model.embedding": 4, "model.width": 3, "model.readout": 4}
 SMOKE = everywhere(SMOKE | {"training.steps": 4, "training.evaluate_every": 2})
 CHECKPOINTS = {
@@ -51,6 +46,7 @@ CHECKPOINTS = {
     "transition": {f"{PARENT}.stop_threshold": 0.5, f"{PARENT}.stop_patience": 1},
     "generalised": {},
 }
+DRAWN = "memorised", "transition", "generalised"
 
 
 def held(fields):
@@ -132,7 +128,7 @@ STUDY = Study(
         "paper": Scale(3, PAPER, {RATE: [0.1 * i for i in range(1, 10)], DECAY: [0.0, 0.01, 0.1, 0.3, 0.6, 1.0]}, 6,
                        {"budget": 30_000, "gap": 3000}),
     },
-    drawings=(Drawing("tickets", RATE, DECAY, CHECKPOINTS),),
+    drawings=(Drawing("tickets", RATE, DECAY, {name: CHECKPOINTS[name] for name in DRAWN}),),
     claims=CLAIMS,
 )
 # fmt: on
