@@ -107,8 +107,8 @@ def fit(experiment: "Experiment", data: Data, kept: Mapping[str, Tree]) -> Fit:
     inputs, labels, train, weights = data.full_batch()
 
     def loss(outputs):
-        losses = of_step(experiment.loss, outputs * experiment.training.logit_scale, labels, jnp.int32(0))
-        return masked_mean(losses, train, weights)
+        scaled = experiment.training.logit_scale * outputs
+        return masked_mean(of_step(experiment.loss, scaled, labels, jnp.int32(0)), train, weights)
 
     return Fit(
         network=lambda params, inputs: apply(experiment, params, inputs, kept=kept),
