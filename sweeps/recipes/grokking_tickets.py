@@ -2,7 +2,23 @@
 
     python scripts/reproduce.py --recipe=grokking_tickets --scale=quick
 
-DOC
+A network is trained until it has grokked, the smallest of its weights are masked, the others rewound to their start, and
+it is trained again: the ticket. Norm-matched dense networks, masks of earlier checkpoints and of SNIP, GraSP, SynFlow
+or chance at the start are its controls. Tokens are embedded and summed, projected to 48 ReLU units, projected back and
+unembedded, without biases; (a + b) mod p over pairs a ≤ b, full batch, AdamW with decay 1, cross-entropy in float64.
+
+paper: p = 67, 500 embedding dimensions, 40 % of the pairs, lr 1e-3, for a GPU; not run here. The released code keeps a
+share .4 of the weights where the rate is .4: that is followed, the rate here is what is removed. It also brings back
+units that lose all their weights, prunes by SynFlow in one round, and has normal initial weights; ours are uniform of
+the same variance. quick: p = 23, 80 % of the pairs, 256 dimensions, lr 1.5e-3, 2,500 steps, and 4,000 for the network
+that has generalised. Sizes were chosen on pilots with seeds 100 and 101. In them the effect needs many dimensions and a
+small rate: p = 31 with 64 dimensions, lr 5e-3 and 60 % of the pairs had slower tickets than dense networks; at p = 23
+with 256, lr 3e-3 did not reach .9 without decay. The phenomenon is not claimed for networks that are smaller.
+
+Found: (1) and (2) pass, tickets are ten times as fast; (3) in five of six seeds. (4) and (5) are undecided only because
+two dense networks take more than 2,500 steps: what the others are slower than is not known. (7) asks what the same runs
+can say: each of them is slower than the ticket. (6), the transformer, was not trained: there were two pilots, of which
+one dense network grokked.
 """
 
 import math
@@ -46,7 +62,7 @@ CHECKPOINTS = {
     "transition": {f"{PARENT}.stop_threshold": 0.5, f"{PARENT}.stop_patience": 1},
     "generalised": {},
 }
-DRAWN = "memorised", "transition", "generalised"
+DRAWN = "memorised", "generalised"
 
 
 def held(fields):
@@ -93,27 +109,34 @@ def others_are_not_faster(dense, **others):
     ]
 
 
+def others_are_slower(ticket, **others):
+    """Other masks of the same rate take twice the steps of the ticket."""
+    return [sooner(arm, ticket, f"{mask} / ticket", FACTOR) for mask, arm in others.items()]
+
+
 # fmt: off
-NO_DENSE = fixed("start", None)
+DENSELY = fixed("start", None)
 AT_START = {"random": Prune(rate=PRUNED, by="random"), "SNIP": SNIP(rate=PRUNED), "GraSP": GraSP(rate=PRUNED),
             "SynFlow": SynFlow(rate=PRUNED)}
+EARLIER = {name: held(fields) for name, fields in CHECKPOINTS.items() if fields}
+AT_START = {name: product(EARLIER["initial"], fixed("start.transforms", (Rewind(), pruner)))
+            for name, pruner in AT_START.items()}
 CLAIMS = (
     Claim("1", "The ticket of a network that has generalised groks much sooner than the dense network",
-          faster_than_dense, arms={"dense": NO_DENSE, "ticket": fixed(RATE, PRUNED)}),
+          faster_than_dense, arms={"dense": DENSELY, "ticket": fixed(RATE, PRUNED)}),
     Claim("2", "It groks sooner than dense networks whose weights have its norm at the start", faster_than_its_norm,
           arms={"ticket": fixed(RATE, PRUNED)} | {name: fixed("start.transforms", (*TICKET, MatchNorm(order=order)))
                                                   for name, order in (("l1", 1), ("l2", 2))}),
     Claim("3", "At a suitable rate of pruning there is grokking without weight decay", groks_without_decay,
-          arms={"dense": product(NO_DENSE, fixed(DECAY, 0.0)), "ticket": fixed(DECAY, 0.0)}),
+          arms={"dense": product(DENSELY, fixed(DECAY, 0.0)), "ticket": fixed(DECAY, 0.0)}),
     Claim("4", "There is no speed-up from tickets of the network before it has generalised", others_are_not_faster,
-          arms={"dense": NO_DENSE, **{name: held(fields) for name, fields in CHECKPOINTS.items() if fields}}),
-    Claim("5", "There is none from pruning at the start", others_are_not_faster,
-          arms={"dense": NO_DENSE, **{name: product(held(CHECKPOINTS["initial"]),
-                                                    fixed("start.transforms", (Rewind(), pruner)))
-                                      for name, pruner in AT_START.items()}}),
+          arms={"dense": DENSELY, **EARLIER}),
+    Claim("5", "There is none from pruning at the start", others_are_not_faster, arms={"dense": DENSELY, **AT_START}),
     Claim("6", "A transformer's ticket groks much sooner too", faster_than_dense,
-          arms={"dense": product(NO_DENSE, fixed("model", TRANSFORMER)),
+          arms={"dense": product(DENSELY, fixed("model", TRANSFORMER)),
                 "ticket": held(everywhere({"model": TRANSFORMER}))}),
+    Claim("7", "Tickets of earlier checkpoints and of pruning at the start are slower than the ticket: added after (4) and "
+          "(5) were seen", others_are_slower, arms={"ticket": fixed(RATE, PRUNED), **EARLIER, **AT_START}),
 )
 STUDY = Study(
     name="grokking_tickets",
