@@ -2,23 +2,21 @@
 
     python scripts/reproduce.py --recipe=grokking_tickets --scale=quick
 
-A network is trained until it has grokked, the smallest of its weights are masked, the others rewound to their start, and
-it is trained again: the ticket. Norm-matched dense networks, masks of earlier checkpoints and of SNIP, GraSP, SynFlow
-or chance at the start are its controls. Tokens are embedded and summed, projected to 48 ReLU units, projected back and
-unembedded, without biases; (a + b) mod p over pairs a ≤ b, full batch, AdamW with decay 1, cross-entropy in float64.
+A network is trained until it has grokked, the smallest of its weights are masked, the others rewound to their start,
+and it is trained again: the ticket. Its controls are dense networks of its norm, and masks of earlier checkpoints and
+of SNIP, GraSP, SynFlow or chance at the start. The network embeds and sums tokens, projects to 48 ReLU units and back,
+and unembeds, without biases; (a + b) mod p over pairs a ≤ b, full batch, AdamW, decay 1, cross-entropy in float64.
 
 paper: p = 67, 500 embedding dimensions, 40 % of the pairs, lr 1e-3, for a GPU; not run here. The released code keeps a
-share .4 of the weights where the rate is .4: that is followed, the rate here is what is removed. It also brings back
-units that lose all their weights, prunes by SynFlow in one round, and has normal initial weights; ours are uniform of
-the same variance. quick: p = 23, 80 % of the pairs, 256 dimensions, lr 1.5e-3, 2,500 steps, and 4,000 for the network
-that has generalised. Sizes were chosen on pilots with seeds 100 and 101. In them the effect needs many dimensions and a
-small rate: p = 31 with 64 dimensions, lr 5e-3 and 60 % of the pairs had slower tickets than dense networks; at p = 23
-with 256, lr 3e-3 did not reach .9 without decay. The phenomenon is not claimed for networks that are smaller.
+share .4 of the weights where its rate is .4: that is followed; the rate here is what is removed. It also brings back
+units that lose all their weights, runs SynFlow in one round, and draws normal weights; ours are uniform of the same
+variance. quick: p = 23, 80 % of the pairs, 256 dimensions, lr 1.5e-3, 2,500 steps, 4,000 for what has generalised; sizes
+were chosen on pilots with seeds 100 and 101. There the effect needs many dimensions and a small learning rate: with 64
+dimensions (p = 31, lr 5e-3) tickets were slower than dense networks, at lr 3e-3 none reached .9 without decay.
 
-Found: (1) and (2) pass, tickets are ten times as fast; (3) in five of six seeds. (4) and (5) are undecided only because
-two dense networks take more than 2,500 steps: what the others are slower than is not known. (7) asks what the same runs
-can say: each of them is slower than the ticket. (6), the transformer, was not trained: there were two pilots, of which
-one dense network grokked.
+Found: (1), (2) pass, tickets are ten times as fast; without decay (3) five of six reach .9. (4) and (5) are undecided,
+for two dense networks take more than 2,500 steps; (7) asks what the same runs can say. (6), the transformer, has not
+been trained: in two pilots (lr 3e-3) one dense network grokked and one did not.
 """
 
 import math
@@ -135,8 +133,8 @@ CLAIMS = (
     Claim("6", "A transformer's ticket groks much sooner too", faster_than_dense,
           arms={"dense": product(DENSELY, fixed("model", TRANSFORMER)),
                 "ticket": held(everywhere({"model": TRANSFORMER}))}),
-    Claim("7", "Tickets of earlier checkpoints and of pruning at the start are slower than the ticket: added after (4) and "
-          "(5) were seen", others_are_slower, arms={"ticket": fixed(RATE, PRUNED), **EARLIER, **AT_START}),
+    Claim("7", "Masks of earlier checkpoints and of pruning at the start take twice the ticket's steps: added after (4) "
+          "and (5) were seen", others_are_slower, arms={"ticket": fixed(RATE, PRUNED), **EARLIER, **AT_START}),
 )
 STUDY = Study(
     name="grokking_tickets",

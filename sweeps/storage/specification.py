@@ -45,6 +45,7 @@ class Specification(TypedDict, total=False):
 SCHEMA = 3
 LISTED = 1000  # values of an axis that are written out
 WRITTEN = 10_000  # values of a sweep that are
+FEW = 6  # values of an axis in one line
 
 
 def parsed(text: str) -> Any:
@@ -106,6 +107,25 @@ def unlike(one: Specification, other: Specification) -> str:
     return f"holds a sweep with {why}" if why else ""
 
 
+def differing(one: Specification, other: Specification) -> list[str]:
+    """In what a specification differs from another of the same sweep: axes, definitions, and how many runs."""
+    found = []
+    for path in dict.fromkeys([*one["axes"], *other["axes"]]):
+        mine, its = (held["axes"].get(path, [held["fields"].get(path)]) for held in (one, other))
+        if mine != its:
+            found.append(f"has {path} = {_listed(its)}, not {_listed(mine)}: the union has both")
+    if one["definition"] != other["definition"]:
+        found.append(f"has the definition {other['definition']}, not {one['definition']}: the first is kept")
+    return found
+
+
+def _listed(values: object) -> str:
+    """Values of an axis in few words."""
+    if isinstance(values, list) and len(values) > FEW:
+        return f"{', '.join(map(str, values[:FEW]))}, … ({len(values)} values)"
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+
+
 def _differing_field(old: Fields, new: Fields, axes: set[str]) -> str:
     """A field that differs and is swept over in neither, with its values; empty where there is none."""
     old, new, free = _without_fingerprints(old), _without_fingerprints(new), {*axes, "seed", "split_seed"}
@@ -153,10 +173,18 @@ def specified(
         "fields": base.flat(),
         **({"sweep": sweep.to_dict()} if sweep.entries <= WRITTEN else {}),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
-        "sources": _sources(base, sweep, held.get("sources", [])),
+        "sources": sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
         "definition": dict(definition),
     }
+
+
+def sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
+    """The files to load before runs can be read again: those that define the user's own components, or import them."""
+    parts = map(type, used(base, sweep))
+    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    known = [file for file in held if os.path.isfile(file)]
+    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
 
 
 def environment(device: jax.Device) -> dict[str, str]:
@@ -172,14 +200,6 @@ def environment(device: jax.Device) -> dict[str, str]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
     }
-
-
-def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
-    """The files to load before runs can be read again: those that define the user's own components, or import them."""
-    parts = map(type, used(base, sweep))
-    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
-    known = [file for file in held if os.path.isfile(file)]
-    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
 
 
 def _source(cls: type) -> str | None:

@@ -81,6 +81,23 @@ def test_out_of_memory_halves_the_width_and_loses_nothing(toy, tmp_path, monkeyp
     assert not list((tmp_path / "halved" / "inflight").glob("*"))
 
 
+def test_what_ended_is_not_forgotten_where_memory_does_not_suffice_to_read_all_of_it(staged, tmp_path, monkeypatch):
+    read, calls = kernel.Block._ended_with, []
+
+    def scarce(self, index):
+        calls.append(self.program.width)
+        if calls[-1] == 4 and calls.count(4) == 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return read(self, index)
+
+    monkeypatch.setattr(kernel.Block, "_ended_with", scarce)
+    axes = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.5]), sweeps.seeds(4))
+    found = sweeps.run(staged, axes, tmp_path, **(FAST | {"width": 4}))
+    assert {*calls} == {4, 2}
+    assert len(found.runs) == 8
+    assert len(store.read(tmp_path / "parents")) == 4
+
+
 def test_memory_that_does_not_suffice_for_one_lane_is_an_error(toy, tmp_path, monkeypatch):
     def scarce(self, *_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
@@ -130,7 +147,7 @@ def test_tuning_is_asked_for_measures_once_and_is_written_down(toy, tmp_path, mo
 
     def measure(experiment, devices, width):
         measured.append(width)
-        return profile.Measured(width, times[width], 1.0, 100)
+        return profile.Measured(width, times[width], 1.0, 1.0, 100, 0.0)
 
     monkeypatch.setattr(profile, "_measure_width", measure)
     sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, quiet=True, devices=1)
@@ -287,8 +304,8 @@ def test_bad_input_writes_and_compiles_nothing(toy, tmp_path, monkeypatch):
         ("devices", 0),
         ("devices", -1),
         ("intervals", 0),
-        ("max_hours", 0),
-        ("max_hours", float("nan")),
+        ("stop_after_hours", 0),
+        ("stop_after_hours", float("nan")),
         ("name", ""),
         ("definition", {"foo": 1}),
         ("definition", {"threshold": "x"}),
@@ -371,10 +388,10 @@ def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path, whole):
     assert finish(tmp_path / "stopped", toy) == whole
 
 
-def test_max_hours_stops_in_time_and_resumably(toy, tmp_path):
+def test_stop_after_hours_stops_in_time_and_resumably(toy, tmp_path):
     long = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(4))
     start = time.monotonic()
-    sweeps.run(toy, long, tmp_path, max_hours=1 / 3600, **FAST)
+    sweeps.run(toy, long, tmp_path, stop_after_hours=1 / 3600, **FAST)
     assert time.monotonic() - start < 30
     assert len(store.read(tmp_path)) == 0
     assert checkpoint.load(Workdir.at(tmp_path))

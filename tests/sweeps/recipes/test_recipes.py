@@ -11,6 +11,7 @@ from sweeps.recipes import quickstart
 NAMES = [
     "corrupted_labels",
     "edge_of_stability",
+    "four_phases",
     "grokking_tickets",
     "lazy_to_rich",
     "quickstart",
@@ -75,3 +76,16 @@ def test_grokking_tickets_are_of_the_network_that_is_trained_again(scale):
         assert (parent.task, parent.model, parent.loss) == (run.task, run.model, run.loss)
         assert parent.optimizer == run.optimizer.replace(weight_decay=1.0)
     assert {parent.training.steps for _, parent in staged} == {0, recipe.base.start.parent.training.steps}
+
+
+def test_four_phases_at_the_papers_scale_are_the_published_diagrams():
+    study = recipes.load("four_phases")
+    paper = study.at("paper")
+    assert len(paper.parts["diagram decay"]) == 3 * 11 * 11
+    assert len(paper.parts["diagram rates"]) == 11 * 13
+    fractions = paper.parts["diagram rows"].axes["task.task.task.train_fraction"]
+    sizes = [paper.base.override({"task.task.task.train_fraction": f}).task.rows()["train"] for f in fractions]
+    assert sizes == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54]
+    assert paper.base.training.steps == 100_000
+    assert paper.definition["gap"] == 1000
+    assert study.base.task.rows() == {"train": 45, "test": 10}
