@@ -235,6 +235,6 @@ def exit_if_stopped(results: Results) -> int:
     return stored
 
 
-def print_table(table: Table) -> None:
-    """Prints a table; what its cells say is text, whatever brackets stand in it."""
-    Console(width=None if Console().is_terminal else 110, markup=False).print(table)
+def print_table(table: Table, width: int = 110) -> None:
+    """Prints a table, on paper so wide; what its cells say is text, whatever brackets stand in it."""
+    Console(width=None if Console().is_terminal else width, markup=False).print(table)

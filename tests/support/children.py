@@ -23,7 +23,7 @@ def work(
 ) -> None:
     """Trains sweeps folder/0, 1, … until the process ends; says "begun i" and "ended i" of each.
 
-    The first SIGTERM has all of them stop as `sweeps.execution.engine` stops that of the main thread; the process waits
+    The first SIGTERM has all of them stop as `interruptible.asked` stops that of the main thread; the process waits
     until they have. The second ends it as the programs end.
     """
     os.environ |= environment
@@ -33,7 +33,7 @@ def work(
     from trials import train
 
     from sweeps import interruptible
-    from sweeps.execution import engine, plan
+    from sweeps.execution import plan
 
     plan.rehearse = lambda template, seen: None
     sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -50,7 +50,7 @@ def work(
             one(number)
         said.send("asked")
 
-    engine._signals = signals
+    interruptible.asked = signals
     train(f"{folder}-warm", share=share)
     numbers, lock = iter(range(threads * AHEAD)), threading.Lock()
     ending = threading.Event()

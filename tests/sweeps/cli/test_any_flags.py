@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from programs import Program
 
 from jaxgen import FieldError
-from sweeps.cli import command
+from sweeps.cli import command, foretold
 from sweeps.execution import launch, plan
 from sweeps.storage.workdir import Workdir
 
@@ -59,7 +59,7 @@ def nothing_trained(monkeypatch):
 
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
     monkeypatch.setattr(plan, "MAX_RUNS", 500)
-    monkeypatch.setattr(command, "show_plan", lambda *_: None)
+    monkeypatch.setattr(foretold, "show_plan", lambda *_: None)
     monkeypatch.setattr(command, "users_frames", lambda error: [])  # or the functions here are the user's
 
     def of(program):
