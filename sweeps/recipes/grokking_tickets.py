@@ -27,7 +27,7 @@ from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, produ
 
 RATE, DECAY, PARENT = "start.transforms.0.rate", "optimizer.weight_decay", "start.parent.training"
 TEST, LEVEL, FACTOR, PRUNED = "test/accuracy", 0.9, math.log10(2), 0.6
-SIZE = {"embedding": 256, "width": 48, "depth": 1, "readout": 256, "activation": "relu", "use_bias": False}
+SIZE: dict = {"embedding": 256, "width": 48, "depth": 1, "readout": 256, "activation": "relu", "use_bias": False}
 MLP = jg.models.EmbeddingMLP(**SIZE, embedding_scale=math.sqrt(3 / 23), init_scale=math.sqrt(3))
 DENSE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=23, train_fraction=0.8, ordered=False),
@@ -51,7 +51,7 @@ PAPER |= {"model.embedding_scale": math.sqrt(3 / 67), "optimizer.learning_rate":
 PAPER = everywhere(PAPER | {"training.evaluate_every": 100, "training.steps": 30_000})
 SMOKE = {"task.p": 3, "model.embedding": 4, "model.width": 3, "model.readout": 4}
 SMOKE = everywhere(SMOKE | {"training.steps": 4, "training.evaluate_every": 2})
-CHECKPOINTS = {
+CHECKPOINTS: dict[str, dict[str, object]] = {
     "initial": {f"{PARENT}.steps": 0},
     "memorised": {f"{PARENT}.stop_splits": ("train",), f"{PARENT}.stop_patience": 100},
     "transition": {f"{PARENT}.stop_threshold": 0.5, f"{PARENT}.stop_patience": 1},
@@ -109,11 +109,11 @@ def others_are_slower(ticket, **others):
 
 # fmt: off
 DENSELY = fixed("start", None)
-AT_START = {"random": Prune(rate=PRUNED, by="random"), "SNIP": SNIP(rate=PRUNED), "GraSP": GraSP(rate=PRUNED),
-            "SynFlow": SynFlow(rate=PRUNED)}
+PRUNERS = {"random": Prune(rate=PRUNED, by="random"), "SNIP": SNIP(rate=PRUNED), "GraSP": GraSP(rate=PRUNED),
+           "SynFlow": SynFlow(rate=PRUNED)}
 EARLIER = {name: held(fields) for name, fields in CHECKPOINTS.items() if fields}
 AT_START = {name: product(EARLIER["initial"], fixed("start.transforms", (Rewind(), pruner)))
-            for name, pruner in AT_START.items()}
+            for name, pruner in PRUNERS.items()}
 CLAIMS = (
     Claim("1", "The ticket of a network that has generalised groks much sooner than the dense network",
           faster_than_dense, arms={"dense": DENSELY, "ticket": fixed(RATE, PRUNED)}),
