@@ -19,7 +19,7 @@ import optax
 from jaxgen import training
 from jaxgen.experiment import Experiment
 from jaxgen.optimizers.parts import same_bits
-from jaxgen.training import Rows, State, capacity
+from jaxgen.training import Passes, Rows, State, capacity
 
 MAX_INTERVALS = 128
 LANES = "lanes"  # the axis that a block is mapped over
@@ -109,7 +109,7 @@ class Program:
     def rows_of(self, experiment: Experiment) -> Rows:
         """A run's rows, computed in a way that suits so many lanes and the platform."""
         rows = Rows.of(experiment)
-        if rows.passes is None:
+        if not isinstance(rows.passes, Passes):
             return rows
         if self.platform == "tpu":
             return rows.sliced(LANES if self.width > 1 else None)

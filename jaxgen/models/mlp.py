@@ -1,5 +1,7 @@
 """Fully connected networks."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -103,11 +105,36 @@ class EmbeddingMLP(nn.Module):
 
     @nn.compact
     def __call__(self, tokens):
-        table = self.param("embedding", uniform_fan_in(self.embedding_scale, 1), (self.vocabulary, self.embedding))
-        x = sum(look_up(table, tokens[:, i]) for i in range(tokens.shape[1]))
+        x = self.joined(tokens)
         for _ in range(self.depth):
             x = ACTIVATIONS[self.activation](Linear(self.width, self.use_bias, self.init_scale)(x))
         return Linear(self.outputs, self.use_bias, self.init_scale)(x)
+
+    def joined(self, tokens):
+        """What is decoded, (rows, features)."""
+        table = self.param("embedding", uniform_fan_in(self.embedding_scale, 1), (self.vocabulary, self.embedding))
+        return sum(look_up(table, tokens[:, i]) for i in range(tokens.shape[1]))
+
+
+class MatrixEmbeddingMLP(EmbeddingMLP):
+    """Product of the tokens' trainable square matrices, in their order → (Linear → activation) × depth → Linear.
+
+    What `EmbeddingMLP` is for sums this is for groups that do not commute (Liu et al. 2022): their elements may become
+    matrices that multiply as they do. Entries ~ U(±embedding_scale); all else is as there.
+
+    Attributes:
+      embedding: rows and columns of the matrices; 3 in the paper, for the permutations of three things.
+      embedding_scale: bound of the initial entries.
+    """
+
+    embedding: int = static(3, "[1, 1000]", "rows and columns of the matrices")
+    embedding_scale: float = leaf(0.05, "[0, inf)", "bound of the initial entries")
+
+    def joined(self, tokens):
+        size = self.embedding
+        table = self.param("embedding", uniform_fan_in(self.embedding_scale, 1), (self.vocabulary, size * size))
+        factors = [look_up(table, tokens[:, i]).reshape(-1, size, size) for i in range(tokens.shape[1])]
+        return functools.reduce(jax.numpy.matmul, factors).reshape(-1, size * size)
 
 
 class FixedReadoutMLP(nn.Module):

@@ -14,6 +14,7 @@ from jaxgen.probes.every import Every
 from jaxgen.probes.features import Features
 from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.linear import LinearFit
+from jaxgen.probes.parallelograms import Parallelograms
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 from jaxgen.probes.tangent import PopulationError, TangentKernel
 
@@ -28,6 +29,7 @@ __all__ = [
     "LogitRms",
     "Loss",
     "Metrics",
+    "Parallelograms",
     "ParticipationRatio",
     "PopulationError",
     "TangentKernel",

@@ -1,6 +1,7 @@
 """What is learned: each task is a table of examples cut into splits."""
 
 from jaxgen.tasks.around import Around, has_classes, innermost
+from jaxgen.tasks.classes import KnownClasses, Templates
 from jaxgen.tasks.clusters import XorClusters, XorPoints
 from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.groups import GroupProduct
@@ -17,7 +18,7 @@ from jaxgen.tasks.quadratic import GaussianQuadratic
 from jaxgen.tasks.split import exact_share, train_test
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
-from jaxgen.tasks.toy import ToyAddition
+from jaxgen.tasks.toy import ToyAddition, freedom
 from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Examples",
     "GaussianQuadratic",
     "GroupProduct",
+    "KnownClasses",
     "Modular",
     "ModularAddition",
     "ModularDivision",
@@ -36,11 +38,13 @@ __all__ = [
     "SparseParity",
     "Subset",
     "Task",
+    "Templates",
     "ToyAddition",
     "TwoHop",
     "XorClusters",
     "XorPoints",
     "exact_share",
+    "freedom",
     "has_classes",
     "innermost",
     "is_stream",

@@ -42,5 +42,8 @@ def innermost(task: Task) -> Task:
 
 def has_classes(task: Task) -> bool:
     """Whether labels are classes, of which the largest output is the answer."""
-    inner = innermost(task)
-    return type(inner).correct is Task.correct and not isinstance(inner, Regression)
+    while isinstance(task, Around):
+        if type(task).correct is not Around.correct:
+            return False
+        task = task.task
+    return type(task).correct is Task.correct and not isinstance(task, Regression)

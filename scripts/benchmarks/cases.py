@@ -107,7 +107,7 @@ CASES = {
             "toy-10",
             "toy addition: 1-D embeddings, tanh decoder 1-200-200-30, squared error, 45 rows",
             _endless(
-                jg.tasks.ToyAddition(),
+                jg.tasks.Templates(task=jg.tasks.ToyAddition()),
                 jg.models.EmbeddingMLP(),
                 jg.losses.MeanSquaredError(),
                 jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.1),

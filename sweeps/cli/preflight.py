@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 from rich.table import Table
@@ -33,7 +34,7 @@ def show(programs: Iterable[Checked], topology: str) -> None:
         print(f"program {', '.join(which)}: {note}")
     print("MFLOP, bytes and microseconds are of a lane-step with all rows of the table. Microseconds are a lower bound")
     print("by published peaks, no measurement; bytes are as the compiled step reads and writes them, padded to tiles")
-    print(
-        f"{count} program{'s' * (count != 1)} for {topology} in {clock(time.monotonic() - begun)}; nothing was trained"
-    )
-    print(f"findings are kept in {folder()}, compiled programs in {jax.config.jax_compilation_cache_dir}")
+    took, several = clock(time.monotonic() - begun), "s" * (count != 1)
+    print(f"{count} program{several} for {topology} in {took}; nothing was trained")
+    config: Any = jax.config
+    print(f"findings are kept in {folder()}, compiled programs in {config.jax_compilation_cache_dir}")

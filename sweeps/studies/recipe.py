@@ -107,7 +107,10 @@ class Recipe:
         check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
         check_names("drawings", self.drawings)
         check_names("claims", self.claims)
-        known = [*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))]
+        known = {*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))}
+        for path, values in self.sweep.axes.items():  # whole components have fields that the base's have not
+            for value in values if path in known else ():
+                known |= self.base.override({path: value}).flat().keys()
         for drawing in self.drawings:
             for path in (*drawing.fields, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:

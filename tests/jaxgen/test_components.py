@@ -11,7 +11,8 @@ from examples import example
 from jaxgen import components, losses, models, optimizers, positions, probes, tasks
 from jaxgen.kernel import Program
 
-ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "PopulationError"  # no probes, or with rows of their own
+# no probes, or with rows of their own
+ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
@@ -32,9 +33,14 @@ ROWS = {
         "training": jg.Training(steps=6, evaluate_every=2),
     },
     "toy-addition": {
-        "task": tasks.ToyAddition(p=4, dimensions=3),
+        "task": tasks.Templates(task=tasks.KnownClasses(task=tasks.ToyAddition(p=4)), dimensions=3),
         "model": models.EmbeddingMLP(width=4, embedding=2),
         "loss": losses.MeanSquaredError(),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", "parallelograms")),
+    },
+    "matrix-embeddings": {
+        "task": tasks.KnownClasses(task=tasks.GroupProduct(group="S3")),
+        "model": models.MatrixEmbeddingMLP(width=4, embedding=2, embedding_scale=0.5),
     },
     "group": {
         "task": tasks.GroupProduct(group="Z2xS3"),

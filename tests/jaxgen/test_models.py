@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgen as jg
-from jaxgen import models, training
+from jaxgen import finite_groups, models, training
 
 KEY = jax.random.key(1)
 
@@ -246,3 +246,18 @@ def test_batch_norm_of_two_layers_is_of_the_rows_that_count():
     still = bound.apply({**variables, **kept}, tokens, train=False, mask=None)
     from_running = (hidden - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5)
     np.testing.assert_allclose(still, np.maximum(from_running, 0) @ second, rtol=1e-4, atol=1e-4)
+
+
+def test_matrices_of_a_representation_give_equal_products_equal_outputs():
+    group = "S3"
+    task = jg.tasks.GroupProduct(group=group)
+    bound = models.bind(models.MatrixEmbeddingMLP(width=5, embedding=6), task)
+    products = finite_groups.group_table(group)
+    regular = (products[:, None] == np.arange(6)[None, :, None]).astype(np.float32)  # R(g) e_h = e_(g h)
+    tokens = np.indices((6, 6)).reshape(2, -1).T.astype(np.int32)
+    params = bound.init(KEY, tokens)["params"] | {"embedding": jnp.asarray(regular.reshape(6, -1))}
+    outputs = np.asarray(bound.apply({"params": params}, tokens)).reshape(6, 6, -1)
+    for g, h in np.ndindex(6, 6):
+        np.testing.assert_allclose(outputs[g, h], outputs[products[g, h], products[0].tolist().index(0)], rtol=1e-5)
+    assert not np.allclose(outputs[1, 3], outputs[3, 1])  # in their order
+    assert np.abs(bound.init(KEY, tokens)["params"]["embedding"]).max() <= 0.05

@@ -1,9 +1,12 @@
+import dataclasses
+import itertools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from lanes import train_in_block
@@ -262,3 +265,51 @@ def test_what_has_no_participation_is_refused_in_a_line(toy, changes, match):
 def test_a_cadence_that_cannot_be_is_refused_in_a_line(toy, probe, match):
     with pytest.raises(jg.FieldError, match=match):
         sweeps.execution.plan.make_plan(toy.override({"training.probes": ("loss", probe())}), sweeps.seeds(1))
+
+
+def quality(embeddings, addition=None, **fields):
+    task = addition or jg.tasks.ToyAddition(p=len(embeddings))
+    run = jg.Experiment(task, jg.models.EmbeddingMLP(width=2), jg.losses.CrossEntropy(), jg.optimizers.AdamW())
+    data = task.examples(jax.random.key(3))
+    e = seen(run, data.inputs, data.labels, {"embedding": jnp.asarray(embeddings, jnp.float32)})
+    e = dataclasses.replace(e, inputs=data.inputs)
+    return float(probes.Parallelograms(**fields).measure(e)["rqi"])
+
+
+def test_equally_spaced_embeddings_close_every_parallelogram_and_one_astray_opens_its_own():
+    line = np.arange(10.0)[:, None]
+    assert quality(line) == quality(-3e4 * line + 7e4) == quality(line @ [[1.0, -2.0]]) == 1
+    astray = line.copy()
+    astray[0] -= 20  # (0, j) and (m, n) with m + n = j: 0 + 1 + 1 + 2 + 2 + 3 + 3 + 4 for j = 1 … 9 of 70
+    between = [(m, n) for m in range(1, 10) for n in range(m, 10) if m + n < 10]
+    assert quality(astray) == pytest.approx(1 - len(between) / 70)
+    assert np.isnan(quality(np.ones((10, 1))))
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    p=st.integers(4, 8), dimensions=st.integers(1, 3), seed=st.integers(0, 10**6), tolerance=st.sampled_from([0.1, 0.7])
+)
+def test_quality_is_the_share_counted_one_by_one(p, dimensions, seed, tolerance):
+    table = np.random.default_rng(seed).normal(size=(p, dimensions)).astype(np.float32)
+    scaled = (table - table.mean(0)) / table.std(0, ddof=1)
+    pairs = [(i, j) for i in range(p) for j in range(i, p)]
+    gaps = [
+        np.mean((scaled[[i, j]].sum(0) - scaled[[m, n]].sum(0)) ** 2)
+        for (i, j), (m, n) in itertools.combinations(pairs, 2)
+        if i + j == m + n
+    ]
+    assume(np.abs(np.array(gaps) - tolerance**2).min() > 1e-5)
+    assert quality(table, tolerance=tolerance) == pytest.approx(np.mean(np.array(gaps) < tolerance**2))
+
+
+def test_the_two_orders_of_a_pair_are_no_parallelogram():
+    table = np.random.default_rng(0).normal(size=(5, 1))
+    assert quality(table, jg.tasks.ModularAddition(p=5), tolerance=1e-6) == 0
+
+
+def test_quality_needs_embeddings_of_the_tokens():
+    with pytest.raises(jg.FieldError, match="must name embeddings of the task's tokens"):
+        quality(np.ones((4, 1)), jg.tasks.ToyAddition(p=5))
+    with pytest.raises(jg.FieldError, match="must name embeddings of the task's tokens"):
+        quality(np.ones((4, 1)), parameter="none")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import jaxgen as jg
+from examples import example
 from jaxgen import FieldError, losses, models, optimizers, tasks
 from jaxgen.components import checked
 
@@ -175,15 +176,56 @@ def test_xor_clusters_need_room_for_their_rows():
 
 def test_toy_addition_is_the_papers():
     task = tasks.ToyAddition()
-    assert task.rows() == {"train": 45, "test": 10}
-    examples, templates = task.examples(KEY), task.templates()
-    assert templates.shape == (19, 30)
+    assert (task.rows(), task.outputs) == ({"train": 45, "test": 10}, 19)
+    examples = task.examples(KEY)
     assert sorted(map(tuple, examples.inputs.tolist())) == [(i, j) for i in range(10) for j in range(i, 10)]
-    np.testing.assert_array_equal(examples.labels, templates[examples.inputs.sum(1)])
-    assert task.correct(examples.labels + 0.01, examples.labels).all()
-    others = templates[(examples.inputs.sum(1) + 1) % 19]
-    assert not task.correct(others, examples.labels).any()
-    np.testing.assert_array_equal(tasks.ToyAddition().examples(jax.random.key(5)).labels.shape, (55, 30))
+    np.testing.assert_array_equal(examples.labels, examples.inputs.sum(1))
+
+
+def test_templates_stand_for_classes_and_the_nearest_is_the_answer():
+    addition = tasks.ToyAddition()
+    task = tasks.Templates(task=addition)
+    counts, templates = {"train": jnp.int32(45)}, task.templates()
+    assert (task.rows(), task.outputs, templates.shape) == (addition.rows(), 30, (19, 30))
+    examples, classes = task.examples(KEY, counts, {}), addition.examples(KEY)
+    np.testing.assert_array_equal(examples.inputs, classes.inputs)
+    np.testing.assert_array_equal(examples.labels, templates[classes.labels])
+    nearly = 0.51 * templates[classes.labels] + 0.49 * templates[(classes.labels + 1) % 19]
+    assert task.correct(nearly, examples.labels).all()
+    assert not task.correct(templates[(classes.labels + 1) % 19], examples.labels).any()
+    again = tasks.Templates(task=addition).examples(jax.random.key(5), counts, {})
+    np.testing.assert_array_equal(again.labels, templates[again.inputs.sum(1)])  # of the task, not of the run
+    assert not (tasks.Templates(task=addition, templates_seed=1).templates() == templates).any()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS, train=st.integers(1, 55))
+def test_known_are_the_rows_whose_class_was_trained_on(seed, train):
+    known = tasks.KnownClasses(task=tasks.ToyAddition(train_fraction=train / 55 + 1e-6 if train < 55 else 1.0))
+    data = loaded(known, seed)
+    rows, trained = np.asarray(data.splits["train"]), np.asarray(data.labels)
+    assert rows.sum() == train
+    np.testing.assert_array_equal(data.splits["known"], ~rows & np.isin(trained, trained[rows]))
+
+
+def test_of_what_has_no_classes_nothing_is_known_and_nothing_gets_a_template():
+    for kind in (tasks.Templates, tasks.KnownClasses):
+        with pytest.raises(FieldError, match=r"task\.task = 'Templates': must be a task whose labels are classes"):
+            checked(kind(task=tasks.Templates(task=tasks.ToyAddition())), "task")
+        with pytest.raises(FieldError, match=r"task\.task = 'LateLabels': trains on other rows than those"):
+            checked(kind(task=example("late_labels").LateLabels(p=5)), "task")
+    assert not tasks.has_classes(tasks.Subset(task=tasks.Templates(task=tasks.ToyAddition())))
+    assert tasks.has_classes(tasks.KnownClasses(task=tasks.ToyAddition()))
+
+
+@pytest.mark.parametrize("p", [3, 4, 10, 17])
+def test_all_pairs_leave_offset_and_scale_free(p):
+    every = np.stack(np.triu_indices(p), 1)
+    assert tasks.freedom(every, p) == 2
+    assert tasks.freedom(every[every[:, 0] == 0], p) == p  # each sum once: nothing is said
+    lines = every[(every[:, 0] == every[:, 1]) | (every[:, 1] - every[:, 0] == 2)]  # 2 E_i = E_(i-1) + E_(i+1)
+    assert tasks.freedom(lines, p) == 2
+    assert tasks.freedom(lines[lines[:, 1] < p - 1], p) == 3  # nothing is said of the last
 
 
 @pytest.mark.parametrize(("rows", "fraction", "train"), [(100, 0.29, 29), (50, 0.58, 29), (9409, 1e-9, 1), (7, 1.0, 7)])
@@ -230,8 +272,8 @@ def test_new_labels_are_uniform_and_a_larger_share_keeps_those_of_a_smaller_one(
 def test_only_classes_can_be_corrupted_and_only_once():
     with pytest.raises(FieldError, match=r"task\.task = 'CorruptedLabels': is corrupted already"):
         checked(tasks.CorruptedLabels(task=tasks.CorruptedLabels(task=tasks.ModularAddition())), "task")
-    with pytest.raises(FieldError, match=r"task\.task = 'ToyAddition': must be a task whose labels are classes"):
-        checked(tasks.CorruptedLabels(task=tasks.ToyAddition()), "task")
+    with pytest.raises(FieldError, match=r"task\.task = 'Templates': must be a task whose labels are classes"):
+        checked(tasks.CorruptedLabels(task=tasks.Templates(task=tasks.ToyAddition())), "task")
     with pytest.raises(FieldError, match=r"task\.task = None: must be a component of the kind task"):
         checked(tasks.CorruptedLabels(task=None), "task")
     with pytest.raises(FieldError, match=r"task\.share = 1\.5"):

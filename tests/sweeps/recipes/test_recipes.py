@@ -8,7 +8,15 @@ from jaxgen import FieldError
 from sweeps import recipes
 from sweeps.recipes import quickstart
 
-NAMES = ["corrupted_labels", "edge_of_stability", "lazy_to_rich", "quickstart", "scaling_law", "xor_clusters"]
+NAMES = [
+    "corrupted_labels",
+    "edge_of_stability",
+    "four_phases",
+    "lazy_to_rich",
+    "quickstart",
+    "scaling_law",
+    "xor_clusters",
+]
 
 
 def test_recipes_are_called_as_their_files():
@@ -54,3 +62,16 @@ def test_corrupted_labels_at_the_papers_scale_is_the_published_diagram():
 def test_xor_clusters_are_at_the_published_signal():
     task = recipes.load("xor_clusters").base.task
     assert task.separation == pytest.approx(2.5 * (task.dimension / task.train_rows) ** 0.5)
+
+
+def test_four_phases_at_the_papers_scale_are_the_published_diagrams():
+    study = recipes.load("four_phases")
+    paper = study.at("paper")
+    assert len(paper.parts["diagram decay"]) == 3 * 11 * 11
+    assert len(paper.parts["diagram rates"]) == 11 * 13
+    fractions = paper.parts["diagram rows"].axes["task.task.task.train_fraction"]
+    sizes = [paper.base.override({"task.task.task.train_fraction": f}).task.rows()["train"] for f in fractions]
+    assert sizes == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54]
+    assert paper.base.training.steps == 100_000
+    assert paper.definition["gap"] == 1000
+    assert study.base.task.rows() == {"train": 45, "test": 10}

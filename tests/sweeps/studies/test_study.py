@@ -74,6 +74,15 @@ def test_panels_hold_whatever_else_varies_in_the_study(toy, fields):
     }
 
 
+def test_panels_of_another_component_hold_its_own_fields(toy, fields):
+    part = jg.tasks.Subset(task=toy.task, share=0.9)
+    drawing = sweeps.Drawing("d", DECAY, "optimizer.learning_rate", {"whole": {}, "part": {"task": part}})
+    axes = {DECAY: [0.1, 1.0], "optimizer.learning_rate": [0.1, 0.2]}
+    panels = sweeps.Study(**{**fields, "axes": axes, "drawings": [drawing], "claims": []}).at().drawings[0].panels
+    assert panels["whole"]["task.type"] == type(toy.task).__name__
+    assert (panels["part"]["task.type"], panels["part"]["task.share"]) == ("Subset", 0.9)
+
+
 def test_an_axis_of_whole_components_is_not_held(toy, fields):
     losses = {"axes": {DECAY: [0.1, 1.0], LOSS: [toy.loss, STABLEMAX]}}
     drawings = [sweeps.Drawing("d", LOSS, DECAY, {"": {"model.width": 4}})]
