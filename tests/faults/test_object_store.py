@@ -62,7 +62,7 @@ def test_nothing_is_lost_or_doubled_by_faults(kind, count, trials, impatient):
 
     trials.tallied(kind, "stand-in: in memory, 2 to 10 calls in a hundred fail", count, trial)
     assert {"refused", "partial", "late", "unread", "unasked", "stale"} <= {*faults} or KINDS[kind] or count < 20
-    assert faults["late"]
+    assert faults["late"] or count < 20
 
 
 def test_two_attempts_at_a_share_at_once_do_no_harm(toy, tmp_path, impatient):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import Program
 
 import sweeps
 from sweeps.report import caption
@@ -49,9 +50,7 @@ facts = st.dictionaries(st.sampled_from(KEYS), plain, max_size=6)
 
 @pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.slow)])
 def test_any_launch_is_told_of(count, synthetic_results, capsys):
-    from sweeps.cli.status import show
-
-    results = synthetic_results(AXES)
+    results, show = synthetic_results(AXES), Program("status").module.show
     folder = results.workdir / "launches"
     folder.mkdir()
     diagram = results.phase_diagram(*AXES)
