@@ -1,6 +1,6 @@
 """One training run as a pytree, and the kernel that trains thousands of them side by side."""
 
-from jaxgen import clamps, filters, losses, models, optimizers, probes, schedules, starts, tasks
+from jaxgen import clamps, filters, losses, models, optimizers, positions, probes, schedules, starts, tasks
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.experiment import Experiment
@@ -23,6 +23,7 @@ __all__ = [
     "models",
     "optimizers",
     "part",
+    "positions",
     "probes",
     "schedules",
     "starts",

@@ -22,6 +22,8 @@ Whole sweeps, each in a process of its own, with the writing of results:
   flat-cost      100 to 100,000 runs: microseconds per lane-step
   same-diagram   the quickstart's diagram, by our command and by a loop in PyTorch
   planning       planning 100,000 runs
+  prediction     the time that the dry run foretells beside the time that is taken, of the quickstart and of 300 mixed
+                 programs; goes on where it was stopped (--kept)
 """
 
 import importlib.util
@@ -36,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from benchmarks import peers, trace, whole
+from benchmarks import peers, prediction, trace, whole
 from benchmarks.cases import CASES
 
 from jaxgen import FieldError
@@ -50,6 +52,7 @@ WIDE = ("ours", "wide", "torch-vmap")  # peers that can train several lanes at o
 OWN = ("ours", "wide", "matrix")  # have nothing to agree with: they train by our own code, or nothing
 WHOLE = ["mixed-lengths", "flat-cost", "same-diagram", "planning"]
 DEFAULT = ["quadratic-31", "edge-mlp-59", "edge-mlp-113", "corrupted-97", "toy-10", "transformer-31", *WHOLE]
+WHOLE = [*WHOLE, "prediction"]  # which is asked for by name
 
 WANTED = flags.DEFINE_list("cases", DEFAULT, f"Of {', '.join([*CASES, *WHOLE])}.")
 ONLY = flags.DEFINE_list("peers", PEERS, "Which peers.")
@@ -57,6 +60,11 @@ ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds of each peer, in turn."
 SECONDS = flags.DEFINE_float("seconds", 3, "Length of one timed round.", lower_bound=0.05)
 LANES = flags.DEFINE_list("lanes", [], f"Also time {', '.join(WIDE)} with so many lanes in a block.")
 RUNS = flags.DEFINE_integer("runs", 100_000, "At most so many runs in whole sweeps.", lower_bound=100)
+PROGRAMS = flags.DEFINE_integer("programs", 300, "Of the mixed sweep of prediction.", lower_bound=1, upper_bound=300)
+SWEEPS = flags.DEFINE_list("sweeps", ["quickstart", "mixed"], "Of prediction: quickstart, mixed, smoke (a small one).")
+KEPT = flags.DEFINE_string(
+    "kept", "out/prediction", "Where prediction keeps what it has found; delete it to begin anew."
+)
 JSON = flags.DEFINE_string("json", None, "Also write the numbers to this file.")
 PICTURE = flags.DEFINE_string("picture", None, "Draw lane-steps/s against lanes of the first case (.png, .svg, .pdf).")
 OPERATIONS = flags.DEFINE_bool("operations", False, "Instead, print where the time of a step of the first case goes.")
@@ -69,6 +77,9 @@ def main() -> None:
         for name in flag.value:
             if name not in known:
                 raise FieldError(flag.name, name, f"must be among {', '.join(known)}")
+    for name in SWEEPS.value:
+        if name not in prediction.SWEEPS:
+            raise FieldError("sweeps", name, f"must be among {', '.join(prediction.SWEEPS)}")
     for lanes in LANES.value:
         if not lanes.isdecimal() or not 1 <= int(lanes) <= 2**20:
             raise FieldError("lanes", lanes, "must be whole numbers of at least 1")
@@ -169,6 +180,9 @@ def sweep_facts(name: str) -> Any:
     if name == "planning":
         found = whole.planning(RUNS.value)
         print(f"{found['runs']:,} runs: {found['seconds']:.1f} s, {found['bytes'] / 2**20:.0f} MiB for the process")
+    elif name == "prediction":
+        found = prediction.prediction(SWEEPS.value, PROGRAMS.value, Path(KEPT.value))
+        prediction.report(found)
     elif name == "mixed-lengths":
         found = whole.mixed_lengths(min(RUNS.value, 10_000))
         for row in found:

@@ -15,6 +15,7 @@ from sweeps.diagrams.plane import Derived
 from sweeps.diagrams.results import Results
 from sweeps.diagrams.values import ValueMap
 from sweeps.execution.options import Options
+from sweeps.execution.ray import Ray
 from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import laws, refine
@@ -41,6 +42,7 @@ __all__ = [
     "Overlay",
     "Phase",
     "Range",
+    "Ray",
     "Recipe",
     "Results",
     "Scale",

@@ -4,9 +4,12 @@
 """
 
 import contextlib
+import math
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75: "try again", as batch systems understand it
 PROGRAM = "jaxgen"
@@ -27,6 +30,36 @@ def handle() -> None:
     for ending in CODES:
         if signal.getsignal(ending) is not signal.SIG_IGN:
             signal.signal(ending, end)
+
+
+@contextlib.contextmanager
+def asked(stop: Callable[[int], None], grace: float = math.inf) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once.
+
+    Where that takes longer than `grace` seconds after SIGTERM, as while a program compiles, the process ends as it is:
+    what is stored is as whole as after `kill -9`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    last = threading.Timer(min(grace, threading.TIMEOUT_MAX), end, (signal.SIGTERM, None))
+    last.daemon = True
+
+    def ask(number, _):
+        stop(number)
+        signal.signal(number, before[number])
+        if number == signal.SIGTERM:
+            last.start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        last.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_program(arguments: list[str], original: list[str]) -> bool:

@@ -22,7 +22,7 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.components import KINDS
 from sweeps.axes import grammar
-from sweeps.cli import command
+from sweeps.cli import command, foretold
 from sweeps.execution import launch, plan
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
@@ -160,7 +160,8 @@ def flag_texts():
         st.sampled_from(["task.train_fraction,optimizer.weight_decay", "seed=0,1", "task.p=5", "quickstart", "smoke"]),
     )
     flags = (
-        "set seeds refine budget goal key dry_run on_grid max_hours max_compiles width devices checkpoint_seconds scale"
+        "set seeds refine budget goal key dry_run on_grid stop_after_hours max_compiles width devices scale "
+        "checkpoint_seconds for price_per_hour"
     )
     flag = st.one_of(
         st.tuples(st.sampled_from(flags.split()), value).map(lambda pair: f"--{pair[0]}={pair[1]}"),
@@ -197,7 +198,7 @@ def planned_only(monkeypatch, launch_sweep):
     monkeypatch.setitem(proposal.MOST, "budget", 2000)
     monkeypatch.setattr(launch, "predict", lambda plan, *_: plan)
     monkeypatch.setattr(command, "run_recipe", run_recipe)
-    monkeypatch.setattr(command, "show_plan", lambda *_: None)
+    monkeypatch.setattr(foretold, "show_plan", lambda *_: None)
     monkeypatch.setattr(command, "exit_if_stopped", lambda results: 0)
     monkeypatch.setattr(refine, "refine", refined)
     monkeypatch.setattr(refine, "outcomes", lambda *_: ([], [], [], []))
@@ -292,7 +293,7 @@ RECIPES = {
     sweeps.Effect: ("name", "measured", "above", "note", "within", "below", "published", "gate", "share"),
     sweeps.Range: ("low", "high", "log"),
     proposal.Plane: ("x", "y", "seeds"),
-    sweeps.Options: ("width", "intervals", "max_hours", "max_compiles", "checkpoint_seconds"),
+    sweeps.Options: ("width", "intervals", "stop_after_hours", "max_compiles", "checkpoint_seconds"),
     sweeps.Label: ("name", "colour", "ink"),
     sweeps.Labelling: ("name", "labels", "assign", "event", "event_name", "undecided", "curves"),
 }

@@ -30,6 +30,7 @@ REQUIRED = {
     "schedule": ("factor",),
     "filter": ("transform",),
     "clamp": ("transform",),
+    "positions": ("tables", "add", "bias", "rotate"),
     "probe": ("measure",),
     "start": ("weights",),
     "transform": ("apply",),

@@ -30,6 +30,7 @@ NESTED = {
     "schedule": "jaxgen.schedules",
     "filter": "jaxgen.filters",
     "clamp": "jaxgen.clamps",
+    "positions": "jaxgen.positions",
     "probe": "jaxgen.probes",
     "transform": "jaxgen.starts",
 }

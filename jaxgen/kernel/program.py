@@ -22,6 +22,7 @@ from jaxgen.optimizers.parts import same_bits
 from jaxgen.training import Rows, State, capacity
 
 MAX_INTERVALS = 128
+LANES = "lanes"  # the axis that a block is mapped over
 
 
 class Status(enum.IntEnum):
@@ -64,14 +65,17 @@ class Output:
 class Program:
     """The compiled form of one signature: trains a block of `width` lanes for a chunk of evaluation intervals.
 
+    `platform`: what it is compiled for, "cpu", "tpu", …; JAX's default where it is None.
+
     Attributes:
       width, capacity: lanes; rows that a full batch can compute.
       traces: how often the program was traced (once, whatever the number of devices).
     """
 
-    def __init__(self, experiment: Experiment, width: int):
+    def __init__(self, experiment: Experiment, width: int, platform: str | None = None):
         self.template = training.numbers(experiment)
         self.signature, self.width = experiment.signature, width
+        self.platform = platform or jax.default_backend()
         self.capacity, self.traces = capacity(experiment), 0
         self.rows, self.opening = self.rows_of(experiment), training.opening(experiment)
         leaves, self._tree = jax.tree.flatten((self.template, self.rows))
@@ -87,20 +91,28 @@ class Program:
         """The executable for one device, compiled on first use."""
         with self._locks[device]:
             if device not in self._compiled:
+                lowered = self.lowered(device)
                 with training.numerics(self.template):
-                    sharding = jax.sharding.SingleDeviceSharding(device)
-                    place = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)  # noqa: E731
-                    shapes = jax.tree.map(place, self.shapes())
-                    with self._lowering:  # so that the first device's trace serves the others
-                        lowered = self._jitted.lower(*shapes)
                     self._compiled[device] = lowered.compile(compiler_options=training.compiler_options())
         return self._compiled[device]
 
+    def lowered(self, device: jax.Device) -> jax.stages.Lowered:
+        """The program for one device, before it is compiled."""
+        with training.numerics(self.template):
+            sharding = jax.sharding.SingleDeviceSharding(device)
+            place = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)  # noqa: E731
+            shapes = jax.tree.map(place, self.shapes())
+            with self._lowering:  # so that the first device's trace serves the others
+                return self._jitted.lower(*shapes)
+
     def rows_of(self, experiment: Experiment) -> Rows:
-        """A run's rows, computed in a way that suits so many lanes."""
+        """A run's rows, computed in a way that suits so many lanes and the platform."""
         rows = Rows.of(experiment)
-        passes = None if rows.passes is None else dataclasses.replace(rows.passes, branch=self.width == 1)
-        return dataclasses.replace(rows, passes=passes)
+        if rows.passes is None:
+            return rows
+        if self.platform == "tpu":
+            return rows.sliced(LANES if self.width > 1 else None)
+        return dataclasses.replace(rows, passes=dataclasses.replace(rows.passes, branch=self.width == 1))
 
     def shapes(self) -> tuple:
         """Shapes of the program's arguments: the runs' real and whole numbers and starts, control, lanes (`_chunk`)."""
@@ -217,7 +229,7 @@ class Program:
     def _each(self, function: Callable, axes: Any = 0) -> Callable:
         """`function` for every lane. A lane alone is not mapped over: its loops end and its branches go as it says."""
         if self.width > 1:
-            return jax.vmap(function, in_axes=axes)
+            return jax.vmap(function, in_axes=axes, axis_name=LANES)
         alone = lambda *lanes: function(*jax.tree.map(lambda a: a[0], lanes))  # noqa: E731
         return lambda *lanes: jax.tree.map(lambda a: a[None], alone(*lanes))
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def bind(model: nn.Module, task: "Task") -> nn.Module:
-    """`model` with its fields `vocabulary` and `outputs` taken from the task, where it has them and they are None.
+    """`model` with `vocabulary`, `outputs` and `predicts` from the task, where it has these fields and they are None.
 
     Raises:
       FieldError: they are set, and too small for the task.
     """
     missing: dict[str, Any] = {}
+    if getattr(model, "predicts", 0) is None:
+        missing["predicts"] = getattr(task, "predicts", None)
     for name, size in (("vocabulary", task.vocabulary), ("outputs", task.outputs)):
         if size is None or not hasattr(model, name):
             continue
@@ -37,8 +39,11 @@ def told(model: nn.Module, train: bool, mask: jax.Array | None) -> dict[str, boo
 
 
 def is_random(model: nn.Module) -> bool:
-    """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None."""
-    return takes(type(model).__call__, "train") and getattr(model, "dropout", 0.0) is not None
+    """Whether outputs may be random in training: it takes `train`, and has no field `dropout` that is None.
+
+    A network whose `random` says whether it is, is believed.
+    """
+    return takes(type(model).__call__, "train") and getattr(model, "random", getattr(model, "dropout", 0.0) is not None)
 
 
 def is_whole(model: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from jaxgen.tasks.split import exact_share, train_test
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition, freedom
+from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
     "Around",
@@ -39,6 +40,7 @@ __all__ = [
     "Task",
     "Templates",
     "ToyAddition",
+    "TwoHop",
     "XorClusters",
     "XorPoints",
     "exact_share",

@@ -1,8 +1,10 @@
 """One training run: its settings, its rows, a step and an evaluation, and in which numbers they are computed."""
 
-from jaxgen.training.data import Data, Rows, batch, capacity, computed, load, passes, stream
+from jaxgen.training.data import Data, Rows, Slices, batch, capacity, computed, load, passes, stream
 from jaxgen.training.numerics import compiler_options, needs_x64, numbers, numerics
 from jaxgen.training.run import (
+    SLICES,
+    STEPS,
     State,
     apply,
     begin,
@@ -28,8 +30,11 @@ from jaxgen.training.run import (
 from jaxgen.training.settings import Training
 
 __all__ = [
+    "SLICES",
+    "STEPS",
     "Data",
     "Rows",
+    "Slices",
     "State",
     "Training",
     "apply",

@@ -21,6 +21,7 @@ INIT, BATCHES, DATA, NOISE = range(4)  # streams of a seed
 PRACTICE = 1 << 30  # of the stream of a step
 PARTS, SMALL_TABLE = 16, 128  # of a table; its rows
 PASSES = 9, 4, 2, 1  # of the parts: their sums are all numbers up to 16 but 8
+SLICE = 256  # rows: two of a TPU's tiles, so that no row of a slice is padding
 
 
 @flax.struct.dataclass
@@ -40,6 +41,23 @@ class Passes:
 
 
 @flax.struct.dataclass
+class Slices:
+    """A full batch in slices of one size, one after another from the first row on: what `Passes` are elsewhere.
+
+    Attributes:
+      made: how many hold rows that are trained on, int32.
+      size: rows of each.
+      lanes: name of the axis of runs that are mapped over. They make as many slices as the one that needs most, so that
+        all slice at the same row, which costs nothing, and none at its own, which is a gather in turn for each; those
+        that it does not need change no bit of a run. None: it is alone.
+    """
+
+    made: jax.Array | np.ndarray
+    size: int = flax.struct.field(pytree_node=False)
+    lanes: str | None = flax.struct.field(pytree_node=False, default=None)
+
+
+@flax.struct.dataclass
 class Rows:
     """How many rows each split has, and how a full batch is computed.
 
@@ -47,14 +65,14 @@ class Rows:
       names: of the splits, in the order in which the task lays its rows out.
       counts: int32 (splits,).
       more: the other counts of the task, int32.
-      passes: that a full batch is computed in; None: at once.
+      passes: or slices that a full batch is computed in; None: at once.
       capacity: see the function of this name.
     """
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
     counts: jax.Array | np.ndarray
     more: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
-    passes: Passes | None = None
+    passes: Passes | Slices | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
     @classmethod
@@ -69,6 +87,12 @@ class Rows:
         """The same, with so many rows computed at once."""
         return dataclasses.replace(self, passes=None, capacity=capacity)
 
+    def sliced(self, lanes: str | None) -> "Rows":
+        """The same, with slices in the place of passes, of runs that are mapped over along an axis of this name."""
+        size = min(SLICE, int(self.counts.sum()))
+        made = np.int32(-(-int(self.counts[self.names.index("train")]) // size))
+        return dataclasses.replace(self, passes=Slices(made, size, lanes))
+
     def by_name(self) -> dict[str, jax.Array]:
         """Every count."""
         return {**self.more, **{name: self.counts[i] for i, name in enumerate(self.names)}}
@@ -81,7 +105,7 @@ class Data:
     Attributes:
       inputs, labels, weights: (rows, …), see `jaxgen.Examples`.
       splits: a mask (rows,) for each.
-      passes: that a full batch is computed in; None: at once.
+      passes: or slices that a full batch is computed in; None: at once.
       capacity: the first so many rows hold the whole train split; a full batch is of them.
     """
 
@@ -89,7 +113,7 @@ class Data:
     labels: jax.Array
     splits: dict[str, jax.Array]
     weights: jax.Array | None = None
-    passes: Passes | None = None
+    passes: Passes | Slices | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
 
     def full_batch(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:

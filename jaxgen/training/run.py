@@ -20,11 +20,14 @@ from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
 from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by, remembers
 from jaxgen.starts import Fit, is_continuing, masked, parent
-from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, batch, load, stream
+from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, Slices, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
 if TYPE_CHECKING:
     from jaxgen.experiment import Experiment
+
+
+STEPS, SLICES = "steps", "slices"  # what profiles and compiled programs call the loops over them
 
 
 @flax.struct.dataclass
@@ -226,7 +229,9 @@ def gradient(experiment: "Experiment", data: Data, state: State) -> tuple[optax.
     return in_passes(lambda *some: losses(*some)[0], state.params, rows, data.passes), state.kept
 
 
-def in_passes(losses: Callable[..., jax.Array], params: optax.Params, rows: tuple, passes: Passes) -> optax.Updates:
+def in_passes(
+    losses: Callable[..., jax.Array], params: optax.Params, rows: tuple, passes: Passes | Slices
+) -> optax.Updates:
     """The gradient of Σ w ℓ / Σ w as the sum over passes of the gradients of their shares.
 
     Args:
@@ -254,7 +259,10 @@ def in_passes(losses: Callable[..., jax.Array], params: optax.Params, rows: tupl
         found = jax.grad(share)(params, part(size, first))
         return first + size, jax.tree.map(jnp.add, total, found)
 
-    carry = jnp.int32(0), jax.tree.map(jnp.zeros_like, params)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    if isinstance(passes, Slices):
+        return _in_slices(lambda first: jax.grad(share)(params, part(passes.size, first)), zeros, passes)
+    carry = jnp.int32(0), zeros
     for i, size in enumerate(passes.sizes):
         one = functools.partial(add, size)
         if passes.branch:
@@ -262,6 +270,18 @@ def in_passes(losses: Callable[..., jax.Array], params: optax.Params, rows: tupl
         else:
             carry = jax.lax.fori_loop(0, passes.made[i], lambda _, carry: one(carry), carry)  # noqa: B023
     return carry[1]
+
+
+def _in_slices(gradient: Callable[[jax.Array], optax.Updates], zeros: optax.Updates, slices: Slices) -> optax.Updates:
+    """The sum of the gradients of the slices that a run needs, by the first row of each."""
+    needed = slices.made if slices.lanes is None else jax.lax.pmax(slices.made, slices.lanes)
+
+    def add(i, total):
+        more = jax.tree.map(jnp.add, total, gradient(i * slices.size))
+        return jax.tree.map(lambda a, b: jnp.where(i < slices.made, a, b), more, total)
+
+    with jax.named_scope(SLICES):
+        return jax.lax.fori_loop(0, needed, add, zeros)
 
 
 def step(experiment: "Experiment", data: Data, state: State) -> State:
@@ -313,7 +333,8 @@ def interval(
     experiment: "Experiment", data: Data, state: State, steps: jax.typing.ArrayLike
 ) -> tuple[State, dict[str, jax.Array]]:
     """So many steps, and an evaluation after them."""
-    state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, s), state)
+    with jax.named_scope(STEPS):
+        state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, s), state)
     measured, state = evaluate(experiment, data, state)
     return state, measured
 

@@ -108,9 +108,8 @@ class Batch:
             what = "must lie under this directory, from which the image is built, in folders and under a name of"
             _matches("sweep", self.sweep_file, SWEEP, f"{what} letters, digits, dots, dashes and underscores")
         if self.target != "slurm" or "://" in self.workdir:
-            _matches(
-                "workdir", self.workdir, URI, "must be a URI that all machines reach: gs://bucket/folder or s3://…"
-            )
+            allowed = "must be a URI that all machines reach: gs://bucket/folder, s3://… (bucket: 3 letters or more)"
+            _matches("workdir", self.workdir, URI, allowed)
         elif self.image is not None:
             _matches(
                 "workdir", self.workdir, BOUND, "must be a path without commas and colons, for a container sees it"

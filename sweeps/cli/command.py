@@ -1,7 +1,6 @@
 """What the programs share: clear errors, and finding the recipe that was asked for."""
 
 import dataclasses
-import importlib.machinery
 import inspect
 import logging
 import signal
@@ -14,23 +13,19 @@ from typing import Any, NoReturn
 
 import jax
 from absl import app, flags
-from rich.console import Console
-from rich.table import Table
 
 import jaxgen
-from jaxgen import Experiment, FieldError, training
+from jaxgen import Experiment, FieldError
 from jaxgen.components import KINDS
 from jaxgen.errors import first_line
 from jaxgen.source import in_installed_folder
 from sweeps import recipes
 from sweeps.axes import grammar
 from sweeps.axes.sweep import Sweep, product, replaced, seeds
-from sweeps.diagrams.gather import SEEDS
+from sweeps.diagrams.plane import SEEDS
 from sweeps.diagrams.results import Results
-from sweeps.execution.launch import left_alone
-from sweeps.execution.plan import Plan, Prediction
 from sweeps.execution.profile import out_of_memory
-from sweeps.execution.progress import clock
+from sweeps.execution.task import load_file
 from sweeps.storage import store
 from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.workdir import Where
@@ -226,63 +221,3 @@ def exit_if_stopped(results: Results) -> int:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)
     return stored
-
-
-def show_plan(plan: Plan, prediction: Prediction, workdir: Where) -> None:
-    """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
-    table = Table("program", "runs", "rows/step", "padding", "lanes", "ms/lane-step", "memory/block", "lane-steps")
-    groups = [g for g in plan.groups if g.pending]
-    costs = zip(prediction.widths, prediction.milliseconds, prediction.memory)
-    for number, (group, (width, milliseconds, size)) in enumerate(zip(groups, costs), 1):
-        rows = [f"{group.rows:.0f}", f"{group.padding:.0%}", f"{width}", f"{milliseconds:.3g}", _mebibytes(size)]
-        table.add_row(f"{number}", f"{len(group.pending)}", *rows, f"{group.steps:,}")
-    Console(width=None if Console().is_terminal else 110).print(table)
-    decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
-    if decaying:
-        told = ", ".join(f"{some:,} of {all_:,}" for some, all_ in decaying)
-        print(f"weight decay, where it is above 0, acts on {told} parameters")
-    for file in store.damaged(workdir):
-        print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
-    if strangers := store.strangers(workdir):
-        print(left_alone(strangers))
-    runs, steps, programs = prediction.first
-    if runs:
-        print(f"first: {runs} runs of {programs} programs that others start from, {steps:,} lane-steps at most")
-    stored = len(plan.run_ids) - plan.pending
-    print(f"{len(plan.run_ids)} runs, {stored} stored, {plan.pending} to train: {plan.steps:,} lane-steps at most")
-    cost = f"at most about {clock(prediction.seconds)} (runs that end early take less)"
-    memory = f"{_mebibytes(prediction.bytes)} per device"
-    print(f"on {prediction.devices} × {jax.local_devices()[0].device_kind}: {cost}, {memory}; nothing was trained")
-
-
-def _mebibytes(size: int) -> str:
-    """Bytes as MiB."""
-    return f"{size / 2**20:.1f} MiB"
-
-
-def load_file(file: str, flag: str = "sweep") -> ModuleType:
-    """Runs a Python file that defines components or a recipe, and returns it as a module.
-
-    It can import the modules beside it, as it could if it were run by Python.
-
-    Raises:
-      FieldError: there is no such file, it is no Python file, or it fails.
-    """
-    path = Path(file)
-    if not path.is_file() or path.suffix != ".py":
-        raise FieldError(flag, file, "must be a Python file")
-    name = f"sweep_file_{path.stem}"
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    module.__loader__ = loader
-    sys.modules[name] = module
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        loader.exec_module(module)
-    except FieldError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise FieldError(flag, file, f"cannot be run: {first_line(error)}") from error
-    return module

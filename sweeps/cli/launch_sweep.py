@@ -12,6 +12,11 @@ line on which half of them generalise, instead of on a grid, until --budget runs
 --set replaces or adds an axis: path=values, where values are numbers or words (0.1,0.2), linspace(start,stop,count),
 logspace(start,stop,count) from 10^start to 10^stop, or range(start,stop,step).
 
+--preflight=v5e:2x2 compiles every program for a TPU that need not be there (pip install -e .[tpu]) and says what
+memory, FLOPs and bytes each takes, what bounds its speed, and what cannot be relied on there. Nothing is trained:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=out/quickstart --preflight=v5e:2x2
+
 --share=3/32 trains the fourth of 32 shares of the sweep, as a worker of a Kubernetes indexed job or a SLURM array does:
 
   python scripts/launch_sweep.py --recipe=quickstart --workdir=gs://bucket/sweep --share=$JOB_COMPLETION_INDEX/32
@@ -20,19 +25,31 @@ Shares count from 0, are balanced by the time that they are foretold to take, an
 any of them again, in any order, any number of times. What two train counts once; a launch without --share trains what
 is left. Runs that start from others wait for the shares that train those (exit code 75).
 
+The dry run compiles and times up to ten programs, trains copies of some runs where these may stop early, and keeps what
+it compiled for the launch. Its time is that of this machine alone; --for=v5e-8 adds bounds for an accelerator, by peak
+rates. Limits that begin with --max_ refuse a sweep before anything starts: --max_hours by the high end of that time,
+--max_memory (GiB of a device), --max_compiles (programs). --stop_after_hours stops training; the same command goes on.
+
+--executor=ray trains all shares as tasks of a Ray cluster (pip install 'jaxgen[ray]'), from which machines may be taken
+and to which others may come; the workdir has to be one that all of them see:
+
+  python scripts/launch_sweep.py --recipe=quickstart --workdir=/shared/quickstart --executor=ray --address=auto --cpus=2
+
 Exit codes: 0 all runs are stored, with --share those of the share; 75 stopped before that, launch again; 130 by Ctrl-C,
 launch again; 2 the input is not allowed. After SIGTERM lanes are saved within --grace_seconds; then the code is 75.
 """
 
 from typing import Any
 
+import jax
 from absl import flags
 
 import sweeps
 from jaxgen import FieldError
 from jaxgen.components import unknown
 from sweeps.axes.scales import kind
-from sweeps.cli import command
+from sweeps.cli import command, foretold, preflight
+from sweeps.execution import launch
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import proposal, refine
 from sweeps.studies.run import foresee
@@ -50,8 +67,26 @@ BUDGET = flags.DEFINE_integer(
 GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
 ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
 KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print groups, lanes, predicted memory and time; train nothing.")
-MAX_HOURS = flags.DEFINE_float("max_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the programs, and the time and memory they take; train nothing.")
+FOR = flags.DEFINE_string(
+    "for", None, "With --dry_run: what it would take on v5e-8, h100, h200-8, … too, by peak rates."
+)
+PRICE = flags.DEFINE_float("price_per_hour", None, "With --for: what an hour of one chip costs you.", lower_bound=0)
+STOP_AFTER = flags.DEFINE_float("stop_after_hours", None, "Stop, resumably, after this long.", lower_bound=0)
+MAX_HOURS = flags.DEFINE_float(
+    "max_hours",
+    None,
+    "Refuse, before anything starts, what may take longer by the dry run's time (--stop_after_hours trains a part).",
+    lower_bound=0,
+)
+MAX_MEMORY = flags.DEFINE_float(
+    "max_memory", None, "Refuse, before anything starts, what takes more GiB on a device.", lower_bound=0
+)
+PREFLIGHT = flags.DEFINE_string(
+    "preflight",
+    None,
+    "A TPU's topology, such as v5e:2x2: compile the programs for it, here, and print what each takes.",
+)
 MAX_COMPILES = flags.DEFINE_integer(
     "max_compiles", 100, "Refuse sweeps that need more compiled programs.", lower_bound=1
 )
@@ -60,12 +95,24 @@ TUNE = flags.DEFINE_bool("tune", False, "Measure the fastest width of each progr
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 10, "How often lanes in mid-training are saved.", lower_bound=0)
 GRACE = flags.DEFINE_float("grace_seconds", 30, "After SIGTERM, how long saving lanes may take.", lower_bound=0)
+EXECUTOR = flags.DEFINE_enum("executor", None, ["ray"], "Train shares of the sweep as tasks of a Ray cluster.")
+ADDRESS = flags.DEFINE_string("address", None, "The cluster: host:port, auto; one of this machine alone if left out.")
+SHARES = flags.DEFINE_integer("shares", None, "How many shares; as many as there is room for at once if left out.")
+CPUS = flags.DEFINE_integer("cpus", 1, "Processors of each share.")
+GPUS = flags.DEFINE_float("gpus", 0, "GPUs of each share; a part of one may be given, as 0.25.")
+TPUS = flags.DEFINE_integer("tpus", 0, "TPU chips of each share: 1, 4 or 8.")
+RETRIES = flags.DEFINE_integer("retries", 5, "How often in a row a share may fail that stores nothing in between.")
+OF_EXECUTORS = ADDRESS, SHARES, CPUS, GPUS, TPUS, RETRIES
 SHARE = flags.DEFINE_string("share", None, "i/n: train the i-th of n shares of the sweep only, i from 0 to n - 1.")
 
 
 def main() -> None:
     """Trains what the flags ask for, or tells what it would cost."""
-    recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value)
+    if EXECUTOR.value is not None:
+        jax.config.update("jax_platforms", "cpu")  # accelerators are for the tasks
+    recipe, asked = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value), foretold.target(FOR.value, PRICE.value)
+    if asked is not None and not DRY_RUN.value:
+        raise FieldError("for", FOR.value, "goes with --dry_run only: a launch trains on this machine")
     points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     if REFINE.value:
         return refine_line(recipe, points)
@@ -74,9 +121,13 @@ def main() -> None:
             raise FieldError(flag.name, flag.value, "goes with --refine=X,Y only")
     if Workdir.at(WORKDIR.value).is_refined:
         raise FieldError("workdir", WORKDIR.value, "holds a refined sweep: give --refine too, or use another directory")
+    if PREFLIGHT.value is not None:
+        of: dict[str, Any] = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
+        return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **of), PREFLIGHT.value)
     if DRY_RUN.value:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        return command.show_plan(*foresee(recipe.base, points, WORKDIR.value, **named, **options()), WORKDIR.value)
+        told = foresee(recipe.base, points, WORKDIR.value, **named, **options())
+        return foretold.show_plan(*told, WORKDIR.value, asked)
     _, stored = command.run_recipe(recipe, points, WORKDIR.value, **options())
     whole = "this sweep" if SHARE.value is None else f"share {SHARE.value}"
     print(f"all {stored} runs of {whole} are stored in {WORKDIR.value}")
@@ -88,18 +139,36 @@ def options() -> dict:
         "width": WIDTH.value,
         "tune": TUNE.value,
         "devices": DEVICES.value,
+        "stop_after_hours": STOP_AFTER.value,
         "max_hours": MAX_HOURS.value,
+        "max_memory": MAX_MEMORY.value,
         "max_compiles": MAX_COMPILES.value,
         "checkpoint_seconds": CHECKPOINT.value,
         "grace_seconds": GRACE.value,
         "share": command.share(SHARE.value),
+        "executor": executor(),
     }
+
+
+def executor() -> sweeps.Ray | None:
+    """Where shares are trained, if not all of the sweep is here."""
+    if EXECUTOR.value is None:
+        for flag in OF_EXECUTORS:
+            if flag.present:
+                raise FieldError(flag.name, flag.value, "goes with --executor=ray only")
+        return None
+    asked: dict[str, Any] = {flag.name: flag.value for flag in OF_EXECUTORS}
+    return sweeps.Ray(**asked | {"gpus": int(GPUS.value) if GPUS.value.is_integer() else GPUS.value})
 
 
 def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     """Trains in rounds along the line, instead of the sweep's own points."""
     if SHARE.value is not None:
         raise FieldError("share", SHARE.value, "is of a sweep's own points: rounds of --refine follow from each other")
+    if PREFLIGHT.value is not None:
+        raise FieldError("preflight", PREFLIGHT.value, "is of a sweep's own points: leave --refine out")
+    if EXECUTOR.value is not None:
+        raise FieldError("executor", EXECUTOR.value, "trains a sweep's own points: leave out --refine")
     if len(set(REFINE.value)) != 2 or len(REFINE.value) != 2:
         raise FieldError("refine", ",".join(REFINE.value), "must be two different fields: X,Y")
     for path in REFINE.value:
@@ -117,14 +186,17 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     sides = {path: side(path, points) for path in REFINE.value}
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked = refine.Rounds(budget, goal=GOAL.value, key=KEY.value)
-    if DRY_RUN.value:
+    limits = {name: options()[name] for name in ("max_hours", "max_memory")}
+    if DRY_RUN.value or any(limit is not None for limit in limits.values()):
         plane, _, rounds = refine.checked(base, sides, WORKDIR.value, asked)
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
-        return command.show_plan(*foresee(base, runs, WORKDIR.value, **named, **options()), WORKDIR.value)
+        told = foresee(base, runs, WORKDIR.value, **named, **options())
+        if DRY_RUN.value:
+            return foretold.show_plan(*told, WORKDIR.value, foretold.target(FOR.value, PRICE.value))
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
-    results = refine.refine(base, sides, WORKDIR.value, asked, **named, **options())
+    results = refine.refine(base, sides, WORKDIR.value, asked, **named, **options() | dict.fromkeys(limits))
     stored = command.exit_if_stopped(results)
     print(f"{stored} runs in rounds along the line are stored in {WORKDIR.value}")
     x, y = sides.values()

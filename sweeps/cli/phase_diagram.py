@@ -32,6 +32,7 @@ from sweeps.report import style
 from sweeps.report.caption import caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import MOST, draw_panels
+from sweeps.report.provenance import Provenance
 from sweeps.storage.files import write_csv, write_text
 from sweeps.storage.workdir import Workdir
 
@@ -209,3 +210,5 @@ def tell(diagram: sweeps.Diagram) -> None:
         print(f"P({diagram.labelling.event_name}) ≥ 1/2 in {style.area_text(diagram.boundary, '{:.3f}')}")
     if said := style.undecided_text(diagram):
         print(said)
+    if left := Provenance.of(diagram.source).unfinished(diagram.source):
+        print(f"not finished: {left}")

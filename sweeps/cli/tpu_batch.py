@@ -38,7 +38,9 @@ SWEEP = flags.DEFINE_string("sweep", None, "Python file that defines `recipe = s
 SCALE = flags.DEFINE_string("scale", "quick", "Scale of the recipe: quick, smoke, paper.")
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, instead of the recipe's.")
 SET = flags.DEFINE_multi_string("set", [], "An axis: path=values. May be given several times.")
-MAX_HOURS = flags.DEFINE_float("max_hours", None, "Each process stops, resumably, after this long.", lower_bound=0)
+STOP_AFTER = flags.DEFINE_float(
+    "stop_after_hours", None, "Each process stops, resumably, after this long.", lower_bound=0
+)
 MAX_COMPILES = flags.DEFINE_integer(
     "max_compiles", None, "Refuse sweeps that need more compiled programs.", lower_bound=1
 )
@@ -61,7 +63,7 @@ ZONE = flags.DEFINE_string("zone", None, "gcloud: the zone.")
 PROJECT = flags.DEFINE_string("project", None, "gcloud: the project.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the files and the runs of a share; write nothing.")
 
-LIMITS = MAX_HOURS, MAX_COMPILES, WIDTH, CHECKPOINT
+LIMITS = STOP_AFTER, MAX_COMPILES, WIDTH, CHECKPOINT
 TRAINING = RECIPE, SWEEP, SCALE, SEEDS, SET, *LIMITS
 ASKED = TARGET, ACCELERATOR, SHARES, WORKDIR, OUT, IMAGE, NAME, PROCESSES, PARALLELISM
 OF_SOME = QUEUE, SPOT, ACCOUNT, ZONE, PROJECT

@@ -18,7 +18,7 @@ from sweeps.diagrams.guessing import Guess, guess
 from sweeps.diagrams.labels import FOUR_PHASES, Labelling
 from sweeps.diagrams.overlays import POINTS, Overlay, map_line, step_curves
 from sweeps.diagrams.phases import Definition, Phase
-from sweeps.diagrams.plane import Axis, OnPlane
+from sweeps.diagrams.plane import SEEDS, Axis, OnPlane
 from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary, fit
 from sweeps.storage.files import write_csv
@@ -310,11 +310,14 @@ class Diagram(OnPlane):
         """Where P(event | x, y) = 1/2, fitted to the decided runs, with its band; see `sweeps.boundary`.
 
         Its `bounds` say what the area is whatever the undecided runs are. A 0 on a logarithmic axis is where
-        `sweeps.axes.scales.positions` has it. None where an axis is of texts, or has fewer than three values.
+        `sweeps.axes.scales.positions` has it. None where an axis is of texts or seeds, or has fewer than three values,
+        and where most cells of a grid have no runs: all that is said of these would be guessed.
         """
         kinds = [axis.kind for axis in self.axes]
         least = min(len(self.x_values), len(self.y_values), *self.runs[[self.x, self.y]].nunique())
-        if "categorical" in kinds or least < 3:
+        if "categorical" in kinds or least < 3 or {self.x, self.y} & set(SEEDS):
+            return None
+        if not any(axis.bins for axis in self.axes) and np.mean(self.seeds > 0) <= 0.5:
             return None
         event = self.labelling.events(self.runs["label"].to_numpy())
         if np.isnan(event).all():

@@ -16,12 +16,10 @@ from sweeps.diagrams import phases
 from sweeps.diagrams.diagram import Contour, Diagram, cell_means, follows
 from sweeps.diagrams.labels import Labelling, Observed
 from sweeps.diagrams.phases import Definition
-from sweeps.diagrams.plane import Axis, Derived, check_fields
+from sweeps.diagrams.plane import SEEDS, Axis, Derived, check_fields
 from sweeps.diagrams.query import Cells, Query
 from sweeps.diagrams.values import ValueMap
 from sweeps.storage.runs import Runs
-
-SEEDS = ("seed", "split_seed")
 
 
 def make_diagram(results: Runs, query: Query) -> Diagram:

@@ -14,6 +14,7 @@ from jaxgen.errors import check_list, check_type
 from sweeps.axes import scales
 from sweeps.axes.scales import value_name
 
+SEEDS = ("seed", "split_seed")
 NOISE = 1e-9
 """Numbers of a `Derived` axis that differ by less than this share of themselves are one value."""
 DIGITS = 12
@@ -73,8 +74,9 @@ class Derived:
           FieldError: a field is unknown, or the function gave no finite numbers of this shape.
         """
         check_fields(self.fields, runs)
+        columns = [runs[path].to_numpy() for path in self.fields]
         with np.errstate(all="ignore"):
-            found = np.asarray(self.compute(*(runs[path].to_numpy() for path in self.fields)))
+            found, again = (np.asarray(self.compute(*(column.copy() for column in columns))) for _ in range(2))
         if found.shape != (len(runs),) or found.dtype.kind not in "iuf":
             why = f"must be computed as numbers of shape {(len(runs),)}, one for each run"
             raise FieldError(f"axis {self.name}", f"{found.dtype} {found.shape}", why)
@@ -82,6 +84,8 @@ class Derived:
             first = runs.iloc[int(np.argmin(np.isfinite(found)))]
             at = ", ".join(f"{path} = {first[path]}" for path in self.fields)
             raise FieldError(f"axis {self.name}", found[~np.isfinite(found)][0].item(), f"is not finite at {at}")
+        if not np.array_equal(found, again):
+            raise FieldError(f"axis {self.name}", self.compute, "gave other numbers when it was asked again")
         return _without_noise(found) if found.dtype.kind == "f" else found
 
 

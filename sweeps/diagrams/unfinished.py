@@ -15,8 +15,8 @@ from jaxgen.components import type_name
 from sweeps.axes import plain, scales
 from sweeps.axes.algebra import Sweep
 from sweeps.diagrams.diagram import Diagram
-from sweeps.diagrams.gather import SEEDS, union, widened
-from sweeps.diagrams.plane import Axis
+from sweeps.diagrams.gather import union, widened
+from sweeps.diagrams.plane import SEEDS, Axis
 from sweeps.storage import checkpoint
 
 

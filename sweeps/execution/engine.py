@@ -1,13 +1,10 @@
 """Trains a plan on the local devices: blocks are launched, harvested and refilled until every run is stored."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +35,6 @@ COMPILED_AHEAD = 2  # groups for each device; small ones train faster than the n
 FULL = 0.95  # share of a block's lanes that must run for a chunk to go on while runs wait
 TOLD_SECONDS = 10.0  # between what a launch says of how far it is
 KEPT = 32  # programs that a process keeps for its next sweep
-FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 
 _PROGRAMS: dict[str, Program] = {}
 
@@ -114,13 +110,13 @@ class Engine:
 
     def run(self) -> int | None:
         """Trains until all runs are stored, or until it is stopped: the signal that did."""
-        deadline = time.monotonic() + 3600 * (self.options.max_hours or 1e9)
+        deadline = time.monotonic() + 3600 * (self.options.stop_after_hours or 1e9)
         groups = [g for g in self.plan.groups if g.pending]
         self._choose_widths(groups)
         self.works = [self._work(group) for group in groups]
         self._share_out()
         with (
-            _signals(self._ask, self.options.grace_seconds),
+            interruptible.asked(self._ask, self.options.grace_seconds),
             ThreadPoolExecutor(len(self.devices)) as pool,
             store.Writer(self.workdir, self.options.checkpoint_seconds) as self.writer,
         ):
@@ -194,11 +190,10 @@ class Engine:
 
     def _share_out(self) -> None:
         """Gives each small group to one device, in turn, where there are many groups: it is compiled only once."""
-        in_turn = itertools.cycle(self.devices)
-        if len(self.works) > FEW * len(self.devices):
-            for work in self.works:
-                if len(work.pending) + len(work.resumed) <= FEW * work.program.width:
-                    work.devices = [next(in_turn)]
+        runs = [len(work.pending) + len(work.resumed) for work in self.works]
+        found = widths.places(runs, [work.program.width for work in self.works], self.devices)
+        for work, devices in zip(self.works, found):
+            work.devices = devices
 
     def _compile_ahead(self, reached: int) -> None:
         """Has the next few groups after the one that is `reached` compiled while others train."""
@@ -321,33 +316,3 @@ def provenance(name: str, block: Block) -> str:
     """What trained a run, as JSON: program, width, rows, device, versions, flags."""
     program = {"program": name, "width": block.program.width, "rows": block.program.capacity}
     return json.dumps({**program, **environment(block.device)}, sort_keys=True)
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[int], None], grace: float = math.inf) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, to end the sweep at the next chunk; a second one ends it at once.
-
-    Where that takes longer than `grace` seconds after SIGTERM, as while a program compiles, the process ends as it is:
-    what is stored is as whole as after `kill -9`.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    last = threading.Timer(min(grace, threading.TIMEOUT_MAX), interruptible.end, (signal.SIGTERM, None))
-    last.daemon = True
-
-    def ask(number, _):
-        stop(number)
-        signal.signal(number, before[number])
-        if number == signal.SIGTERM:
-            last.start()
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        last.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,14 +1,16 @@
 """A sweep from the call to its stored runs: what is refused, planned, foretold, and trained in which order."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
-from sweeps.execution import engine, stages
+from sweeps.execution import engine, executor, stages
 from sweeps.execution.options import Options
-from sweeps.execution.plan import Plan, Prediction, make_plan, predict
+from sweeps.execution.plan import Plan, make_plan
+from sweeps.execution.prediction import Prediction, predict
+from sweeps.execution.preflight import Checked, check
 from sweeps.execution.profile import set_up_jax
 from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, launches, store, weights
@@ -38,8 +40,14 @@ def launch(
     Returns:
       The run_ids of the sweep, or of the share that was asked for, and the signal that stopped it, if one did.
     """
-    begun = time.monotonic()
+    begun, busy = time.monotonic(), time.process_time()
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
+    if settings.is_limited:
+        settings.check(_foretold(plan, workdir, settings, busy))
+    if settings.executor is not None and plan.run_ids - store.stored_ids(workdir, plan.run_ids):
+        work = executor.Work(plan, workdir, said, settings.of_a_share)
+        limits: dict[str, Any] = {"stop_after_hours": settings.stop_after_hours, "grace": settings.grace_seconds}
+        return plan.run_ids, executor.train(work, settings.executor, **limits, quiet=settings.quiet)
     return plan.run_ids, _train(workdir.owned(settings.share), settings, plan, said, begun)
 
 
@@ -115,19 +123,48 @@ def foresee(
 
     Trains nothing of it and leaves nothing in the workdir.
     """
-    held = Workdir.at(workdir)
+    held, begun = Workdir.at(workdir), time.process_time()
     settings, plan = _planned(base, sweep, held, name, options)
     if settings.tune:
         raise FieldError("tune", True, "measures before it trains: a dry run does not")
-    plan.drop(_done(held, plan, False))
-    prediction = predict(plan, held.written_widths(), settings.width, settings.devices)
+    prediction = _foretold(plan, held, settings, begun)
+    settings.check(prediction)
+    return plan, prediction
+
+
+def _foretold(plan: Plan, workdir: Workdir, settings: Options, begun: float) -> Prediction:
+    """What a plan will cost, less what is stored, which is taken off it; `begun`: see `predict`."""
+    plan.drop(_done(workdir, plan, False))
+    plan.note_saved({lane["run_id"] for lane in checkpoint.running(workdir)})
+    prediction = predict(plan, workdir.written_widths(), settings.width, settings.devices, begun)
     first = plan.first
     while first is not None:
-        held = held.parents
-        first.drop(_done(held, first, True))
-        before = predict(first, held.written_widths(), settings.width, settings.devices)
+        workdir = workdir.parents
+        first.drop(_done(workdir, first, True))
+        before = predict(first, workdir.written_widths(), settings.width, settings.devices)
         prediction, first = prediction.after(before, first), first.first
-    return plan, prediction
+    return prediction
+
+
+def preflight(
+    base: Experiment,
+    sweep: Sweep,
+    workdir: Where,
+    *,
+    topology: str,
+    name: str = "sweep",
+    **options: Any,
+) -> Iterator[Checked]:
+    """What `preflight.check` says of the programs that a sweep has left, first those of runs that others start from.
+
+    Trains nothing and leaves nothing in the workdir. Other arguments and errors are those of `launch`.
+    """
+    held = Workdir.at(workdir)
+    settings, plan = _planned(base, sweep, held, name, options)
+    plan.drop(_done(held, plan, False))
+    if plan.first is not None:
+        yield from check(plan.first, topology, held.parents.written_widths(), settings.width)
+    yield from check(plan, topology, held.written_widths(), settings.width)
 
 
 def _planned(

@@ -1,7 +1,8 @@
-"""What there is to do: runs grouped by compiled program, less what is stored, with memory and time foretold."""
+"""What there is to do: runs grouped by compiled program, less what is stored."""
 
+import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -10,13 +11,11 @@ from jaxgen import Experiment, FieldError, components, notebook, training
 from jaxgen.components import look_again
 from jaxgen.variants import Variants
 from sweeps.axes.sweep import Sweep, used
-from sweeps.execution import shares, widths
-from sweeps.execution.profile import Measured, device_bytes, measured, step_flops
+from sweeps.execution import shares
+from sweeps.execution.profile import step_flops
 from sweeps.execution.rehearsal import rehearse
-from sweeps.storage.workdir import Width
 
 MAX_COMPILES = 100
-MEASURED_SHARE = 8  # a dry run times only what is sure to take less than this part of the memory
 MAX_RUNS = 2_000_000
 """Points of a sweep at most: so many are planned in minutes."""
 MAX_EVALUATIONS = 1_000_000
@@ -31,11 +30,15 @@ class Group:
       template: the first of them.
       pending: (run_id, index into the sweep) of the runs that are not stored yet.
       budgets: steps, rows trained on and rows computed in a step of each pending run.
+      stored: how many more are.
+      resumed: how many of the pending ones are saved in mid-training.
     """
 
     template: Experiment
     pending: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+    stored: int = 0
+    resumed: int = 0
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Takes the runs off that are not wanted."""
@@ -110,9 +113,16 @@ class Plan:
         A share's part of the runs that others start from stays: other shares may wait for it.
         """
         for group in self.groups:
+            before = len(group.pending)
             group.keep(lambda run_id: run_id not in stored)
+            group.stored += before - len(group.pending)
         if self.first is not None and self.part is None:
             self.first.drop(self.first.run_ids - {self.starts_from.get(run_id, "") for run_id in self.waiting})
+
+    def note_saved(self, run_ids: set[str]) -> None:
+        """Counts the pending runs that are saved in mid-training (`Group.resumed`)."""
+        for group in self.groups:
+            group.resumed = sum(run_id in run_ids for run_id, _ in group.pending)
 
     def share(self, index: int, count: int) -> "Plan":
         """What one of `count` workers trains: together the shares are the plan, and no run is in two (`shares`).
@@ -244,66 +254,31 @@ def _check_compiles(base: Experiment, sweep: Sweep, allowed: int, needed: int) -
     raise FieldError("max_compiles", allowed, f"{why}: allow that many with {flag}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a plan will cost, at most.
+def told_apart(templates: Sequence[Experiment]) -> list[str]:
+    """What distinguishes each program from the others, in words: "StableMaxCrossEntropy, loss.dtype float64".
 
-    Attributes:
-      seconds: to train all pending runs to their budgets, and to compile; runs that end early take less.
-      bytes: on one device, of two blocks of the largest program.
-      widths: lanes per block of each group, in the plan's order.
-      milliseconds: per lane-step of each group.
-      memory: bytes of one block of each group.
-      devices: how many train.
-      first: runs, lane-steps and programs of what others start from.
+    Of the fields that are structure, those that have several values among the programs that have them. Where that is
+    not enough, how many rows a step can compute.
     """
-
-    seconds: float
-    bytes: int
-    widths: list[int]
-    milliseconds: list[float]
-    memory: list[int]
-    devices: int
-    first: tuple[int, int, int] = (0, 0, 0)
-
-    def after(self, other: "Prediction", plan: Plan) -> "Prediction":
-        """This, after what a plan that runs start from will cost."""
-        runs, steps, programs = self.first
-        first = runs + plan.pending, steps + plan.steps, programs + sum(bool(g.pending) for g in plan.groups)
-        seconds, size = self.seconds + other.seconds, max(self.bytes, other.bytes)
-        return dataclasses.replace(self, seconds=seconds, bytes=size, first=first)
+    flats = [{k: v for k, v in t.flat().items() if k not in t.leaf_paths()} for t in templates]
+    values: dict[str, set] = {}
+    for flat in flats:
+        for path, value in flat.items():
+            values.setdefault(path, set()).add(value)
+    several = [path for path, found in values.items() if len(found) > 1]
+    ends = collections.Counter(path.rpartition(".")[2] for path in values)
+    said = [", ".join(_said(p, flat[p], ends) for p in several if p in flat) for flat in flats]
+    twice = collections.Counter(said)
+    rows = [f"up to {training.capacity(t)} rows a step" if twice[text] > 1 else "" for t, text in zip(templates, said)]
+    return [", ".join(filter(None, pair)) or "the only program" for pair in zip(said, rows)]
 
 
-def predict(plan: Plan, held: Mapping[str, Width], width: int | None = None, devices: int | None = None) -> Prediction:
-    """Foretells memory and time from one short measurement of the plan's largest group, scaled by FLOPs to the others.
-
-    Nothing of the sweep is trained: what is timed are scratch copies of one run. Where they might not fit into memory,
-    nothing is timed, and a step is taken to run at a usual rate.
-
-    Args:
-      plan: less what is stored.
-      held: widths that are written down (`sweeps.execution.widths`).
-      width: lanes of every block, if asked for.
-      devices: how many train; all when None.
-    """
-    used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
-    if not groups:
-        return Prediction(0.0, 0, [], [], [], len(used))
-    lanes = [widths.chosen(g.template, used[0], held, width)["lanes"] for g in groups]
-    reference = _reference(groups[0].template, used, lanes[0])
-    first, first_bytes = step_flops(groups[0].template), widths.lane_bytes(groups[0].template)
-    milliseconds, memory = [], []
-    for group, wide in zip(groups, lanes):
-        milliseconds.append(reference.milliseconds * group.flops / first)
-        size = reference.bytes * widths.lane_bytes(group.template) / first_bytes
-        memory.append(int(size * wide / reference.width))
-    training_seconds = sum(g.steps * ms for g, ms in zip(groups, milliseconds)) / 1e3 / len(used)
-    compiling = reference.compile_seconds * len(groups)
-    return Prediction(training_seconds + compiling, 2 * max(memory), lanes, milliseconds, memory, len(used))
-
-
-def _reference(experiment: Experiment, devices: list[jax.Device], lanes: int) -> Measured:
-    size = widths.lane_bytes(experiment) * lanes
-    if size * len(devices) < device_bytes(devices[0]) / MEASURED_SHARE:
-        return measured(experiment, devices, lanes)
-    return Measured(lanes, 1e3 * step_flops(experiment) / widths.RATE, 0.0, int(size))
+def _said(path: str, value: object, ends: Mapping[str, int]) -> str:
+    """A field and its value in words: a component's name, "no schedule", "perpendicular", "width 64"."""
+    owner, _, end = path.rpartition(".")
+    if end == "type":
+        return str(value) if value is not None else f"no {owner.rpartition('.')[2]}"
+    name = end if ends[end] == 1 else path
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return f"{name} {value}"

@@ -1,4 +1,9 @@
-"""What a step costs on this machine: its FLOPs, and its time and memory measured, to foretell a sweep or to tune it."""
+"""What a program costs on this machine: FLOPs, and time and memory measured, to foretell a sweep or to tune it.
+
+What was measured is remembered in the user's cache (`profile.json`), with the rate of products at that time. Times are
+those for which devices were busy (`machine.busy_seconds`), so that other processes on the machine change them little;
+where the rate of products is another one now, they are scaled by it, and measured again where it has changed much.
+"""
 
 import contextlib
 import dataclasses
@@ -20,11 +25,13 @@ import jaxgen
 from jaxgen import Experiment, training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import computed
+from sweeps.execution.machine import Speed, busy_seconds
 from sweeps.storage.files import write_text
 
 CHUNK_SECONDS = 0.1
 WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit
 BETTER = 0.9  # a wider block must take less than this share of the time per lane
+CHANGED = 1.25  # how much faster or slower the machine may be than when a program was measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +40,63 @@ class Measured:
 
     Attributes:
       width: lanes per block.
-      milliseconds: per lane-step.
-      compile_seconds: of one program.
+      milliseconds: of a device, busy, per lane-step.
+      compile_seconds: busy, to trace the program and compile it for all devices that it was measured on.
+      load_seconds: busy, to do so once more: with compiled programs kept on disk, as the next process does it.
       bytes: on the device while one block runs.
+      rate: FLOP/s of the device's products then (`machine.Speed`).
     """
 
     width: int
     milliseconds: float
     compile_seconds: float
+    load_seconds: float
     bytes: int
+    rate: float
+
+    def at(self, rate: float) -> "Measured":
+        """What it would have been while the device's products had another rate."""
+        slower = self.rate / rate
+        times = {name: slower * getattr(self, name) for name in ("milliseconds", "compile_seconds", "load_seconds")}
+        return dataclasses.replace(self, **times, rate=rate)
 
 
-def measured(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> Measured:
-    """`measure_width`, remembered in the user's cache. What is in it decides no result, only what is foretold."""
-    path, name = cache_folder() / "profile.json", _key(experiment, devices[0], width)
-    with contextlib.suppress(KeyError, TypeError):  # not what we wrote: as if nothing were known
-        found = Measured(**_load(path)[name])
-        if found.width == width and found.milliseconds > 0:
-            return found
-    found = _measure_fitting(experiment, devices, width)
+def measured(experiment: Experiment, devices: Sequence[jax.Device], width: int, now: Speed) -> Measured:
+    """A program's cost at the machine's present speed. It decides no result, only what is foretold.
+
+    Remembered, unless the machine's rate has changed by more than `CHANGED`: then steps are timed again, and what
+    compiling took the first time is kept.
+    """
+    name = _key(experiment, devices, width)
+    found = remembered(name, width)
+    if found is not None and 1 / CHANGED <= found.rate / now.rate <= CHANGED:
+        return found.at(now.rate)
+    fresh = dataclasses.replace(_measure_fitting(experiment, devices, width), rate=now.rate)
+    if found is not None:
+        fresh = dataclasses.replace(fresh, compile_seconds=found.at(now.rate).compile_seconds)
+    remember({name: fresh})
+    return fresh
+
+
+def remembered(name: str, width: int) -> Measured | None:
+    """What is known of a program by its `_key`; None where nothing is, or it is not what we wrote."""
+    try:
+        found = Measured(**_load(_path())[name])
+        return found if found.width == width and found.milliseconds > 0 and found.rate > 0 else None
+    except (KeyError, TypeError):
+        return None
+
+
+def remember(found: dict[str, Measured]) -> None:
+    """Writes it into the user's cache, if that can be written to."""
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(_load(path) | {name: dataclasses.asdict(found)}, indent=1, sort_keys=True))
-    return found
+        _path().parent.mkdir(parents=True, exist_ok=True)
+        known = _load(_path()) | {name: dataclasses.asdict(one) for name, one in found.items()}
+        write_text(_path(), json.dumps(known, indent=1, sort_keys=True))
+
+
+def _path() -> Path:
+    return cache_folder() / "profile.json"
 
 
 def tuned(experiment: Experiment, devices: Sequence[jax.Device]) -> int:
@@ -90,16 +131,22 @@ def step_flops(experiment: Experiment, rows: int | None = None) -> float:
     Minibatches have their own number of rows.
     """
     own = rows is None or experiment.training.batch_size is not None
-    return _flops(experiment, computed(experiment) if own else rows)
+    return _counted(experiment, computed(experiment) if own else rows)[0]
 
 
-@functools.lru_cache(1024)
-def _flops(experiment: Experiment, rows: int) -> float:
+def step_bytes(experiment: Experiment) -> float:
+    """Bytes that the operations of one step of one run read and write, as XLA counts them before it fuses any."""
+    return _counted(experiment, computed(experiment))[1]
+
+
+@functools.lru_cache(4096)
+def _counted(experiment: Experiment, rows: int) -> tuple[float, float]:
+    """FLOPs and bytes of a step."""
     data, state, _ = training.shapes(experiment)
     data = dataclasses.replace(data, passes=None, capacity=rows)
     with training.numerics(experiment):
         analysis = jax.jit(training.step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
-    return analysis.get("flops") or 1.0
+    return analysis.get("flops") or 1.0, analysis.get("bytes accessed") or 0.0
 
 
 def cache_folder() -> Path:
@@ -119,25 +166,21 @@ def _measure_fitting(experiment: Experiment, devices: Sequence[jax.Device], widt
 
 
 def _measure_width(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> Measured:
-    start = time.perf_counter()
-    program = Program(experiment, width)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(program.compiled, devices))
-    compiled = time.perf_counter() - start
+    program, compiled = _compiled(experiment, devices, width)
+    _, loaded = _compiled(experiment, devices, width)
     every = experiment.training.evaluate_every
     endless = experiment.override({"training.steps": (2**31 - 1) // every * every, "training.stop_patience": 0})
     given = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), program.given)
     blocks, runs = [Block(program, device) for device in devices], ((str(i), endless, given) for i in itertools.count())
 
     def milliseconds(intervals: int) -> float:
-        before, start = sum(b.computed_steps for b in blocks), time.perf_counter()
+        before, clocks = sum(b.computed_steps for b in blocks), _clocks()
         for block in blocks:
             block.refill(runs)  # all lanes at first, later those that diverged
             block.launch(intervals)
         for block in blocks:
             block.harvest()
-        seconds = time.perf_counter() - start
-        return 1e3 * seconds * len(devices) / (sum(b.computed_steps for b in blocks) - before)
+        return 1e3 * _busy_since(clocks, devices) / (sum(b.computed_steps for b in blocks) - before)
 
     milliseconds(1)  # warm
     intervals, per_step = 1, milliseconds(1)
@@ -146,11 +189,29 @@ def _measure_width(experiment: Experiment, devices: Sequence[jax.Device], width:
         per_step = milliseconds(intervals)
     per_step = min([per_step] + [milliseconds(intervals) for _ in range(2)])
     size = program.memory(devices[0])
-    return Measured(width, round(per_step, 6), round(compiled, 2), size)
+    return Measured(width, round(per_step, 6), round(compiled, 3), round(min(loaded, compiled), 3), size, 0.0)
 
 
-def _key(experiment: Experiment, device: jax.Device, width: int) -> str:
-    program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {device.device_kind}"
+def _compiled(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> tuple[Program, float]:
+    """A program for all devices, and the busy seconds that it took."""
+    clocks, program = _clocks(), Program(experiment, width)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(program.compiled, devices))
+    return program, time.process_time() - clocks[1]
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _busy_since(clocks: tuple[float, float], devices: Sequence[jax.Device]) -> float:
+    wall, cpu = (now - then for now, then in zip(_clocks(), clocks))
+    return busy_seconds(wall, cpu, devices)
+
+
+def _key(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> str:
+    where = f"{devices[0].device_kind} {','.join(str(device.id) for device in devices)}"  # compiled for each of them
+    program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {where}"
     return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
 
 

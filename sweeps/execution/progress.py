@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -11,7 +12,50 @@ from rich.table import Table
 LINE_SECONDS = 10.0
 
 
-class Progress:
+class Line:
+    """A line on how far something is: rewritten on a terminal, printed anew elsewhere. Used as a context.
+
+    Args:
+      total: how much there is to do; nothing is shown of 0.
+      quiet: show nothing.
+    """
+
+    def __init__(self, total: int, quiet: bool = False):
+        self._total, self._quiet = total, quiet
+        self._console = Console(stderr=True)
+        self._live = (
+            Live(console=self._console, refresh_per_second=4)
+            if self._console.is_terminal and total and not quiet
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._live:
+            self._live.stop()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, done: int, text: str) -> None:
+        """The line: how much is done, and what it says."""
+        if self._quiet or not self._total:
+            return
+        if self._live:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_row(ProgressBar(total=self._total, completed=done, width=30), text)
+            self._live.update(grid)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Progress(Line):
     """Shows runs done, lane-steps per second, occupancy and the time left, if there are any runs. Used as a context.
 
     Args:
@@ -25,26 +69,15 @@ class Progress:
     """
 
     def __init__(self, total: int, steps: int, quiet: bool = False, begun: float | None = None):
-        self._total, self._steps, self._quiet = total, steps, quiet
-        self._console = Console(stderr=True)
-        self._live = (
-            Live(console=self._console, refresh_per_second=4)
-            if self._console.is_terminal and total and not quiet
-            else None
-        )
+        super().__init__(total, quiet)
+        self._steps = steps
         self._start = self._shown = time.monotonic()
         self._begun = self._start if begun is None else begun
         self.done = self._done_steps = self._done_budget = self._useful = self._computed = 0
 
-    def __enter__(self) -> "Progress":
-        if self._live:
-            self._live.start()
-        return self
-
     def __exit__(self, *_) -> None:
-        self._show(last=True)
-        if self._live:
-            self._live.stop()
+        self._tell(last=True)
+        super().__exit__()
 
     def begin(self) -> None:
         """Measuring and compiling are over: rates count from here."""
@@ -64,7 +97,7 @@ class Progress:
         now = time.monotonic()
         if now - self._shown > (0.25 if self._live else LINE_SECONDS):
             self._shown = now
-            self._show()
+            self._tell()
 
     @property
     def left_seconds(self) -> float:
@@ -73,14 +106,7 @@ class Progress:
         seconds = time.monotonic() - self._start
         return max(self._steps * used - self._useful, 0) * seconds / self._useful if self._useful else float("inf")
 
-    def note(self, text: str) -> None:
-        """A line of its own."""
-        if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _show(self, last: bool = False) -> None:
-        if self._quiet or not self._total:
-            return
+    def _tell(self, last: bool = False) -> None:
         now = time.monotonic()
         seconds = now - self._start
         rate = self._useful / seconds if seconds > 0 else 0.0
@@ -88,12 +114,7 @@ class Progress:
         text = f"{self.done}/{self._total} runs  {rate:,.0f} lane-steps/s  occupancy {occupancy:.0%}  "
         spent = f"{clock(seconds)} of training, {clock(now - self._begun)} in all"
         text += spent if last or self.done >= self._total else f"about {clock(self.left_seconds)} left"
-        if self._live:
-            grid = Table.grid(padding=(0, 1))
-            grid.add_row(ProgressBar(total=max(self._total, 1), completed=self.done, width=30), text)
-            self._live.update(grid)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self.show(self.done, text)
 
 
 def clock(seconds: float) -> str:

@@ -8,7 +8,8 @@ is written down in the directory when a program is first launched, and what is w
 by "rule"; "asked" (`--width`); "tuned" (`--tune`: measured on this machine); or "memory" (a wider block did not fit).
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import jax
 
@@ -19,8 +20,10 @@ from sweeps.execution.profile import step_flops
 from sweeps.storage.workdir import Width
 
 SHORT_STEP, SHORT_LANES = 1.5e6, 8  # on a CPU: below so many FLOPs a step, so many lanes; else one
-LANES, BLOCK_BYTES = 1024, 2**30  # elsewhere: at most so many lanes, and about so much memory for a block
+LANES, BLOCK_BYTES = 1024, {"tpu": 2**26}  # elsewhere: at most so many lanes, and about so much memory for a block:
+OTHER_BYTES = 2**30  # on a TPU half of a v5e's VMEM, so that a step stays on the chip (docs/tpu.md); else so much
 CHUNK_SECONDS = 0.1
+FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
 
 
@@ -29,11 +32,16 @@ def rule(experiment: Experiment, device: jax.Device) -> int:
 
     On a CPU: 8 where a step with all rows that the program can compute has less than 1.5 MFLOP, and calling an
     operation costs as much as it does; else 1, so that a lane stays in a core's cache. Elsewhere: as many as about
-    1 GiB holds (`lane_bytes`), at most 1,024.
+    1 GiB holds, on a TPU 64 MiB (`lane_bytes`), at most 1,024.
     """
     if device.platform == "cpu":
         return SHORT_LANES if step_flops(experiment, capacity(experiment)) < SHORT_STEP else 1
-    fitting = int(BLOCK_BYTES / lane_bytes(experiment))
+    return by_memory(experiment, device.platform)
+
+
+def by_memory(experiment: Experiment, platform: str) -> int:
+    """The rule's lanes of a block on an accelerator of that platform."""
+    fitting = int(BLOCK_BYTES.get(platform, OTHER_BYTES) / lane_bytes(experiment))
     return min(LANES, 1 << max(fitting.bit_length() - 1, 0))
 
 
@@ -67,3 +75,15 @@ def first_intervals(experiment: Experiment, lanes: int) -> int:
     """Evaluation intervals of a program's first chunk; later ones are made to take about `CHUNK_SECONDS`."""
     interval = experiment.training.evaluate_every * lanes * (step_flops(experiment) / RATE + OVERHEAD)
     return int(min(max(CHUNK_SECONDS / interval, 1), MAX_INTERVALS))
+
+
+def places(runs: Sequence[int], lanes: Sequence[int], devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+    """The devices that each program is compiled for: all, or where there are many programs one, in turn, for few runs.
+
+    Args:
+      runs: of each program.
+      lanes: of its blocks.
+      devices: that train.
+    """
+    in_turn, many = itertools.cycle(devices), len(runs) > FEW * len(devices)
+    return [[next(in_turn)] if many and count <= FEW * width else [*devices] for count, width in zip(runs, lanes)]

@@ -67,8 +67,8 @@ def caption(diagram: Diagram, panels: str = "") -> str:
         lines.append(f"{near}, from comprehension to grokking or back (dots): delays are known to ± {every} steps.")
     if (found := diagram.guess) and found.chance > SAID:
         lines.append(_guessed(diagram, found))
-    if (stored := len(diagram.source.run_ids or ())) < origin.planned:
-        lines.append(f"Not finished: {stored} of the sweep's {origin.planned} runs are stored.")
+    if left := origin.unfinished(diagram.source):
+        lines.append(f"Not finished: {left}.")
     if turned := style.undecided_text(diagram):
         lines.append(
             f"Undecided runs were not watched to the budget{_stop_rule(diagram)}; they are left out of P: {turned} of "
@@ -96,7 +96,7 @@ def _overlays(diagram: Diagram) -> str:
     for one in diagram.overlays:
         where = "over the curves" if one.along == "step" else "over the map"
         if one.along != "step" and not len(diagram.map_lines()[one.name]):
-            where = "outside the map"
+            where = "nowhere on the map"
         said.append(f"{one.name} ({where}{f', from {_and(one.fields)}' if one.fields else ''})")
     return "; ".join(said)
 

@@ -108,7 +108,9 @@ def _figure(diagram: Diagram) -> Figure:
         _curves(axes, diagram, label, cell, index + 1, first=column == 0, room=step - CURVE_GAP)
         if index == 0:
             what = f"Numbered cells: train (dashed) and {diagram.definition.split} (solid), "
-            what += "median and 10–90 % of seeds, threshold (dotted)"
+            runs = "runs" if diagram.mixed else "seeds"
+            what += f"median and 10–90 % of {runs}, " if diagram.seeds.max() > 1 else ""
+            what += "threshold (dotted)"
             _title(axes, "d", what, above=46)
     for number, line in enumerate(reversed(footer)):
         figure.text(left / drawing.WIDTH, (0.06 + drawing.LINE * number) / total, line, size=7, color="#555555")
@@ -181,7 +183,9 @@ def _single_map(
 
 def _footer(diagram: Diagram, room: float) -> list[str]:
     count = len(diagram.runs)
-    parts = [Provenance.of(diagram.source).name, f"{count} run{'s' if count > 1 else ''}"]
+    origin = Provenance.of(diagram.source)
+    left = origin.unfinished(diagram.source)
+    parts = [origin.name, f"{count} run{'s' if count > 1 else ''}", *([f"not finished: {left}"] if left else [])]
     definition = f"definition: {diagram.definition}"
     whole = [definition] if drawing.inches(definition) <= room else definition.split(", ")
     return _lines([*parts, style.cells_text(diagram), *whole], room)

@@ -122,7 +122,7 @@ function show() {
   if (chosen.length == 0) return
   for (const other of others) if (other.selected.indices.length) other.selected.indices = []
   const shown = {steps: [], train: [], test: [], ink: [], run_id: [], seed: [], label: []}
-  const ends = {step: [], test: [], ink: []}, at_step = new Map()
+  const ends = {step: [], test: [], ink: []}, drawn = []
   const where = cells.data.heading
   const copy = "navigator.clipboard ? navigator.clipboard.writeText(this.title) : prompt('', this.title)"
   const head = ["run", ...(chosen.length > 1 ? ["cell"] : []), "seed", "status", "label", "train at", "test at", "replay"]
@@ -138,9 +138,8 @@ function show() {
         xs.push(step)
         train_ys.push(value_of(train[at]))
         test_ys.push(value)
-        if (!at_step.has(step)) at_step.set(step, [])
-        if (!isNaN(value)) at_step.get(step).push(value)
       }
+      drawn.push(new Map(xs.map((x, k) => [x, test_ys[k]]).filter((e) => !isNaN(e[1]))))
       const ink = inks[label[r]]
       shown.steps.push(xs); shown.train.push(train_ys); shown.test.push(test_ys)
       shown.ink.push(ink); shown.run_id.push(run_id[r])
@@ -171,7 +170,10 @@ function show() {
   theory.data = lines
   curves.data = shown
   marks.data = ends
-  const enough = [...at_step].filter(([_, values]) => values.length * 2 > listed).sort((a, b) => a[0] - b[0])
+  const stops = drawn.map((line) => [...line].pop() ?? [Infinity, NaN])  // a run that has ended keeps its last value
+  const at = [...new Set(shown.steps.flat())].sort((a, b) => a - b)
+  const of_all = (step) => drawn.map((line, i) => step > stops[i][0] ? stops[i][1] : line.get(step) ?? NaN).filter((v) => !isNaN(v))
+  const enough = at.map((step) => [step, of_all(step)]).filter(([_, values]) => values.length * 2 > listed)
   const half = (values) => { const v = values.sort((a, b) => a - b), m = v.length >> 1; return v.length % 2 ? v[m] : (v[m - 1] + v[m]) / 2 }
   middle.data = {step: enough.map((e) => e[0]), test: enough.map((e) => half(e[1]))}
   const list = rows ? `<div class="list"><table><tr>${head.map((h) => `<th>${h}</th>`).join("")}</tr>${rows}</table></div>` : "<p>No runs.</p>"

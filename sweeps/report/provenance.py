@@ -43,6 +43,11 @@ class Provenance:
             name, description, *base, held.get("runs", 0), held.get("launches") or [], replay_command(results, "")
         )
 
+    def unfinished(self, results: Runs) -> str:
+        """How many of the sweep's runs are stored where some are not; else empty."""
+        stored = len(results.run_ids or ())
+        return f"{stored} of the sweep's {self.planned} runs are stored" if stored < self.planned else ""
+
     @property
     def versions(self) -> str:
         """What the last launch trained with, and on."""

@@ -7,6 +7,7 @@ from sweeps.axes import scales
 from sweeps.diagrams.diagram import Diagram
 from sweeps.diagrams.values import ValueMap
 from sweeps.statistics.boundary import Boundary
+from sweeps.statistics.jackknife import LEAST_UNITS
 
 THEORY_INKS = "#e6007e", "#00a0c6", "#5a9e00", "#8a3ffc"
 """Of overlays, in their order: on white and on every label's colour."""
@@ -159,12 +160,18 @@ def map_name(diagram: Diagram) -> str:
 def quantiles(steps: np.ndarray, values: np.ndarray, levels: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles over runs of curves (runs, evaluations), at the steps where more than half of the runs are observed.
 
+    A run that has ended keeps its last value: left out, those that learn soonest would pull the median down by ending.
+
     Returns:
       The steps, ascending, and (levels, steps) values.
     """
     at, place = np.unique(steps, return_inverse=True)
     lined = np.full((len(steps), len(at)), np.nan)
     lined[np.arange(len(steps))[:, None], place.reshape(steps.shape)] = values
+    for line in lined:
+        known = np.flatnonzero(np.isfinite(line))
+        if len(known):
+            line[known[-1] :] = line[known[-1]]
     seen = np.isfinite(at) & (2 * np.isfinite(lined).sum(0) > len(steps))
     if not seen.any():
         return at[seen], np.zeros((len(levels), 0))
@@ -188,10 +195,12 @@ def area_text(boundary: Boundary, form: str) -> str:
     """The share of the plane with its interval; with undecided runs first what it may be whatever they did."""
     area = boundary.area
     value, low, high, least, most = map(form.format, (area.value, area.low, area.high, *boundary.bounds))
+    few = f"(no interval: {boundary.units} seed{'s' * (boundary.units > 1)})"
+    interval = few if boundary.units < LEAST_UNITS else f"[{low}, {high}]"
     runs = f"{boundary.undecided} undecided run{'s' if boundary.undecided > 1 else ''}"
     if not boundary.undecided:
-        return f"{value} [{low}, {high}] of the plane"
-    return f"{least} to {most} whatever {runs} did, {value} [{low}, {high}] by the others alone, of the plane"
+        return f"{value} {interval} of the plane"
+    return f"{least} to {most} whatever {runs} did, {value} {interval} by the others alone, of the plane"
 
 
 def undecided_text(diagram: Diagram) -> str:

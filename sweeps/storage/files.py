@@ -94,6 +94,19 @@ def source(place: Place) -> Path | pa.NativeFile:
     return place.native() if isinstance(place, Object) else place
 
 
+@contextlib.contextmanager
+def marked(folder: Path) -> Iterator[str]:
+    """The name of a new file in a folder, for as long as it is held: other machines find out whether they see it."""
+    path = folder / f".seen.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(path, "xb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: nobody clears it then
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield path.name
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def clear_temporaries(folder: Path) -> None:
     """Removes the temporary files of writers that were killed."""
     for path in temporaries(folder):

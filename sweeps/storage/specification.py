@@ -153,10 +153,18 @@ def specified(
         "fields": base.flat(),
         **({"sweep": sweep.to_dict()} if sweep.entries <= WRITTEN else {}),
         "axes": {path: _summary(values) for path, values in sweep.axes.items()},
-        "sources": _sources(base, sweep, held.get("sources", [])),
+        "sources": sources(base, sweep, held.get("sources", [])),
         "runs": len(sweep),
         "definition": dict(definition),
     }
+
+
+def sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
+    """The files to load before runs can be read again: those that define the user's own components, or import them."""
+    parts = map(type, used(base, sweep))
+    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
+    known = [file for file in held if os.path.isfile(file)]
+    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
 
 
 def environment(device: jax.Device) -> dict[str, str]:
@@ -172,14 +180,6 @@ def environment(device: jax.Device) -> dict[str, str]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "compiler_options": ", ".join(f"{k}={v}" for k, v in training.compiler_options().items()),
     }
-
-
-def _sources(base: Experiment, sweep: Sweep, held: list[str]) -> list[str]:
-    """The files to load before runs can be read again: those that define the user's own components, or import them."""
-    parts = map(type, used(base, sweep))
-    own = [cls for cls in dict.fromkeys(parts) if dataclasses.is_dataclass(cls) and "#" in type_name(cls)]
-    known = [file for file in held if os.path.isfile(file)]
-    return list(dict.fromkeys(file for file in (*known, *map(_source, own)) if file))
 
 
 def _source(cls: type) -> str | None:

@@ -18,7 +18,7 @@ from jaxgen import Experiment, FieldError
 from jaxgen.errors import check_list, check_type, first_line
 from sweeps.axes.sweep import Sweep, product
 from sweeps.diagrams import phases
-from sweeps.diagrams.gather import SEEDS
+from sweeps.diagrams.plane import SEEDS
 from sweeps.storage.runs import Runs
 from sweeps.studies.effects import CONFIDENCE, Bounds, Effect, Verdict
 

@@ -17,7 +17,7 @@ from sweeps.axes.algebra import Points, Sweep
 from sweeps.axes.scales import Range
 from sweeps.diagrams import gather
 from sweeps.diagrams.labels import Labelling, find
-from sweeps.diagrams.plane import check_fields
+from sweeps.diagrams.plane import SEEDS, check_fields
 from sweeps.diagrams.results import Results
 from sweeps.execution.options import Options
 from sweeps.storage.workdir import Where, Workdir
@@ -107,7 +107,7 @@ def refine(
       rounds: how many runs there are, and until when.
       labels: what runs are called, and which labels are the event (`sweeps.labels`); undecided runs are not fitted.
       name: as in `sweeps.run`.
-      **of_run: definition, description, changed and options of `sweeps.run`; `max_hours` is for all rounds together.
+      **of_run: definition, description, changed and options of `sweeps.run`; `stop_after_hours` is of all rounds.
 
     Returns:
       The results of all rounds; where they were stopped, of fewer runs than `run_ids` names.
@@ -118,13 +118,13 @@ def refine(
     """
     held, labelling, begun = Workdir.at(workdir), find(labels), time.monotonic()
     plane, settings, points = checked(base, axes, held, rounds)
-    hours, key, size = Options(**_options(of_run)).max_hours, rounds.key, min(rounds.batch, rounds.budget)
+    hours, key, size = Options(**_options(of_run)).stop_after_hours, rounds.key, min(rounds.batch, rounds.budget)
     held.check_same(name, base, as_sweep(axes, points or [propose([], [], [], [], plane, 1)]))
     if not points:
         _begin(held, settings, points, propose([], [], [], [], plane, size, key=key))
     while True:
         if hours is not None:
-            of_run["max_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
+            of_run["stop_after_hours"] = max(hours - (time.monotonic() - begun) / 3600, 1e-9)
         sweep = as_sweep(axes, points)
         results = run(base, sweep, held, name=name, **of_run)
         x, y, event, seed = outcomes(results, *axes, labels=labelling)
@@ -175,8 +175,8 @@ def _plane(base: Experiment, axes: Mapping[str, Side], seeds: int) -> Plane:
     for path in axes:
         if path not in base.paths():
             raise unknown(path, base.paths())
-        if path in gather.SEEDS or path not in base.leaf_paths():
-            why = "is set for each point" if path in gather.SEEDS else "is structure: each value is a compiled program"
+        if path in SEEDS or path not in base.leaf_paths():
+            why = "is set for each point" if path in SEEDS else "is structure: each value is a compiled program"
             raise FieldError(path, None, f"{why}; refined are fields that hold a number per run")
         if isinstance(axes[path], Range) and isinstance(base.flat()[path], int):
             raise FieldError(path, axes[path], "takes whole numbers: give the list of values that are allowed")

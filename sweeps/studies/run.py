@@ -8,7 +8,8 @@ from sweeps.axes.sweep import Sweep
 from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.results import Results, check_held
 from sweeps.execution import launch
-from sweeps.execution.plan import Plan, Prediction
+from sweeps.execution.plan import Plan
+from sweeps.execution.prediction import Prediction
 from sweeps.storage.workdir import Where, Workdir
 
 

@@ -10,8 +10,8 @@ from jaxgen import Experiment, FieldError
 from jaxgen.components import unknown
 from jaxgen.errors import check_list, check_type
 from sweeps.axes.sweep import Sweep, chain, fixed, product, seeds, sweep
-from sweeps.diagrams.gather import SEEDS
 from sweeps.diagrams.phases import check_definition
+from sweeps.diagrams.plane import SEEDS
 from sweeps.diagrams.results import Results
 from sweeps.studies.claims import Claim
 from sweeps.studies.recipe import Drawing, Recipe, check_name, check_names, chosen

@@ -8,12 +8,18 @@ from lanes import same_bits, train_in_block
 
 import jaxgen as jg
 from examples import example
-from jaxgen import components, losses, models, optimizers, probes, tasks
+from jaxgen import components, losses, models, optimizers, positions, probes, tasks
 from jaxgen.kernel import Program
 
 # no probes, or with rows of their own
 ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
+SHARED = models.Decoder(
+    width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
+)
+WORLD = tasks.TwoHop(
+    entities=4, relations=6, degree=3, ratio=1.0, largest=2.0, unseen=0.1, test_rows=3, ood_rows=2, answer="bridge"
+)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -68,6 +74,17 @@ ROWS = {
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
+    "two-hop": {
+        "task": WORLD,
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+    },
+    "decoder": {"model": models.Decoder(width=8, heads=2, mlp_width=8, predicts=1)},
+    "decoder-shared": {"model": SHARED},
+    "decoder-t5": {"model": models.Decoder(width=8, heads=2, predicts=1, positions=positions.T5Bias(2, 9))},
+    "decoder-offset": {
+        "model": models.Decoder(width=8, heads=2, predicts=1, positions=positions.Learned(longest=4, offset=True))
+    },
     "cross-entropy": {"loss": losses.CrossEntropy()},
     "cross-entropy-16": {"loss": losses.CrossEntropy(dtype="float16")},
     "cross-entropy-64": {"loss": losses.CrossEntropy(dtype="float64")},

@@ -108,6 +108,55 @@ def test_runs_of_all_train_fractions_have_one_program(base):
         np.testing.assert_allclose(alone.curves["train/loss"], curves["train/loss"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("fraction", [0.01, 0.4, 0.8, 1.0])
+def test_a_gradient_in_slices_is_the_gradient_at_once(base, fraction):
+    loss = {"loss.dtype": "float64", "training.dtype": "float64"}
+    run = base.override(loss | {"task": Weighed(p=23), "model": TwoPlaces(), "task.train_fraction": fraction})
+    count = run.task.rows()["train"]
+    with training.numerics(run):
+        values, rows = training.numbers(run), training.Rows.of(run)
+        sliced, once = (jax.jit(training.load)(values, r) for r in (rows.sliced(None), rows.exactly(count)))
+        assert (int(sliced.passes.made), sliced.passes.size) == (-(-count // 256), 256)
+        state = training.init(values, once)
+        found, expected = (jax.jit(training.gradient)(values, data, state)[0] for data in (sliced, once))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-15)
+
+
+@flax.struct.dataclass
+class Endless(jg.tasks.ModularAddition):
+    """Its numbers are not finite from the second slice on."""
+
+    def examples(self, key):
+        found = super().examples(key)
+        inputs = found.inputs.astype(np.float32) / np.float32(self.p)
+        late = np.arange(len(inputs))[:, None] >= 256
+        return jg.Examples(jax.numpy.where(late, np.float32(np.inf), inputs), found.labels)
+
+
+@pytest.mark.parametrize("task", [jg.tasks.ModularAddition(p=17), Endless(p=17)])
+def test_slices_that_a_run_does_not_need_change_no_bit_of_it(base, task):
+    runs = {i: base.override({"task": task, "task.train_fraction": f}) for i, f in enumerate((0.1, 1.0, 0.6))}
+    program = Program(runs[0], 3, platform="tpu")
+    together = train_in_block(program, runs)
+    assert program.traces == 1
+    for lane, run in runs.items():
+        alone = train_in_block(program, {1: run})[1]
+        assert same_bits(together[lane], dataclasses.replace(alone, run_id=str(lane))), lane
+        if lane != 1:
+            curves, single = training.train(run), train_in_block(Program(run, 1, platform="tpu"), {0: run})[0]
+            for found in (alone, single):
+                assert found.status == "finished"
+                np.testing.assert_allclose(found.curves["weight_norm"], curves["weight_norm"], rtol=1e-4)
+
+
+def test_slices_of_a_block_are_taken_at_the_same_row_in_all_lanes(base):
+    program = Program(base.override({"task.p": 17}), 3, platform="tpu")
+    lowered = program.lowered(jax.devices()[0]).as_text()
+    gathers = Program(base.override({"task.p": 17}), 3, platform="gpu").lowered(jax.devices()[0]).as_text()
+    assert lowered.count("stablehlo.gather") < gathers.count("stablehlo.gather")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

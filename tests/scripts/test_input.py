@@ -49,8 +49,8 @@ def reproduce():
         (["--set=training.probes=[loss]"], "training.probes = None: is a list: --set gives numbers and words"),
         (["--set=optimizer.weight_decay=0.1,0.100000000001"], "are the same number in float32"),
         (["--set=training.steps=2147483647", "--set=training.evaluate_every=1"], "2,147,483,647 evaluations"),
-        (["--max_hours=nan"], "max_hours = nan: must be a number above 0"),
-        (["--max_hours=inf"], "max_hours = inf: must be a number above 0, at most 1e+09"),
+        (["--stop_after_hours=nan"], "stop_after_hours = nan: must be a number above 0"),
+        (["--stop_after_hours=inf"], "stop_after_hours = inf: must be a number above 0, at most 1e+09"),
         (["--checkpoint_seconds=nan"], "checkpoint_seconds = nan"),
         (["--checkpoint_seconds=inf"], "checkpoint_seconds = inf"),
         (["--devices=99"], "devices = 99: must be a whole number in [1, 2]"),
@@ -73,7 +73,7 @@ def test_launch_and_dry_run_refuse_the_same(launch_sweep, dry, arguments, said, 
         (["--seeds=3"], "--refine gives each point seeds of its own"),
         (["--set=seed=3"], "--refine gives each point seeds of its own"),
         (["--goal=nan"], "goal = nan"),
-        (["--max_hours=nan"], "max_hours = nan"),
+        (["--stop_after_hours=nan"], "stop_after_hours = nan"),
     ],
 )
 def test_refinement_refuses_the_same_in_a_dry_run(launch_sweep, dry, arguments, said, tmp_path, capfd):
@@ -267,13 +267,28 @@ def test_frames_of_libraries_are_not_the_users_where_the_environment_is_a_link(t
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("COLUMNS", "200")
     assert launch_sweep(*RECIPE, "--dry_run", "--width=6", "--devices=1", f"--workdir={tmp_path / 'none'}") == 0
-    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ 1 "))
-    assert [cell.strip() for cell in row.strip("│").split("│")][4] == "6"
+    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ the only program "))
+    assert [cell.strip() for cell in row.strip("│").split("│")][2] == "6"
 
 
 def test_reproduce_refuses_the_same_in_a_dry_run(reproduce, tmp_path, capfd):
     flags = "--recipe=edge_of_stability", "--scale=smoke", f"--workdir={tmp_path / 'none'}"
     for dry in ([], ["--dry_run"]):
-        assert "max_hours = nan" in refused(reproduce, *flags, *dry, "--max_hours=nan", capfd=capfd)
+        assert "stop_after_hours = nan" in refused(reproduce, *flags, *dry, "--stop_after_hours=nan", capfd=capfd)
         assert "1,000,000 values" in refused(reproduce, *flags, *dry, "--seeds=1000000000", capfd=capfd)
         assert "devices = 99" in refused(reproduce, *flags, *dry, "--devices=99", capfd=capfd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dry_run", "--for=v5litepod-8"], "for = 'v5litepod-8': did you mean v5e-8?"),
+        (["--for=v5e-8"], "for = 'v5e-8': goes with --dry_run only"),
+        (["--dry_run", "--price_per_hour=2"], "price_per_hour = 2.0: is of an accelerator's chip"),
+        (["--dry_run", "--for=h100", "--price_per_hour=nan"], "price_per_hour = nan: must be a number of at least 0"),
+        (["--max_hours=nan"], "max_hours = nan: must be a number above 0"),
+        (["--max_memory=0"], "max_memory = 0.0: must be a number above 0"),
+    ],
+)
+def test_what_is_asked_for_another_machine_is_refused_in_a_line(launch_sweep, arguments, said, tmp_path, capfd):
+    assert said in refused(launch_sweep, *RECIPE, f"--workdir={tmp_path / 'none'}", *arguments, capfd=capfd)

@@ -75,7 +75,7 @@ def test_help_has_commands_that_work():
     assert code in (0, 1)  # absl's
     assert "python -m sweeps reproduce --recipe=edge_of_stability --scale=quick" in out
     assert "scripts/" not in out
-    assert "--max_hours" in out
+    assert "--stop_after_hours" in out
 
 
 def test_captions_name_a_program_that_is_there(monkeypatch):

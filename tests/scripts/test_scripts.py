@@ -300,7 +300,7 @@ def test_a_users_file(program, tmp_path, capfd):
         ("launch_sweep", [RECIPE, "--set=model.width=range(1,2000)"], "--max_compiles="),
         ("launch_sweep", [RECIPE, "--set=task.p=__import__('os')"], "task.p = "),
         ("launch_sweep", [RECIPE, "--colour=blue"], "colour"),
-        ("launch_sweep", [RECIPE, "--max_hours=soon"], "max_hours"),
+        ("launch_sweep", [RECIPE, "--stop_after_hours=soon"], "stop_after_hours"),
         ("launch_sweep", [RECIPE, "extra"], "unexpected argument"),
         ("launch_sweep", ["--sweep=none.py"], "must be a Python file"),
         ("launch_sweep", [RECIPE, "--set=task.p=logspace(1,400,3)"], "logspace exponent = 400"),

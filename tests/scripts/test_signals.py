@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import sweeps
+from sweeps import interruptible
 from sweeps.cli import command
-from sweeps.execution import engine
 from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_a_sweep_that_was_signalled_goes_on_to_the_same_bits(own, tmp_path):
 
 def test_a_second_signal_does_not_wait():
     asked = []
-    with engine._signals(asked.append):
+    with interruptible.asked(asked.append):
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

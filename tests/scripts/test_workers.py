@@ -1,5 +1,6 @@
 """Several workers at once, as an indexed job or an array starts them: the set is that of a single process."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,6 @@ def test_the_dry_run_of_a_share_is_of_its_runs(tmp_path, capfd):
     counts = []
     for share in ("0/2", "1/2"):
         assert Program("launch_sweep")(*flags, f"--share={share}") == 0
-        counts.append(int(capfd.readouterr().out.splitlines()[-2].split()[0]))
+        counts.append(int(re.search(r"^(\d+) runs, ", capfd.readouterr().out, re.MULTILINE).group(1)))
     assert Program("launch_sweep")(*flags) == 0
-    assert sum(counts) == int(capfd.readouterr().out.splitlines()[-2].split()[0])
+    assert sum(counts) == int(re.search(r"^(\d+) runs, ", capfd.readouterr().out, re.MULTILINE).group(1))

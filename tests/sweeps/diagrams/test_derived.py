@@ -1,5 +1,6 @@
 """Axes that are computed from fields of the runs."""
 
+import itertools
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from sweeps.report.caption import caption
 FRACTION, P, DECAY = "task.train_fraction", "task.p", "optimizer.weight_decay"
 ROWS = Derived("n / M", [FRACTION, P], lambda f, M: f / (1 / M), unit="rows")  # 6 at .3, 20, at .6, 10, and at .2, 30
 AXES = {FRACTION: [0.2, 0.3, 0.6], P: [10, 20, 30], DECAY: [0.1, 1.0]}
+COUNT = itertools.count()
 
 
 def coincide(i, j, k, seed):
@@ -100,6 +102,7 @@ def test_cells_of_computed_axes_wait_for_their_runs(synthetic_results):
     [
         (lambda f, M: f[:1], r"float64 \(1,\)': must be computed as numbers of shape \(18,\)"),
         (lambda f, M: 3.0, r"must be computed as numbers of shape \(18,\)"),
+        (lambda f, M: M + next(COUNT), "gave other numbers when it was asked again"),
         (lambda f, M: M > 10, r"bool \(18,\)': must be computed as numbers"),
         (lambda f, M: np.log(M - 10), r"-inf: is not finite at task.train_fraction = 0\.\d, task.p = 10"),
     ],

@@ -428,3 +428,17 @@ def test_times_beyond_the_budget_are_censored_at_it(synthetic_results):
     assert (ended == 500).all()
     assert np.isinf(early.median_time).all()
     np.testing.assert_array_equal(early.restricted_mean, np.full((2, 3), 500))
+
+
+def test_no_line_is_drawn_over_a_plane_that_is_mostly_empty(synthetic_results):
+    axes = {X: [0.2, 0.4, 0.6, 0.8], Y: [0.01, 0.1, 1.0, 10.0]}
+    half = lambda i, j, seed: "grokking" if i == j or i + j == 3 else None  # noqa: E731
+    diagram = synthetic_results(axes, seeds=3, kind=half).phase_diagram(X, Y)
+    assert (diagram.seeds > 0).sum() == 8
+    assert diagram.boundary is None
+
+
+def test_a_plane_of_seeds_has_no_line(synthetic_results):
+    results = synthetic_results({X: [0.2, 0.4, 0.6, 0.8], Y: [0.01, 0.1, 1.0]}, seeds=3)
+    assert results.phase_diagram(X, Y).boundary is not None
+    assert results.phase_diagram(X, "seed", where={Y: 0.1}).boundary is None

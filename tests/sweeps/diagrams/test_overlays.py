@@ -46,7 +46,7 @@ def test_gaps_part_a_line_and_one_that_is_never_there_is_told(drawn):
     assert len(gap) == 1
     np.testing.assert_allclose(line[[gap[0] - 1, gap[0] + 1], 0], [0.4, 0.6], atol=0.01)
     assert len(diagram.map_lines()["far"]) == len(diagram.map_lines()["below"]) == 0
-    assert "Theory (dash-dotted): hole (over the map); far (outside the map)" in caption(diagram)
+    assert "Theory (dash-dotted): hole (over the map); far (nowhere on the map)" in caption(diagram)
 
 
 def test_a_jump_between_two_points_is_seen(drawn):

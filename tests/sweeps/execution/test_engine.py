@@ -130,7 +130,7 @@ def test_tuning_is_asked_for_measures_once_and_is_written_down(toy, tmp_path, mo
 
     def measure(experiment, devices, width):
         measured.append(width)
-        return profile.Measured(width, times[width], 1.0, 100)
+        return profile.Measured(width, times[width], 1.0, 1.0, 100, 0.0)
 
     monkeypatch.setattr(profile, "_measure_width", measure)
     sweeps.run(toy, sweeps.seeds(1), tmp_path, tune=True, quiet=True, devices=1)
@@ -287,8 +287,8 @@ def test_bad_input_writes_and_compiles_nothing(toy, tmp_path, monkeypatch):
         ("devices", 0),
         ("devices", -1),
         ("intervals", 0),
-        ("max_hours", 0),
-        ("max_hours", float("nan")),
+        ("stop_after_hours", 0),
+        ("stop_after_hours", float("nan")),
         ("name", ""),
         ("definition", {"foo": 1}),
         ("definition", {"threshold": "x"}),
@@ -371,10 +371,10 @@ def test_sigterm_saves_and_the_same_command_continues(toy, tmp_path, whole):
     assert finish(tmp_path / "stopped", toy) == whole
 
 
-def test_max_hours_stops_in_time_and_resumably(toy, tmp_path):
+def test_stop_after_hours_stops_in_time_and_resumably(toy, tmp_path):
     long = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(4))
     start = time.monotonic()
-    sweeps.run(toy, long, tmp_path, max_hours=1 / 3600, **FAST)
+    sweeps.run(toy, long, tmp_path, stop_after_hours=1 / 3600, **FAST)
     assert time.monotonic() - start < 30
     assert len(store.read(tmp_path)) == 0
     assert checkpoint.load(Workdir.at(tmp_path))

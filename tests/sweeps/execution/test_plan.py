@@ -1,14 +1,13 @@
 import flax.linen as nn
 import flax.struct
-import jax
 import jax.numpy as jnp
 import pytest
 
 import jaxgen as jg
 import sweeps
 from jaxgen import FieldError
-from sweeps.execution import profile, widths
-from sweeps.execution.plan import make_plan, predict
+from sweeps.execution import profile
+from sweeps.execution.plan import make_plan, told_apart
 
 
 def test_runs_are_grouped_by_structure_and_capacity(toy):
@@ -151,44 +150,27 @@ def test_what_is_no_sweep_is_refused(toy, sweep):
         make_plan(toy, sweep)
 
 
-def test_cost_grows_with_rows_and_is_foretold_without_training(toy):
-    plan = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9]))
-    foretold = predict(plan, {}, 2, devices=1)
-    by_rows = dict(zip([g.rows for g in plan.groups], foretold.milliseconds))
-    assert 0 < by_rows[4] < by_rows[44]
-    assert foretold.seconds > 0
-    assert foretold.bytes > 2 * 4 * 3 * 12 * 21  # parameters and two moments, in two blocks
-    assert foretold.widths == [2, 2]
+def test_programs_are_told_apart_in_words(toy):
+    double = toy.override({"loss.dtype": "float64"})
+    stable = toy.override({"loss": jg.losses.StableMaxCrossEntropy(), "model.width": 16})
+    runs = [toy, double, stable, toy.override({"optimizer.schedule": jg.schedules.Cosine()})]
+    assert told_apart(runs) == [
+        "width 12, CrossEntropy, loss.dtype float32, no schedule",
+        "width 12, CrossEntropy, loss.dtype float64, no schedule",
+        "width 16, StableMaxCrossEntropy, loss.dtype float32, no schedule",
+        "width 12, CrossEntropy, loss.dtype float32, Cosine",
+    ]
+    assert told_apart([toy]) == ["the only program"]
+    fractions = [toy.override({"task.train_fraction": f}) for f in (0.1, 0.9)]
+    assert told_apart(fractions) == ["up to 4 rows a step", "up to 44 rows a step"]
+    perpendicular = [toy.override({"optimizer.perpendicular": p}) for p in (False, True)]
+    assert told_apart(perpendicular) == ["not perpendicular", "perpendicular"]
 
 
-def test_cost_is_foretold_at_the_width_that_will_train(toy, monkeypatch):
-    asked = []
-
-    def measure(experiment, devices, width):
-        asked.append((len(devices), width))
-        return profile.Measured(width, 2.0, 0.0, 100 * width)
-
-    monkeypatch.setattr("sweeps.execution.plan.measured", measure)
-    plan, device = make_plan(toy, sweeps.sweep("task.train_fraction", [0.1, 0.9])), jax.devices()[0]
-    by_rule = predict(plan, {})
-    assert by_rule.widths == [widths.rule(g.template, device) for g in plan.groups] == [8, 8]
-    known = widths.entry(plan.groups[0].template, device)
-    held = predict(plan, {known: {"lanes": 4, "by": "tuned"}})
-    assert held.widths == [4, 8]
-    assert (by_rule.memory[0], held.memory[0]) == (800, 400)
-    one, two = predict(plan, {}, 2, devices=1), predict(plan, {}, 2, devices=2)
-    assert (one.devices, two.devices) == (1, 2)
-    assert one.seconds == pytest.approx(2 * two.seconds)
-    assert asked == [(2, 8), (2, 4), (1, 2), (2, 2)]
-
-
-def test_what_might_not_fit_is_foretold_without_being_tried(toy, monkeypatch):
-    def measure(*_):
-        raise AssertionError("would fill the memory")
-
-    monkeypatch.setattr("sweeps.execution.profile._measure_width", measure)
-    monkeypatch.setattr("sweeps.execution.plan.device_bytes", lambda _: 2**24)
-    plan = make_plan(toy.override({"model.width": 10**4}), sweeps.seeds(1))
-    foretold = predict(plan, {})
-    assert foretold.bytes > 2 * 4 * 3 * 10**4 * 21
-    assert foretold.seconds > 0
+def test_runs_that_are_stored_or_saved_are_counted_by_program(toy):
+    plan = make_plan(toy, sweeps.product(sweeps.sweep("model.width", [8, 12]), sweeps.seeds(3)))
+    ids = [toy.override({"model.width": w, "seed": s}).run_id for w, s in ((8, 0), (8, 1), (12, 2))]
+    plan.drop({ids[0]})
+    plan.drop({ids[0]})
+    plan.note_saved({*ids[1:], "of another sweep"})
+    assert sorted((len(g.pending), g.stored, g.resumed) for g in plan.groups) == [(2, 1, 1), (3, 0, 1)]

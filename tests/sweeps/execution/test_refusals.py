@@ -260,7 +260,7 @@ def test_values_that_are_one_number_to_the_runs_are_refused(toy):
         (lambda: jg.Experiment.from_json(3), "json = 3: must be text"),
         (lambda: sweeps.Recipe(sweeps.seeds(1), None), "recipe.base = .*: must be a jaxgen.Experiment"),
         (lambda: sweeps.Options(devices=99), r"devices = 99: must be a whole number in \[1, 2\]"),
-        (lambda: sweeps.Options(max_hours=True), "max_hours = True"),
+        (lambda: sweeps.Options(stop_after_hours=True), "stop_after_hours = True"),
     ],
 )
 def test_bounds_and_kinds(make, said):

@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 import sweeps
 from jaxgen import FieldError
-from sweeps.execution import engine, shares, stages
+from sweeps import interruptible
+from sweeps.execution import shares, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Group, Plan, make_plan
 from sweeps.storage import checkpoint, launches, store
@@ -107,12 +109,12 @@ def test_a_share_goes_on_where_another_attempt_was_and_leaves_the_others_lanes_a
     short = {**FAST, "intervals": 1}
     sweeps.run(long, GRID, tmp_path / "whole", **FAST)
     for i in range(2):
-        sweeps.run(long, GRID, tmp_path / "cut", share=(i, 2), max_hours=1e-9, **short)
+        sweeps.run(long, GRID, tmp_path / "cut", share=(i, 2), stop_after_hours=1e-9, **short)
     other = {path.name: path.read_bytes() for path in (tmp_path / "cut" / "inflight").glob("1of2-*")}
     before = {path.name for path in (tmp_path / "cut" / "inflight").glob("0of2-*")}
     assert other
     assert before
-    sweeps.run(long, GRID, tmp_path / "cut", share=(0, 2), max_hours=1e-9, **short)
+    sweeps.run(long, GRID, tmp_path / "cut", share=(0, 2), stop_after_hours=1e-9, **short)
     again = {path.name for path in (tmp_path / "cut" / "inflight").glob("0of2-*")}
     assert again
     assert not again & before  # each attempt writes files of its own
@@ -152,19 +154,17 @@ def test_a_share_waits_for_runs_that_another_trains(staged, tmp_path, capfd):
 
 def test_after_sigterm_a_process_ends_at_the_latest_when_the_grace_is_over(monkeypatch):
     ended = []
-    monkeypatch.setattr(engine.interruptible, "end", lambda number, _: ended.append(number))
-    with engine._signals(lambda _: None, 0.0):
+    monkeypatch.setattr(interruptible, "end", lambda number, _: ended.append(number))
+    with interruptible.asked(lambda _: None, 0.0):
         signal.raise_signal(signal.SIGTERM)
-        for thread in engine.threading.enumerate():
-            if isinstance(thread, engine.threading.Timer):
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
                 thread.join(5)
     assert ended == [signal.SIGTERM]
-    with engine._signals(lambda _: None, 60.0):
+    with interruptible.asked(lambda _: None, 60.0):
         signal.raise_signal(signal.SIGTERM)
     assert ended == [signal.SIGTERM]
-    assert not any(
-        isinstance(t, engine.threading.Timer) and not t.finished.is_set() for t in engine.threading.enumerate()
-    )
+    assert not any(isinstance(t, threading.Timer) and not t.finished.is_set() for t in threading.enumerate())
 
 
 def test_a_share_that_is_trained_already_is_told_so(toy, tmp_path):

@@ -137,7 +137,7 @@ def test_rows_that_a_parent_chose_are_the_same_after_a_stop(tmp_path):
     for name in ("whole", "cut"):
         sweeps.run(base, sweeps.seeds(2), tmp_path / name, **FAST)  # trains the parents
     whole = sweeps.run(base, shares, tmp_path / "whole", **FAST)
-    sweeps.run(base, shares, tmp_path / "cut", **{**FAST, "intervals": 1}, max_hours=1e-9)
+    sweeps.run(base, shares, tmp_path / "cut", **{**FAST, "intervals": 1}, stop_after_hours=1e-9)
     assert checkpoint.load(Workdir.at(tmp_path / "cut"))
     again = sweeps.run(base, shares, tmp_path / "cut", **FAST)
     assert whole.runs.equals(again.runs)

@@ -23,8 +23,16 @@ def test_elsewhere_a_block_is_as_wide_as_memory_holds(toy):
     lanes = widths.rule(large, GPU)
     assert 1 < lanes < widths.LANES
     assert lanes & (lanes - 1) == 0
-    assert widths.BLOCK_BYTES / 2 < lanes * widths.lane_bytes(large) <= widths.BLOCK_BYTES
+    assert widths.OTHER_BYTES / 2 < lanes * widths.lane_bytes(large) <= widths.OTHER_BYTES
     assert widths.rule(BASE.override({"model.width": 10**6}), GPU) == 1
+
+
+def test_a_block_of_a_tpu_stays_on_the_chip(toy):
+    tpu = types.SimpleNamespace(platform="tpu", device_kind="TPU v5 lite")
+    assert widths.rule(toy, tpu) == widths.LANES
+    assert widths.rule(BASE, GPU) == widths.LANES
+    assert widths.rule(BASE, tpu) == 128
+    assert 128 * widths.lane_bytes(BASE) <= 2**26 < 256 * widths.lane_bytes(BASE)  # half of a v5e's 128 MiB
 
 
 def test_numbers_of_a_run_do_not_change_its_width(toy):

@@ -311,6 +311,20 @@ def test_curves_are_summed_up_where_more_than_half_of_the_runs_are_seen():
     values = np.array([[0.0, 0.4, 0.8], [0.2, 0.6, np.nan], [0.4, 1.0, np.nan]])
     at, (middle,) = style.quantiles(steps, values, (0.5,))
     np.testing.assert_array_equal(at, [0, 10, 20])
-    np.testing.assert_allclose(middle, [0.2, 0.5, 0.9])
-    at, _ = style.quantiles(steps, np.where(steps == 20, np.nan, values), (0.5,))
-    np.testing.assert_array_equal(at, [0, 10])
+    np.testing.assert_allclose(middle, [0.2, 0.5, 0.8])  # the second has ended at .6
+    at, _ = style.quantiles(steps[:, :2], values[:, :2], (0.5,))
+    np.testing.assert_array_equal(at, [0, 10, 20])
+
+
+def test_a_run_that_has_ended_keeps_its_last_value_in_the_median():
+    steps = np.array([[0.0, 10, np.nan, np.nan], [0.0, 10, 20, 30], [0.0, 10, 20, 30]])
+    values = np.array([[0.0, 1.0, np.nan, np.nan], [0.0, 0.1, 0.2, 0.9], [0.0, 0.3, 0.4, 0.95]])
+    at, (middle,) = style.quantiles(steps, values, (0.5,))
+    np.testing.assert_array_equal(at, [0, 10, 20, 30])
+    np.testing.assert_allclose(middle, [0, 0.3, 0.4, 0.95])  # of three, also where one has ended
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(1, "(no interval: 1 seed)"), (2, "(no interval: 2 seeds)"), (3, "[")])
+def test_an_area_of_too_few_seeds_has_no_interval(synthetic_results, seeds, told):
+    diagram = synthetic_results(GRID, seeds=seeds).phase_diagram(FRACTION, DECAY)
+    assert f" {told}" in style.area_text(diagram.boundary, "{:.3f}")

@@ -15,6 +15,7 @@ import sweeps
 from sweeps.axes import scales
 from sweeps.diagrams import phases
 from sweeps.diagrams.labels import Label, Labelling
+from sweeps.report import style
 from sweeps.report.page import write_page
 from sweeps.report.provenance import SCRIPT
 from sweeps.studies import claims
@@ -454,6 +455,22 @@ def test_several_cells_show_their_median_and_the_runs_that_did_not_reach(synthet
     np.testing.assert_allclose(median, np.median(test[:, at], axis=0), atol=2e-5)
     assert "2 cells" in browser_page.evaluate(f"{model}('runs').text")
     assert "scripts/replay.py --workdir=" in browser_page.evaluate(f"{model}('runs').text")
+    assert complaints == []
+
+
+def test_a_run_that_has_ended_keeps_its_last_value_in_the_median(synthetic_results, tmp_path, browser_page):
+    ended = lambda *at: ("undecided", "comprehension", "grokking")[at[-1]]  # noqa: E731
+    diagram = synthetic_results(GRID, seeds=3, kind=ended).phase_diagram(FRACTION, DECAY)
+    diagram.page(tmp_path / "page.html")
+    complaints = opened(browser_page, tmp_path / "page.html")
+    model = "Bokeh.documents[0].get_model_by_name"
+    browser_page.evaluate(f"{model}('cells').selected.indices = [4]")
+    browser_page.wait_for_function(f"{model}('curves').data.run_id.length == 3")
+    here = np.flatnonzero(diagram.runs["cell"] == 4)
+    steps, test = (diagram.curves[name][here] for name in ("step", "test/accuracy"))
+    at, (middle,) = style.quantiles(np.where(steps > 0, steps, np.nan), test, (0.5,))
+    np.testing.assert_array_equal(browser_page.evaluate(f"Array.from({model}('middle').data.step)"), at)
+    np.testing.assert_allclose(browser_page.evaluate(f"Array.from({model}('middle').data.test)"), middle, atol=2e-5)
     assert complaints == []
 
 

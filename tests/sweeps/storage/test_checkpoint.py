@@ -222,7 +222,7 @@ def test_blocks_stay_until_all_runs_are_stored(saved, toy, tmp_path):
     other = tmp_path / "inflight" / "wider.block"
     other.write_bytes(sealed(content, lambda header, _: header | {"program": "other-w4"}))
     endless = sweeps.product(sweeps.fixed("training.steps", 10**6), sweeps.seeds(2))
-    sweeps.run(toy, endless, tmp_path, quiet=True, max_hours=1e-6, **FAST)
+    sweeps.run(toy, endless, tmp_path, quiet=True, stop_after_hours=1e-6, **FAST)
     assert other.exists()
     assert checkpoint.running(Workdir.at(tmp_path))
 

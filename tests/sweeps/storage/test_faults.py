@@ -110,7 +110,7 @@ def test_two_attempts_at_a_share_at_once_do_no_harm(toy, tmp_path, impatient):
     long = toy.override({"training.steps": 400})
     sweeps.run(long, SWEEP, tmp_path, **FAST)
     workdir = Workdir(Object(Faulty(0, 0), "bucket/sweep", "mock"))
-    sweeps.run(long, SWEEP, workdir, share=(0, 1), max_hours=1e-9, **{**FAST, "intervals": 1})
+    sweeps.run(long, SWEEP, workdir, share=(0, 1), stop_after_hours=1e-9, **{**FAST, "intervals": 1})
     saved = {path: path.read_bytes() for path in checkpoint.files(workdir)}
     assert saved
     sweeps.run(long, SWEEP, workdir, share=(0, 1), **FAST)  # while the first one, which was taken for dead …

@@ -106,7 +106,7 @@ def test_weights_are_read_back(remote):
 def test_a_sweep_is_stopped_continued_and_drawn_and_equals_a_local_one(toy, tmp_path, remote):
     axes = "optimizer.weight_decay", "optimizer.learning_rate"
     local = sweeps.run(toy, SWEEP, tmp_path, **FAST)
-    stopped = sweeps.run(toy, SWEEP, remote, max_hours=1e-9, **FAST)
+    stopped = sweeps.run(toy, SWEEP, remote, stop_after_hours=1e-9, **FAST)
     assert len(stopped.runs) < len(SWEEP)
     assert checkpoint.running(remote)
     results = sweeps.run(toy, SWEEP, remote, **FAST)

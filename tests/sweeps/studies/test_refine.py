@@ -208,7 +208,7 @@ def test_rounds_are_trained_and_continue_wherever_they_were_stopped(toy, tmp_pat
     assert len(set(json.loads(p)["program"] for p in one.table(["provenance"])["provenance"].to_pylist())) == 1
 
     other = tmp_path / "other"
-    stopped = refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), max_hours=1e-9, **FAST)
+    stopped = refine.refine(toy, RATES, other, refine.Rounds(budget=20, batch=8), stop_after_hours=1e-9, **FAST)
     assert len(stopped.runs) <= 8
     assert len(stopped.runs) < len(stopped.run_ids)
     run, calls = refine.run, []
