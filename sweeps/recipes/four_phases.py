@@ -7,11 +7,10 @@ fast Adam moves the embeddings and AdamW the decoder, and how strongly that deca
 at once, late, or never; a linear representation is what generalises. The published diagrams have one seed and 100,000
 steps: `paper`, not run here. quick: the same network, 5,000 steps, which the released code takes for its first figure,
 "late" from 300 steps on instead of 1,000: runs that would generalise after that are memorisation.
-
 T_test is of the test rows whose sum a train row has (`KnownClasses`). Two or more of the ten have none in 27 % of the
 splits, in which no run could reach the published 90 %; in the others this is the published threshold. Each seed has
-its own split. Pilots, from which rates, decays, budget and gap were chosen, had seeds 100 and 101. The permutations'
-embeddings have the released code's L1 penalty. (4) to (6) had six seeds at first, which left them undecided.
+its own split; pilots, which gave rates, decays, budget and gap, had seeds 100 and 101. The permutations' embeddings
+have the released code's L1 penalty. (4) to (6) had six seeds at first, which left them undecided.
 Found: seeds differ more than settings: two of six are in no linear representation anywhere in the diagram, so (1) to
 (3) are undecided; by (4) 17 of 20 get there, and in PyTorch, the same network in another program, 13 of 16.
 """
