@@ -43,7 +43,6 @@ class Tally:
       lost: runs that were not stored in the end.
       doubled: runs that readers saw twice.
       wrong: runs whose bits are not those of the sweep that nothing happened to, or that nobody asked for.
-      again: runs that were trained again though they lay there whole.
       twice: runs that lie in two shards in the end, alike: readers count them once.
       seconds: all of it.
     """
@@ -54,7 +53,6 @@ class Tally:
     lost: int = 0
     doubled: int = 0
     wrong: int = 0
-    again: int = 0
     twice: int = 0
     seconds: float = 0.0
 
@@ -74,7 +72,7 @@ class Tally:
     def check(self, count: int) -> None:
         """Whether there were so many trials, and no harm was done."""
         assert self.trials >= count
-        assert (self.lost, self.doubled, self.wrong, self.again) == (0, 0, 0, 0), self
+        assert (self.lost, self.doubled, self.wrong) == (0, 0, 0), self
 
 
 def rows_of(found: list[dict]) -> Rows:
@@ -122,7 +120,7 @@ def train(where: object, sweep: sweeps.Sweep = SWEEP, **options: object) -> swee
 
 
 def continued(where: object, **options: object) -> sweeps.Results:
-    """`train`, after which nothing that lay there whole was trained again, and nothing is left over."""
+    """`train`, which trains no run again that lies there whole."""
     workdir = Workdir.at(where)
     files._named.cache_clear()
     sound, taken = store.stored_ids(workdir), []
