@@ -11,8 +11,8 @@ T_test is of the test rows whose sum a train row has (`KnownClasses`). Two or mo
 splits, in which no run could reach the published 90 %; in the others this is the published threshold. Each seed has
 its own split; pilots, which gave rates, decays, budget and gap, had seeds 100 and 101. The permutations' embeddings
 have the released code's L1 penalty. (4) to (6) had six seeds at first, which left them undecided.
-Found: seeds differ more than settings: two of six are in no linear representation anywhere in the diagram, so (1) to
-(3) are undecided; by (4) 17 of 20 get there, and in PyTorch, the same network in another program, 13 of 16.
+Found: seeds differ more than settings: two of six generalise nowhere in the diagram, so (1) to (3) are undecided; by
+(4) 17 of 20 find a linear representation, and in PyTorch, the same network in another program, 13 of 16.
 """
 
 import numpy as np
