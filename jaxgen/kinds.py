@@ -164,7 +164,11 @@ class Continuing(Start, Protocol):
 
 
 class Transform(Protocol):
-    """What is done to the weights of another run. Its `apply` may take `held`, what that run's probes keep, by name."""
+    """What is done to the weights of another run.
+
+    Its `apply` may take `held`, what that run's probes keep, by name, and `fit`, the train rows of the run that starts
+    (`jaxgen.starts.Fit`).
+    """
 
     def apply(
         self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, /

@@ -4,6 +4,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 import compiling
@@ -20,6 +21,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and the programs that tes
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import fault_table
 import jax
 import pytest
 
@@ -41,8 +43,20 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_addoption(parser):
+    parser.addoption("--faults-page", metavar="FILE", help="put what trials of faults came to into the table of a page")
+
+
+def pytest_terminal_summary(terminalreporter):
+    fault_table.tell(terminalreporter)
+
+
 def pytest_configure(config):
-    if config.option.markexpr == "not slow":
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup`: programs that tests start would ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if page := config.option.faults_page:
+        config.pluginmanager.register(fault_table.Page(page))
+    if "not slow" in config.option.markexpr:
         compiling.quicken()
 
 

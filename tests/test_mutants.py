@@ -17,7 +17,8 @@ PARTS = [
         "jaxgen/training/run.py",
         "jaxgen/losses.py",
         "jaxgen/optimizers/parts.py",
-        "jaxgen/starts.py",
+        "jaxgen/starts/continued.py",
+        "jaxgen/starts/pruning.py",
     ),
     *(
         "sweeps/storage/store.py",

@@ -51,8 +51,8 @@ def test_files_that_the_readme_and_the_pages_name_exist():
             assert path.startswith("api/") or (ROOT / "docs" / path).exists(), (page, path)
         for path in re.findall(r"`((?:examples|scripts|sweeps|jaxgen|tests)/[\w./]*\w\.\w+)", text):
             assert (ROOT / path).exists(), (page, path)
-    block = README[README.index("```\njaxgen/ ") :]
-    for name in re.findall(r"\b(\w+\.py)\b", block[: block.index("```", 4)]):
+    block = (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"\b(\w+\.py)\b", block):
         assert any(list((ROOT / top).rglob(name)) for top in ("jaxgen", "sweeps", "scripts")), name
     lines = len((ROOT / "examples" / "own_task.py").read_text().splitlines())
     assert f"all three in {lines} lines" in README

@@ -129,7 +129,8 @@ class Block:
         output, self._output = jax.device_get(self._output), None
         every, read = self.program.template.training.evaluate_every, self.program.unstacked
         statuses, steps_made, checksums = output.ended[0].astype(np.int32), output.ended[1].tolist(), output.ended[2]
-        opening, done, longest = self.program.opening, [], 0
+        opening, longest = self.program.opening, 0
+        done: dict[int, Result] = {}
         if any(lane is not None and not lane.pieces for lane in self.lanes):
             self.computed_steps += int(opening[-1]) * self.program.width
         for index, lane in enumerate(self.lanes):
@@ -145,10 +146,11 @@ class Block:
             lane.step, longest = steps_made[index], max(longest, count)
             self.useful_steps += count * every
             if (status := Status(int(statuses[index]))) != Status.RUNNING:
-                done.append(_result(lane, status, int(checksums[index]), self._ended_with(index)))
-                self.lanes[index] = None
+                done[index] = _result(lane, status, int(checksums[index]), self._ended_with(index))
         self.computed_steps += longest * every * self.program.width
-        return done
+        for index in done:  # not before all are read: memory may not suffice for one
+            self.lanes[index] = None
+        return [*done.values()]
 
     def _ended_with(self, index: int) -> dict[str, np.ndarray] | None:
         if not self.keep:

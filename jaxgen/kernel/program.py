@@ -19,7 +19,7 @@ import optax
 from jaxgen import training
 from jaxgen.experiment import Experiment
 from jaxgen.optimizers.parts import same_bits
-from jaxgen.training import Rows, State, capacity
+from jaxgen.training import Passes, Rows, State, capacity
 
 MAX_INTERVALS = 128
 LANES = "lanes"  # the axis that a block is mapped over
@@ -83,6 +83,7 @@ class Program:
         self._is_whole = [np.issubdtype(leaf.dtype, np.integer) for leaf in leaves]
         self.given = training.start_shapes(experiment)
         self._jitted = jax.jit(self._chunk, donate_argnums=4)
+        self._lanes: Lane | None = None  # their shapes
         self._compiled: dict[jax.Device, jax.stages.Compiled] = {}
         self._lowering = threading.Lock()
         self._locks: dict[jax.Device, threading.Lock] = collections.defaultdict(threading.Lock)
@@ -108,7 +109,7 @@ class Program:
     def rows_of(self, experiment: Experiment) -> Rows:
         """A run's rows, computed in a way that suits so many lanes and the platform."""
         rows = Rows.of(experiment)
-        if rows.passes is None:
+        if not isinstance(rows.passes, Passes):
             return rows
         if self.platform == "tpu":
             return rows.sliced(LANES if self.width > 1 else None)
@@ -117,10 +118,12 @@ class Program:
     def shapes(self) -> tuple:
         """Shapes of the program's arguments: the runs' real and whole numbers and starts, control, lanes (`_chunk`)."""
         reals, wholes = (np.repeat(row[None], self.width, 0) for row in self.pack(self.template, self.rows))
-        with training.numerics(self.template):
-            given = jax.tree.map(lambda a: jax.ShapeDtypeStruct((self.width, *a.shape), a.dtype), self.given)
-            lanes = jax.eval_shape(lambda r, w, g: self._begin(*self._unpack(r, w), g)[0], reals, wholes, given)
-        return reals, wholes, given, np.zeros(2 + self.width, np.int32), lanes
+        given = jax.tree.map(lambda a: jax.ShapeDtypeStruct((self.width, *a.shape), a.dtype), self.given)
+        if self._lanes is None:  # tracing takes longer than a small block's chunk
+            with training.numerics(self.template):
+                begin = lambda r, w, g: self._begin(*self._unpack(r, w), g)[0]  # noqa: E731
+                self._lanes = jax.eval_shape(begin, reals, wholes, given)
+        return reals, wholes, given, np.zeros(2 + self.width, np.int32), self._lanes
 
     def pack(self, numbers: Experiment, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """A run's numbers and row counts as two vectors: what is real, and what is whole (int32)."""

@@ -89,6 +89,7 @@ class EmbeddingMLP(nn.Module):
       use_bias: whether the layers have biases.
       embedding_scale: bound of the initial embeddings.
       init_scale: multiplies the initial weights.
+      readout: units of a linear layer before the last one, where it is a product of two matrices; None: it is one.
       vocabulary, outputs: filled in from the task when left out.
     """
 
@@ -100,6 +101,7 @@ class EmbeddingMLP(nn.Module):
     use_bias: bool = static(True, doc="whether layers have biases")
     embedding_scale: float = leaf(0.5, "[0, inf)", "bound of the initial embeddings")
     init_scale: float = leaf(1.0, "[0, inf)", "multiplies the initial weights")
+    readout: int | None = static(None, "[1, 1000000]", "units of a linear layer before the last one", added=True)
     vocabulary: int | None = None
     outputs: int | None = None
 
@@ -108,6 +110,8 @@ class EmbeddingMLP(nn.Module):
         x = self.joined(tokens)
         for _ in range(self.depth):
             x = ACTIVATIONS[self.activation](Linear(self.width, self.use_bias, self.init_scale)(x))
+        if self.readout is not None:
+            x = Linear(self.readout, self.use_bias, self.init_scale)(x)
         return Linear(self.outputs, self.use_bias, self.init_scale)(x)
 
     def joined(self, tokens):

@@ -15,18 +15,20 @@ from jaxgen.tasks.task import Examples, Task
 class Modular(Task):
     """Base of the modular tasks: predict c = f(a, b) mod p from the tokens (a, b).
 
-    The train split is a uniformly random subset of ⌊train_fraction · n⌋ of the n ordered pairs; the others are tested.
+    The train split is a uniformly random subset of ⌊train_fraction · n⌋ of the n pairs; the others are tested.
     Inputs are int32 (n, 2) tokens in [0, p); labels int32 (n,).
 
     Attributes:
       p: the modulus: vocabulary and number of classes.
       train_fraction: share of the pairs that are trained on.
       lowest: smallest a and b: 0, or 1 for pairs without zeros.
+      ordered: whether (a, b) and (b, a) are two pairs; otherwise only those with a ≤ b are there.
     """
 
     p: int = static(97, "[2, 4096]", "modulus")
     train_fraction: float = leaf(0.5, "(0, 1]", "share of all pairs trained on")
     lowest: int = static(0, "[0, 4095]", "smallest a and b")
+    ordered: bool = static(True, doc="whether (a, b) and (b, a) are two pairs", added=True)
 
     def check(self):
         if self.lowest > self.p - 2:
@@ -44,6 +46,8 @@ class Modular(Task):
         """All rows (a, b, c) as int32 (n, 3)."""
         first, second = (np.arange(low, self.p, dtype=np.int64) for low in (self.lowest, self.lowest_second()))
         a, b = np.repeat(first, len(second)), np.tile(second, len(first))
+        if not self.ordered:
+            a, b = a[a <= b], b[a <= b]
         return np.stack([a, b, self.result(a, b) % self.p], 1).astype(np.int32)
 
     def lowest_second(self) -> int:
@@ -56,7 +60,8 @@ class Modular(Task):
 
     def size(self) -> int:
         """Number of rows n."""
-        return (self.p - self.lowest) * (self.p - self.lowest_second())
+        first, second = range(self.lowest, self.p), self.lowest_second()
+        return sum(self.p - (second if self.ordered else max(a, second)) for a in first)
 
     def rows(self) -> dict[str, int]:
         return train_test(self.size(), self.train_fraction)
@@ -73,7 +78,7 @@ class ModularAddition(Modular):
     @property
     def group(self) -> str | None:
         """The group that this is the product of (`jaxgen.finite_groups`); None where pairs are left out."""
-        return None if self.lowest else f"Z{self.p}"
+        return f"Z{self.p}" if self.ordered and not self.lowest else None
 
     def result(self, a, b):
         return a + b

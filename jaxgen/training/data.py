@@ -90,8 +90,8 @@ class Rows:
     def sliced(self, lanes: str | None) -> "Rows":
         """The same, with slices in the place of passes, of runs that are mapped over along an axis of this name."""
         size = min(SLICE, int(self.counts.sum()))
-        made = np.int32(-(-int(self.counts[self.names.index("train")]) // size))
-        return dataclasses.replace(self, passes=Slices(made, size, lanes))
+        made = -(-int(self.counts[self.names.index("train")]) // size)
+        return dataclasses.replace(self, passes=Slices(np.array(made, np.int32), size, lanes))
 
     def by_name(self) -> dict[str, jax.Array]:
         """Every count."""

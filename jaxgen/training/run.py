@@ -108,7 +108,20 @@ def variables(experiment: "Experiment", data: Data) -> Mapping[str, Tree]:
 def fit(experiment: "Experiment", data: Data, kept: Mapping[str, Tree]) -> Fit:
     """What a start sees of the train rows, with what the network keeps beside its parameters."""
     inputs, labels, train, weights = data.full_batch()
-    return Fit(lambda params: apply(experiment, params, inputs, kept=kept), labels, train, weights)
+
+    def loss(outputs):
+        scaled = experiment.training.logit_scale * outputs
+        return masked_mean(of_step(experiment.loss, scaled, labels, jnp.int32(0)), train, weights)
+
+    return Fit(
+        network=lambda params, inputs: apply(experiment, params, inputs, kept=kept),
+        loss=loss,
+        inputs=inputs,
+        labels=labels,
+        train=train,
+        weights=weights,
+        vocabulary=experiment.task.vocabulary,
+    )
 
 
 def begun(

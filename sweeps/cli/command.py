@@ -6,13 +6,15 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 import jax
 from absl import app, flags
+from rich.console import Console
+from rich.table import Table
 
 import jaxgen
 from jaxgen import Experiment, FieldError
@@ -91,6 +93,16 @@ def main(program: Callable[..., None]) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said: Python may end in peace
             signal.signal(number, signal.SIG_IGN)
+
+
+def only(given: Sequence[str], flag: str | None) -> str:
+    """The workdir that a program is given, as its argument or by --workdir; anything else ends it with one line."""
+    places = [*given, *([] if flag is None else [flag])]
+    if not places:
+        refuse("give WORKDIR")
+    if len(places) > 1:
+        refuse(f"unexpected argument {places[1]!r}: one WORKDIR is looked at")
+    return places[0]
 
 
 def refuse(error: object) -> NoReturn:
@@ -221,3 +233,8 @@ def exit_if_stopped(results: Results) -> int:
         print(f"{stored} of {wanted} runs are stored in {results.workdir}: the same command continues")
         sys.exit(INTERRUPTED if results.stopped_by == signal.SIGINT else STOPPED)
     return stored
+
+
+def print_table(table: Table, width: int = 110) -> None:
+    """Prints a table, on paper so wide; what its cells say is text, whatever brackets stand in it."""
+    Console(width=None if Console().is_terminal else width, markup=False).print(table)

@@ -10,16 +10,23 @@ Exit codes: 0 all is sound; 1 something is damaged, or a run has several bits; 2
 
 import sys
 
+from absl import flags
+
+from sweeps.cli import command
 from sweeps.storage import status
 from sweeps.storage.workdir import Workdir
 
 NAMED = 8  # runs in one line
 
 
-def main(workdir: str) -> None:
+WORKDIR = flags.DEFINE_string("workdir", None, "The workdir, where it is not given as an argument.")
+
+
+def main(*workdir: str) -> None:
     """Examines WORKDIR, and the runs that its own start from."""
-    held, sound = Workdir.at(workdir), True
-    while held.read_specification() is not None or str(held) == str(Workdir.at(workdir)):
+    first = held = Workdir.at(command.only(workdir, WORKDIR.value))
+    sound = True
+    while held.read_specification() is not None or held is first:
         found = status.examine(held)
         show(held, found)
         held, sound = held.parents, sound and found.sound

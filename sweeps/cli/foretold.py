@@ -3,11 +3,11 @@
 import dataclasses
 
 import jax
-from rich.console import Console
 from rich.table import Table
 
 from jaxgen import FieldError, training
 from sweeps.batch import roofline
+from sweeps.cli import command
 from sweeps.execution import widths
 from sweeps.execution.launch import left_alone
 from sweeps.execution.plan import Group, Plan, told_apart
@@ -48,7 +48,7 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: Where, asked: Target 
     """Prints a plan as a table with its cost, and which stored files a launch would set aside."""
     groups = [g for g in plan.groups if g.pending]
     if groups:
-        Console(width=None if Console().is_terminal else 110).print(_table(groups, prediction))
+        command.print_table(_table(groups, prediction))
     decaying = dict.fromkeys(found for group in groups if (found := training.decaying(group.template)))
     if len(decaying) == 1:
         ((some, all_),) = decaying

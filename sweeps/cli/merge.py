@@ -3,9 +3,11 @@
 python scripts/merge.py out/a out/b out/c --out=out/all
 python scripts/merge.py gs://bucket/sweep
 
-A union by run_id: nothing is trained again, and nothing is changed in the sources. Of a run that was stored with other
-bits too, the first (by the order of the arguments, then of the shards' names) stays in the result set; the others lie
-in `apart/`, in shards that any Parquet reader opens, and each is named.
+A union by run_id: nothing is trained again, and nothing is changed in the sources. Sweeps of one name and base may be
+over other values (a finer grid, another scale): the union has those of all, and a line says in what each differs.
+
+Of a run that was stored with other bits too, the first (by the order of the arguments, then of the shards' names) stays
+in the result set; the others lie in `apart/`, in shards that any Parquet reader opens, and each is named.
 
 In one workdir it is safe beside running workers (--share): their shards are left alone. Damaged shards are set aside.
 
@@ -32,6 +34,8 @@ def main(*workdirs: str) -> None:
     found = merge.compact(place) if OUT.value is None else merge.unite(held, place)
     for path in found.aside:
         print(f"{path} is damaged: set aside in {place.damaged}, its runs are trained again by the next launch")
+    for line in found.unlike:
+        print(line)
     for run_id in found.apart:
         print(f"{run_id} was stored with other bits too: these lie in {place.apart}")
     print(f"{place}: {found.runs:,} runs of {found.read:,} shards are in {found.written:,} now")

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import jax
-from rich.console import Console
 from rich.table import Table
 
+from sweeps.cli import command
 from sweeps.execution.preflight import Checked, folder
 from sweeps.execution.progress import clock
 
@@ -28,12 +29,12 @@ def show(programs: Iterable[Checked], topology: str) -> None:
             least = f"{1e6 * max(one.by_products, one.by_memory):.3g}"
             cells = [seconds, memory, f"{found.flops / 1e6:.3g}", *sizes, f"{found.padding:.0%}", least, bound]
         table.add_row(str(count), str(one.runs), str(one.lanes), *cells)
-    Console(width=None if Console().is_terminal else 130).print(table)
+    command.print_table(table, 130)
     for note, which in notes.items():
         print(f"program {', '.join(which)}: {note}")
     print("MFLOP, bytes and microseconds are of a lane-step with all rows of the table. Microseconds are a lower bound")
     print("by published peaks, no measurement; bytes are as the compiled step reads and writes them, padded to tiles")
-    print(
-        f"{count} program{'s' * (count != 1)} for {topology} in {clock(time.monotonic() - begun)}; nothing was trained"
-    )
-    print(f"findings are kept in {folder()}, compiled programs in {jax.config.jax_compilation_cache_dir}")
+    took, several = clock(time.monotonic() - begun), "s" * (count != 1)
+    print(f"{count} program{several} for {topology} in {took}; nothing was trained")
+    config: Any = jax.config
+    print(f"findings are kept in {folder()}, compiled programs in {config.jax_compilation_cache_dir}")

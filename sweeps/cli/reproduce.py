@@ -30,7 +30,6 @@ from typing import Any
 import jax
 import pandas as pd
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 import sweeps
@@ -189,7 +188,7 @@ def show_studies() -> None:
             runs = {run.run_id: run for run in (recipe.base.override(point) for point in recipe.sweep)}
             table.add_row(*told, scale, f"{len(runs):,}", f"{sum(run.training.steps for run in runs.values()):,}")
             told = ["", "", ""]
-    Console(width=None if Console().is_terminal else 110).print(table)
+    command.print_table(table)
     print("--dry_run tells what each claim and diagram of one costs on this machine")
 
 
@@ -203,4 +202,4 @@ def show_parts(recipe: sweeps.Recipe, plan: Plan, prediction: Prediction) -> Non
         left = [steps[run_id] for run_id in run_ids if run_id in steps]
         time = clock(prediction.seconds * sum(left) / max(plan.steps, 1))
         table.add_row(name, f"{len(run_ids)}", f"{len(left)}", f"{sum(left):,}", time)
-    Console(width=None if Console().is_terminal else 110).print(table)
+    command.print_table(table)

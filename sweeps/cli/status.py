@@ -12,7 +12,6 @@ import sys
 import time
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from sweeps.cli import command
@@ -23,9 +22,12 @@ from sweeps.storage.workdir import Workdir
 WATCH = flags.DEFINE_float("watch", None, "Look again every so many seconds, until all is stored.", lower_bound=1)
 
 
-def main(workdir: str) -> None:
+WORKDIR = flags.DEFINE_string("workdir", None, "The workdir, where it is not given as an argument.")
+
+
+def main(*workdir: str) -> None:
     """Prints what is known of the sweep in WORKDIR."""
-    held = Workdir.at(workdir)
+    held = Workdir.at(command.only(workdir, WORKDIR.value))
     found = status.look(held)
     show(found)
     while WATCH.value is not None and found.waiting + found.running:
@@ -50,4 +52,4 @@ def show(found: status.Status) -> None:
         count = f"{worker.done:,} of {worker.own_runs:,}"
         table.add_row(worker.share.replace("of", "/"), state, count, f"{clock(worker.silent)} ago", rest, worker.host)
     if found.workers:
-        Console(width=None if Console().is_terminal else 110).print(table)
+        command.print_table(table)

@@ -127,7 +127,7 @@ class Engine:
             while self.slots:
                 ready = [slot for slot in self.slots if slot.block.ready]
                 for slot in ready:
-                    if slot in self.slots and not self._attempt(self._go_on, slot):
+                    if slot in self.slots and not self._attempt(slot.work, self._go_on, slot):
                         self._fill()
                 self.progress.update(self.useful, self.computed)
                 self._tell()
@@ -217,29 +217,29 @@ class Engine:
             return False
         self._compile_ahead(left[0])
         work = self.works[left[0]]
-        if work.saved:
-            saved = work.saved.pop()
-            path, block = checkpoint.adopt(self.workdir, saved), Block(work.program, device, self.keep)
-            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.workdir, work.program))
-        else:
-            path, block = checkpoint.new(self.workdir), Block(work.program, device, self.keep)
-        slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
-        self.slots.append(slot)
-        self._attempt(self._proceed, slot)
+        self._attempt(work, self._begin, work, device)
         return True
 
-    def _attempt(self, action: Callable[[_Slot], bool], slot: _Slot) -> bool:
-        """Does it; False when the block has ended. Without enough memory its group goes on at half the width."""
+    def _begin(self, work: _Work, device: jax.Device) -> bool:
+        """Puts a block into a place of a device, as it was saved if one was, and launches it; False when it ends."""
+        block = Block(work.program, device, self.keep)
+        saved = work.saved.pop() if work.saved else None
+        path = checkpoint.new(self.workdir) if saved is None else checkpoint.adopt(self.workdir, saved)
+        slot = _Slot(device, block, work, path, time.monotonic(), provenance(work.name, block))
+        self.slots.append(slot)
+        if saved is not None:
+            checkpoint.restore(saved, block, work.resumed, functools.partial(stages.given, self.workdir, work.program))
+        return self._proceed(slot)
+
+    def _attempt(self, work: _Work, action: Callable[..., bool], *arguments: object) -> bool:
+        """Does it; False when a block has ended. Without enough memory its group goes on at half the width."""
         try:
-            going = action(slot)
+            return action(*arguments)
         except jax.errors.JaxRuntimeError as error:
-            if slot.block.program.width == 1 or not out_of_memory(error):
+            if work.program.width == 1 or not out_of_memory(error):
                 raise
-            self._narrow(slot.work)
+            self._narrow(work)
             return False
-        if not going:
-            self.slots.remove(slot)
-        return going
 
     def _narrow(self, work: _Work) -> None:
         """Half as many lanes for a group whose blocks do not fit into memory; runs in mid-training start anew."""
@@ -270,6 +270,7 @@ class Engine:
             slot.block.refill(slot.work)
         if slot.block.free == slot.block.program.width:
             slot.path.unlink(missing_ok=True)
+            self.slots.remove(slot)
             return False
         if self.stop.is_set() or time.monotonic() - slot.saved_at > self.options.checkpoint_seconds:
             try:
@@ -278,6 +279,7 @@ class Engine:
                 self.progress.note(f"lanes in mid-training are not saved: {error}")
             slot.saved_at = time.monotonic()
         if self.stop.is_set():
+            self.slots.remove(slot)
             return False
         slot.launched_at = time.monotonic()
         full = slot.block.free == 0  # else no run waits, and the last ones may as well end together

@@ -44,6 +44,7 @@ def launch(
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
     if settings.is_limited:
         settings.check(_foretold(plan, workdir, settings, busy))
+        settings, plan = _planned(base, sweep, workdir, said["name"], options)  # shares are of all runs, stored or not
     if settings.executor is not None and plan.run_ids - store.stored_ids(workdir, plan.run_ids):
         work = executor.Work(plan, workdir, said, settings.of_a_share)
         limits: dict[str, Any] = {"stop_after_hours": settings.stop_after_hours, "grace": settings.grace_seconds}

@@ -154,7 +154,7 @@ def _found(template: Experiment, lanes: int, device: jax.Device, topology: str) 
     begun = time.perf_counter()
     compiled = program.compiled(device)
     seconds = time.perf_counter() - begun
-    module, slices = hlo.Module(compiled.as_text()), program.rows.passes
+    module, slices = hlo.Module(compiled.as_text() or ""), program.rows.passes
     rounds = {training.SLICES: -(-program.capacity // slices.size)} if isinstance(slices, training.Slices) else {}
     bodies = [module.moved(body, rounds) for body in module.loops(training.STEPS)]
     step = max(bodies, key=lambda m: m.bytes, default=hlo.Moved())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from sweeps.storage import launches
 from sweeps.storage.runs import Runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
@@ -22,6 +23,7 @@ class Provenance:
       changed: paths in which the description may not hold.
       planned: runs of the sweep.
       launches: of each what was installed, the device, the command and its times.
+      unread: files of launches that cannot be read.
       replay: what trains a run again, for a shell in any directory, up to the run_id.
     """
 
@@ -31,6 +33,7 @@ class Provenance:
     changed: Sequence[str]
     planned: int
     launches: Sequence[Mapping[str, object]]
+    unread: Sequence[str]
     replay: str
 
     @classmethod
@@ -39,9 +42,8 @@ class Provenance:
         held = results.specification
         name, description = (str(held.get(key) or "") for key in ("name", "description"))
         base = held.get("fields", {}), held.get("changed", [])
-        return cls(
-            name, description, *base, held.get("runs", 0), held.get("launches") or [], replay_command(results, "")
-        )
+        told, unread = held.get("launches") or [], [path.name for path in launches.damaged(results.workdir)]
+        return cls(name, description, *base, held.get("runs", 0), told, unread, replay_command(results, ""))
 
     def unfinished(self, results: Runs) -> str:
         """How many of the sweep's runs are stored where some are not; else empty."""
@@ -52,7 +54,8 @@ class Provenance:
     def versions(self) -> str:
         """What the last launch trained with, and on."""
         last = self.launches[-1] if self.launches else {}
-        return ", ".join(f"{name} {last[name]}" for name in VERSIONS if name in last) or "unknown versions"
+        known = ", ".join(f"{name} {last[name]}" for name in VERSIONS if name in last) or "unknown versions"
+        return f"{known} ({', '.join(self.unread)} of its launches cannot be read)" if self.unread else known
 
 
 def replay_command(results: Runs, run_id: str) -> str:

@@ -34,6 +34,7 @@ class Merged:
       runs: in those that were written.
       apart: the run_ids that were stored with other bits too: these lie in `apart/` now.
       aside: damaged shards that were moved to `damaged/`.
+      unlike: in what the sources differ from the first, a line each.
     """
 
     read: int
@@ -41,6 +42,7 @@ class Merged:
     runs: int
     apart: tuple[str, ...]
     aside: tuple[Place, ...] = ()
+    unlike: tuple[str, ...] = ()
 
 
 def compact(workdir: Workdir) -> Merged:
@@ -65,7 +67,8 @@ def compact(workdir: Workdir) -> Merged:
 def unite(sources: Sequence[Workdir], out: Workdir) -> Merged:
     """Puts what several workdirs of one sweep hold into a new one: runs, weights, widths and launches.
 
-    Nothing is changed in the sources. Lanes in mid-training stay there.
+    Nothing is changed in the sources. Lanes in mid-training stay there. Sweeps of one name and base over other values,
+    as a finer grid or another scale, are one: the union has the values of all, and in what they differ is told.
 
     Raises:
       FieldError: a source holds no sweep, or another than the first, or the new one holds something.
@@ -94,7 +97,12 @@ def unite(sources: Sequence[Workdir], out: Workdir) -> Merged:
         out.put_specification(specification.united(known, len(store.stored_ids(out))))
     if parents := [workdir.parents for workdir in sources if workdir.parents.read_specification() is not None]:
         unite(parents, out.parents)
-    return done
+    unlike = (
+        f"{workdir}: {line}"
+        for workdir, held in zip(sources[1:], known[1:])
+        for line in specification.differing(known[0], held)
+    )
+    return dataclasses.replace(done, unlike=tuple(unlike))
 
 
 def repeated(shards: Sequence[Place]) -> set[str]:

@@ -20,13 +20,14 @@ class Object:
       filesystem: where it is.
       path: its name there, the bucket's first.
       scheme: what its URI begins with.
+      query: what its URI ends with, after a "?": where the store is, where that is not its usual place.
     """
 
-    def __init__(self, filesystem: FileSystem, path: str, scheme: str):
-        self.filesystem, self.path, self.scheme = filesystem, path.strip("/"), scheme
+    def __init__(self, filesystem: FileSystem, path: str, scheme: str, query: str = ""):
+        self.filesystem, self.path, self.scheme, self.query = filesystem, path.strip("/"), scheme, query
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.path}"
+        return f"{self.scheme}://{self.path}{self.query and f'?{self.query}'}"
 
     def __repr__(self) -> str:
         return f"Object({str(self)!r})"
@@ -41,7 +42,7 @@ class Object:
         return self.path < other.path
 
     def __truediv__(self, name: str) -> "Object":
-        return Object(self.filesystem, f"{self.path}/{name}", self.scheme)
+        return self._at(f"{self.path}/{name}")
 
     @property
     def name(self) -> str:
@@ -61,7 +62,7 @@ class Object:
     @property
     def parent(self) -> "Object":
         """The folder that it is in."""
-        return Object(self.filesystem, self.path.rpartition("/")[0], self.scheme)
+        return self._at(self.path.rpartition("/")[0])
 
     def exists(self) -> bool:
         """Whether there is something of that name, or within it."""
@@ -125,6 +126,9 @@ class Object:
         except FileNotFoundError:
             if not missing_ok:
                 raise
+
+    def _at(self, path: str) -> "Object":
+        return Object(self.filesystem, path, self.scheme, self.query)
 
     def _info(self) -> FileInfo:
         return self.filesystem.get_file_info(self.path)

@@ -45,6 +45,7 @@ class Specification(TypedDict, total=False):
 SCHEMA = 3
 LISTED = 1000  # values of an axis that are written out
 WRITTEN = 10_000  # values of a sweep that are
+FEW = 6  # values of an axis in one line
 
 
 def parsed(text: str) -> Any:
@@ -104,6 +105,25 @@ def unlike(one: Specification, other: Specification) -> str:
         return f"holds the sweep {other['name']!r}, not {one['name']!r}"
     why = _differing_field(other["fields"], one["fields"], {*one["axes"], *other["axes"]})
     return f"holds a sweep with {why}" if why else ""
+
+
+def differing(one: Specification, other: Specification) -> list[str]:
+    """In what a specification differs from another of the same sweep: axes, definitions, and how many runs."""
+    found = []
+    for path in dict.fromkeys([*one["axes"], *other["axes"]]):
+        mine, its = (held["axes"].get(path, [held["fields"].get(path)]) for held in (one, other))
+        if mine != its:
+            found.append(f"has {path} = {_listed(its)}, not {_listed(mine)}: the union has both")
+    if one["definition"] != other["definition"]:
+        found.append(f"has the definition {other['definition']}, not {one['definition']}: the first is kept")
+    return found
+
+
+def _listed(values: object) -> str:
+    """Values of an axis in few words."""
+    if isinstance(values, list) and len(values) > FEW:
+        return f"{', '.join(map(str, values[:FEW]))}, … ({len(values)} values)"
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
 def _differing_field(old: Fields, new: Fields, axes: set[str]) -> str:

@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar, Union
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem, LocalFileSystem
@@ -106,7 +107,7 @@ class Workdir:
         """The workdir of a path, or of a URI: `gs://bucket/sweep`, `s3://…`, `file://…`, what `pyarrow.fs` knows.
 
         Raises:
-          FieldError: it is none of these, or its file system cannot be reached.
+          FieldError: it is none of these, its file system cannot be reached, or it has a password in it.
         """
         if isinstance(where, Workdir):
             return where
@@ -115,18 +116,22 @@ class Workdir:
         if not isinstance(where, str) or not URI.fullmatch(where):
             return cls(Path(where))
         try:
-            filesystem, path = FileSystem.from_uri(where)
+            secret = urlsplit(where).password
+            filesystem, path = FileSystem.from_uri(where) if secret is None else (None, "")
         except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
             why = " ".join(str(error).split())
             raise FieldError("workdir", where, f"cannot be reached ({why})") from None
-        return cls.on(filesystem, path, where.partition("://")[0])
+        if filesystem is None:
+            why = "has a password in it, which every launch would store: set AWS_ACCESS_KEY_ID, … instead"
+            raise FieldError("workdir", f"{where.partition('://')[0]}://…@{where.rpartition('@')[2]}", why)
+        return cls.on(filesystem, path, where.partition("://")[0], where.partition("?")[2])
 
     @classmethod
-    def on(cls, filesystem: FileSystem, path: str, scheme: str | None = None) -> "Workdir":
-        """The workdir of a path on a file system; `scheme` is what its URI begins with."""
+    def on(cls, filesystem: FileSystem, path: str, scheme: str | None = None, query: str = "") -> "Workdir":
+        """The workdir of a path on a file system; its URI begins with `scheme`, and ends with `query` after a "?"."""
         if isinstance(filesystem, LocalFileSystem):
             return cls(Path(path))
-        return cls(Object(filesystem, path, scheme or filesystem.type_name))
+        return cls(Object(filesystem, path, scheme or filesystem.type_name, query))
 
     def __str__(self) -> str:
         return str(self.root)

@@ -146,8 +146,10 @@ class Study:
         axes = drawing.fields
         within = tuple(f"{axis}." for axis in axes)  # an axis of whole components has their fields too
         varied = {path for path in _varied(base, parts) if path not in axes and not path.startswith(within)}
+        known = base.flat()  # and components that only other runs have, such as one more in a tuple
+        absent: dict[str, object] = {path: None for path in varied if path not in known and path.endswith(".type")}
         panels = {
-            title: {path: value for path, value in base.override(held).flat().items() if path in varied}
+            title: absent | {path: value for path, value in base.override(held).flat().items() if path in varied}
             for title, held in drawing.panels.items()
         }
         return dataclasses.replace(drawing, panels=panels)

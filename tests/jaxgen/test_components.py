@@ -25,6 +25,7 @@ ROWS = {
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
     "multiplication": {"task": tasks.ModularMultiplication(p=5)},
     "division": {"task": tasks.ModularDivision(p=5)},
+    "unordered-pairs": {"task": tasks.ModularAddition(p=5, ordered=False)},
     "without-zeros": {"task": tasks.ModularMultiplication(p=5, lowest=1)},
     "polynomial": {"task": tasks.ModularPolynomial(p=5)},
     "parity": {  # its inputs are numbers, in float32
@@ -72,6 +73,7 @@ ROWS = {
         "training": jg.Training(steps=6, evaluate_every=2),
     },
     "mlp": {"model": models.MLP(width=4, use_bias=True, activation="gelu")},
+    "product-of-read-outs": {"model": models.EmbeddingMLP(embedding=3, width=4, depth=1, readout=5)},
     "transformer": {"model": models.Transformer(width=8, heads=2, mlp_width=8)},
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
     "two-hop": {
@@ -197,6 +199,22 @@ ROWS["from-run"] = FROM_BASE | {
     "start": jg.starts.FromRun(
         parent=BASE,
         transforms=(jg.starts.Prune(rate=0.4), jg.starts.Transplant(parameters=("Linear_*",)), jg.starts.Rewind()),
+    )
+}
+ROWS["pruned-at-start"] = FROM_BASE | {
+    "start": jg.starts.FromRun(
+        parent=BASE,
+        transforms=(
+            jg.starts.Rewind(),
+            jg.starts.SNIP(rate=0.2),
+            jg.starts.GraSP(),
+            jg.starts.SynFlow(rate=0.7, rounds=3),
+        ),
+    )
+}
+ROWS["norm-of-a-ticket"] = FROM_BASE | {
+    "start": jg.starts.FromRun(
+        parent=BASE, transforms=(jg.starts.Prune(rate=0.4), jg.starts.Rewind(), jg.starts.MatchNorm(order=1))
     )
 }
 KEEPING = BASE.override({"training.probes": ("loss", "metrics", example("data_diet").EL2N())})

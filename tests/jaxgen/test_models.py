@@ -44,6 +44,18 @@ def test_initial_weights_are_uniform_within_the_fan_in_bound():
         np.testing.assert_allclose(np.std(kernel), limit / np.sqrt(3), rtol=0.02)
 
 
+def test_a_network_of_embeddings_may_read_out_by_a_product_of_two_matrices():
+    network = models.EmbeddingMLP(embedding=6, width=5, depth=1, activation="relu", use_bias=False, readout=7)
+    bound = models.bind(network, jg.tasks.ModularAddition(p=4))
+    tokens = jnp.array([[0, 1], [3, 3], [2, 0]])
+    params = bound.init(KEY, tokens)["params"]
+    inward, out, last = (params[f"Linear_{i}"]["kernel"] for i in range(3))
+    assert [w.shape for w in (inward, out, last)] == [(6, 5), (5, 7), (7, 4)]
+    summed = jax.nn.one_hot(tokens, 4).sum(1) @ params["embedding"]
+    wanted = np.maximum(summed @ inward, 0) @ (out @ last)
+    np.testing.assert_allclose(bound.apply({"params": params}, tokens), wanted, rtol=1e-5, atol=1e-7)
+
+
 def test_closed_form_solves_modular_addition():
     # Gromov 2023 (arXiv 2301.02679), eq. 4: random phases, every frequency; p = 97, N = 500 classifies every pair.
     p, n = 97, 500

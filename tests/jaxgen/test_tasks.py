@@ -51,6 +51,17 @@ def test_pairs_can_leave_zeros_out(make):
         jg.Experiment(make(p=3, lowest=2), jg.models.MLP(), jg.losses.CrossEntropy(), jg.optimizers.SGD())
 
 
+@pytest.mark.parametrize("lowest", [0, 1])
+@pytest.mark.parametrize("make", [tasks.ModularAddition, tasks.ModularDivision])
+def test_pairs_can_be_without_an_order(make, lowest):
+    task, whole = make(p=11, lowest=lowest, ordered=False, train_fraction=0.4), make(p=11, lowest=lowest)
+    rows = [tuple(map(int, row)) for row in task.table()]
+    assert rows == [row for row in map(tuple, whole.table().tolist()) if row[0] <= row[1]]
+    assert len(rows) == task.size() == sum(task.rows().values())
+    assert task.rows()["train"] == len(rows) * 4 // 10
+    assert getattr(task, "group", None) is None
+
+
 def test_division_undoes_multiplication():
     rows = tasks.ModularDivision(p=13).table().astype(int)
     np.testing.assert_array_equal(rows[:, 2] * rows[:, 1] % 13, rows[:, 0])

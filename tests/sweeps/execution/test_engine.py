@@ -81,6 +81,23 @@ def test_out_of_memory_halves_the_width_and_loses_nothing(toy, tmp_path, monkeyp
     assert not list((tmp_path / "halved" / "inflight").glob("*"))
 
 
+def test_what_ended_is_not_forgotten_where_memory_does_not_suffice_to_read_all_of_it(staged, tmp_path, monkeypatch):
+    read, calls = kernel.Block._ended_with, []
+
+    def scarce(self, index):
+        calls.append(self.program.width)
+        if calls[-1] == 4 and calls.count(4) == 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return read(self, index)
+
+    monkeypatch.setattr(kernel.Block, "_ended_with", scarce)
+    axes = sweeps.product(sweeps.sweep("start.transforms.0.rate", [0.0, 0.5]), sweeps.seeds(4))
+    found = sweeps.run(staged, axes, tmp_path, **(FAST | {"width": 4}))
+    assert {*calls} == {4, 2}
+    assert len(found.runs) == 8
+    assert len(store.read(tmp_path / "parents")) == 4
+
+
 def test_memory_that_does_not_suffice_for_one_lane_is_an_error(toy, tmp_path, monkeypatch):
     def scarce(self, *_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")

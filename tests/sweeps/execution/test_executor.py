@@ -164,6 +164,15 @@ def test_after_its_hours_all_shares_stop(toy, tmp_path):
     assert (results.stopped_by, late.started) == (None, [])
 
 
+def test_shares_are_of_all_runs_though_what_is_left_was_foretold(toy, tmp_path, monkeypatch):
+    sweeps.run(toy, sweeps.seeds(2), tmp_path, quiet=True, **FAST)
+    planned = []
+    monkeypatch.setattr(executor, "train", lambda work, *_, **__: planned.append(work.plan))
+    sweeps.run(toy, SEEDS, tmp_path, executor=Played(), max_hours=1e6, quiet=True, **FAST)
+    assert planned[0].waiting == planned[0].run_ids
+    assert len(planned[0].run_ids) == 4
+
+
 def test_as_many_shares_as_there_is_room_for(toy, tmp_path):
     for room, shares in ((3, 3), (0, 1), (100, 4)):
         played = Played(shares=None, room=room, play=lambda index, attempt: DONE)

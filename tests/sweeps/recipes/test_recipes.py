@@ -12,6 +12,7 @@ NAMES = [
     "corrupted_labels",
     "edge_of_stability",
     "four_phases",
+    "grokking_tickets",
     "lazy_to_rich",
     "quickstart",
     "scaling_law",
@@ -62,6 +63,19 @@ def test_corrupted_labels_at_the_papers_scale_is_the_published_diagram():
 def test_xor_clusters_are_at_the_published_signal():
     task = recipes.load("xor_clusters").base.task
     assert task.separation == pytest.approx(2.5 * (task.dimension / task.train_rows) ** 0.5)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
+def test_grokking_tickets_are_of_the_network_that_is_trained_again(scale):
+    recipe = recipes.load("grokking_tickets").at(scale)
+    points = {tuple(point.values()): point for part in recipe.parts.values() for point in part}
+    runs = [recipe.base.override(point) for point in points.values() if point["seed"] == 0]
+    staged = [(run, run.start.run(run)) for run in runs if run.start is not None]
+    assert len(staged) > len(runs) / 2
+    for run, parent in staged:
+        assert (parent.task, parent.model, parent.loss) == (run.task, run.model, run.loss)
+        assert parent.optimizer == run.optimizer.replace(weight_decay=1.0)
+    assert {parent.training.steps for _, parent in staged} == {0, recipe.base.start.parent.training.steps}
 
 
 def test_four_phases_at_the_papers_scale_are_the_published_diagrams():

@@ -257,3 +257,29 @@ def test_a_launch_that_cannot_be_read_is_named(toy, sweep, capfd):
     assert status.examine(held).launches == [held.launches / "all-1.json"]
     assert Program("doctor")(str(held)) == 1
     assert f"{held.launches / 'all-1.json'} is damaged" in capfd.readouterr().out
+
+
+def test_in_what_united_sweeps_differ_is_said(toy, sweep, tmp_path, capfd):
+    finer = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1, 0.5]), sweeps.seeds(6))
+    held = [sweep("a"), sweep("b", finer), sweep("c", sweeps.product(AXES, sweeps.sweep("task.p", [5, 7])))]
+    held[2].write_specification("mine", toy, AXES, {"threshold": 0.5})
+    for number, workdir in enumerate(held):
+        put(workdir, result(toy, number))
+    assert Program("merge")(*map(str, held), f"--out={tmp_path / 'all'}") == 0
+    assert capfd.readouterr().out.splitlines() == [
+        f"{held[1]}: has optimizer.weight_decay = 0.1, 0.5, not 0.1: the union has both",
+        f"{held[2]}: has the definition {{'threshold': 0.5}}, not {{}}: the first is kept",
+        f"{tmp_path / 'all'}: 3 runs of 3 shards are in 1 now",
+    ]
+    assert merge.unite([held[0], held[0]], Workdir(tmp_path / "same")).unlike == ()
+
+
+@pytest.mark.parametrize("name", ["status", "doctor"])
+def test_a_workdir_is_an_argument_or_a_flag(name, toy, sweep, capfd):
+    held = sweep()
+    put(held, *(result(toy, seed) for seed in range(6)))
+    for arguments in ([f"--workdir={held}"], ["--workdir", str(held)], [str(held)]):
+        assert Program(name)(*arguments) == 0
+    capfd.readouterr()
+    assert Program(name)(str(held), f"--workdir={held}") == 2
+    assert "one WORKDIR is looked at" in capfd.readouterr().err

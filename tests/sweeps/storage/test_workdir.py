@@ -272,6 +272,16 @@ def test_the_caption_of_an_unfinished_sweep_says_so(synthetic_results):
         assert ("Not finished: 8 of the sweep's 9 runs are stored." in text) == said
 
 
+def test_the_caption_says_why_it_does_not_know_versions(synthetic_results):
+    axes = {"task.train_fraction": [0.2, 0.4], "optimizer.weight_decay": [0.1, 1.0]}
+    results = synthetic_results(axes)
+    assert "Trained with unknown versions.\n" in caption.caption(results.phase_diagram(*axes))
+    (results.workdir / "launches").mkdir()
+    (results.workdir / "launches" / "all-1.json").write_text('{"jax": "0.')
+    said = "Trained with unknown versions (all-1.json of its launches cannot be read).\n"
+    assert said in caption.caption(results.phase_diagram(*axes))
+
+
 def test_the_remedy_for_a_damaged_specification_works(toy, tmp_path, monkeypatch):
     fast = {"width": 2, "intervals": 5, "devices": 1, "quiet": True}
     sweeps.run(toy, SWEEP, tmp_path, **fast)
