@@ -135,7 +135,7 @@ PUBLISHED = {DECODER: [round(10 ** (-4 + i / 5), 7) for i in range(11)], DECAY: 
              EMBEDDINGS: [round(10 ** (-5 + i / 4), 8) for i in range(13)], FRACTION: rows(*range(5, 55, 5), 54)}
 PAPER = {"training.steps": 100_000, "training.evaluate_every": 100, "training.stop_patience": 1000}
 SMOKE = {"model.width": 4, "training.steps": 4, "training.evaluate_every": 2}
-SMALLEST = {DECODER: [1e-4], DECAY: [0.0], EMBEDDINGS: [1e-3], FRACTION: [0.5]}
+SMALLEST = {DECODER: [1e-4], DECAY: [0.0], EMBEDDINGS: [1e-3], FRACTION: rows(45)}
 DRAWINGS = (
     Drawing("decay", DECODER, DECAY, {"regression": {}, "classification": CLASSES, "permutations": PERMUTATIONS}),
     Drawing("rates", DECODER, EMBEDDINGS, contour=QUALITY), Drawing("rows", FRACTION, DECODER, contour=QUALITY))
