@@ -8,6 +8,7 @@ import datetime
 import inspect
 import json
 import math
+import types
 from pathlib import Path
 
 import flax.struct
@@ -196,7 +197,7 @@ def planned_only(monkeypatch, launch_sweep):
     monkeypatch.setattr(plan, "rehearse", lambda template, seen: None)
     monkeypatch.setattr(plan, "MAX_RUNS", 2000)
     monkeypatch.setitem(proposal.MOST, "budget", 2000)
-    monkeypatch.setattr(launch, "predict", lambda plan, *_: plan)
+    monkeypatch.setattr(launch, "predict", lambda plan, *_: types.SimpleNamespace(low=1.0, high=2.0, bytes=2**20))
     monkeypatch.setattr(command, "run_recipe", run_recipe)
     monkeypatch.setattr(foretold, "show_plan", lambda *_: None)
     monkeypatch.setattr(command, "exit_if_stopped", lambda results: 0)

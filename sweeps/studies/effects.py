@@ -216,6 +216,8 @@ def _by_seed(measured: Measured, unknown: tuple[float, float]) -> tuple[pd.Serie
     ends = both if isinstance(both, Bounds) else Bounds(both, both)
     try:
         low, high = (pd.Series(end, dtype=float).fillna(least) for end, least in zip(ends, unknown))
+        for end in (low, high):
+            end.map(float)  # lists within a list are a Series too
     except (TypeError, ValueError, OverflowError):
         raise FieldError("effect.values", measured, "must be a number for each seed") from None
     return low, high

@@ -114,7 +114,7 @@ class Recipe:
         for drawing in self.drawings:
             for path in (*drawing.fields, *(p for where in drawing.panels.values() for p in where)):
                 if path not in known:
-                    raise unknown(str(path), known)
+                    raise unknown(str(path), sorted(known))
 
 
 def chosen(claims: Sequence[Claim], names: Sequence[str]) -> list[Claim]:

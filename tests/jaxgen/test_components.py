@@ -81,9 +81,7 @@ ROWS = {
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
-    "decoder": {"model": models.Decoder(width=8, heads=2, mlp_width=8, predicts=1)},
     "decoder-shared": {"model": SHARED},
-    "decoder-t5": {"model": models.Decoder(width=8, heads=2, predicts=1, positions=positions.T5Bias(2, 9))},
     "decoder-offset": {
         "model": models.Decoder(width=8, heads=2, predicts=1, positions=positions.Learned(longest=4, offset=True))
     },
