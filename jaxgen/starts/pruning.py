@@ -14,8 +14,26 @@ from jaxgen.starts.fit import Fit
 from jaxgen.starts.transforms import masked, without_smallest
 
 
+class _Scored:
+    """Pruning by a number for each weight. `rate` is the share that is removed."""
+
+    rate: float
+
+    def apply(
+        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, fit: Fit
+    ) -> tuple[optax.Params, optax.Params]:
+        """See `Continued.transformed`; what a mask has removed before counts, and stays removed."""
+        del drawn
+        there = jax.tree.map(lambda w: jnp.ones_like(w, bool), params) if mask is None else mask
+        return params, without_smallest(self.scores(masked(params, there), there, fit), self.rate, mask)
+
+    def scores(self, left: optax.Params, mask: optax.Params, fit: Fit) -> optax.Params:
+        """A number for each weight, of what a mask has left: those with the smallest go."""
+        raise NotImplementedError
+
+
 @flax.struct.dataclass
-class SNIP:
+class SNIP(_Scored):
     """Removes weights by |w · ∂L/∂w|, how much the loss of the train rows hangs on their being there.
 
     L is the mean loss, without weight decay. Lee et al. 2019 (arXiv 1810.02340), eq. 6.
@@ -26,18 +44,15 @@ class SNIP:
 
     rate: float = leaf(0.5, "[0, 1)", "share of the weights in matrices that are removed")
 
-    def apply(
-        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, fit: Fit
-    ) -> tuple[optax.Params, optax.Params]:
-        """See `Continued.transformed`; what a mask has removed before counts, and stays removed."""
-        del drawn
-        left = _left(params, mask)
+    def scores(self, left: optax.Params, mask: optax.Params, fit: Fit) -> optax.Params:
+        """|w · ∂L/∂w|."""
+        del mask
         gradient = jax.grad(lambda params: fit.loss(fit.outputs(params)))(left)
-        return params, without_smallest(jax.tree.map(lambda w, g: jnp.abs(w * g), left, gradient), self.rate, mask)
+        return jax.tree.map(lambda w, g: jnp.abs(w * g), left, gradient)
 
 
 @flax.struct.dataclass
-class GraSP:
+class GraSP(_Scored):
     """Removes weights whose loss leaves the most gradient flow: those with the smallest w · (H g).
 
     g and H are gradient and Hessian, over the weights in matrices, of the mean loss L of outputs / temperature on the
@@ -52,16 +67,11 @@ class GraSP:
     rate: float = leaf(0.5, "[0, 1)", "share of the weights in matrices that are removed")
     temperature: float = leaf(200.0, "(0, inf)", "divides the outputs")
 
-    def apply(
-        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, fit: Fit
-    ) -> tuple[optax.Params, optax.Params]:
-        """See `Continued.transformed`; what a mask has removed before counts, and stays removed."""
-        del drawn
-        left = _left(params, mask)
+    def scores(self, left: optax.Params, mask: optax.Params, fit: Fit) -> optax.Params:
+        """w · (H g)."""
         gradient = jax.grad(lambda params: fit.loss(fit.outputs(params) / self.temperature))
         along = jax.tree.map(lambda g: g if g.ndim > 1 else jnp.zeros_like(g), gradient(left))
-        curved = jax.jvp(gradient, (left,), (along if mask is None else masked(along, mask),))[1]
-        return params, without_smallest(jax.tree.map(jnp.multiply, left, curved), self.rate, mask)
+        return jax.tree.map(jnp.multiply, left, jax.jvp(gradient, (left,), (masked(along, mask),))[1])
 
 
 @flax.struct.dataclass
@@ -101,7 +111,3 @@ class SynFlow:
 
         before = jax.tree.map(lambda w: jnp.ones_like(w, bool), params) if mask is None else mask
         return params, jax.lax.fori_loop(0, self.rounds, one, before)
-
-
-def _left(params: optax.Params, mask: optax.Params | None) -> optax.Params:
-    return params if mask is None else masked(params, mask)

@@ -64,7 +64,6 @@ class TwoHop(Task):
         if (wanted := self.test_rows + self._two_hops(self.largest)) > room:
             why = f"needs {wanted} two-hops in distribution with the test rows, of about {room} that there are"
             raise FieldError("largest", self.largest, why)
-
         if self.wrong_bridges and self.answer != "bridge":
             raise FieldError("wrong_bridges", self.wrong_bridges, f"needs answer = bridge, not {self.answer}")
 
@@ -108,10 +107,8 @@ class TwoHop(Task):
         row = jnp.arange(len(said), dtype=jnp.int32)
         is_hop = row >= len(tail)
         place = jnp.arange(said.shape[1] - 1, dtype=jnp.int32)[None]
-        weights = (
-            jnp.where(is_hop[:, None], place >= 2, place == 1)
-            & jnp.pad(there, (len(tail), 0), constant_values=True)[:, None]
-        )
+        there = jnp.pad(there, (len(tail), 0), constant_values=True)
+        weights = there[:, None] & jnp.where(is_hop[:, None], place >= 2, place == 1)
         fact = jnp.pad(known, (0, len(hops)))
         splits = {"facts": fact, "unseen_facts": ~fact & ~is_hop, "inferred": is_hop & (row < counts["train"])}
         return Examples(said[:, :-1], said[:, 1:], splits, weights.astype(jnp.float32))

@@ -3,6 +3,7 @@
 import shlex
 
 from sweeps.batch.request import Batch
+from sweeps.execution.chips import BOUNDS, PORT
 
 CACHE = """\
 # Compiled programs are kept for all processes of all machines: the first that needs one compiles it.
@@ -21,8 +22,8 @@ export TPU_SKIP_MDS_QUERY=1  # or the machine would tell of the slice as a whole
 """
 
 OF_PROCESS = """\
-  export TPU_VISIBLE_CHIPS=${visible[process]}  # of this machine
-  export TPU_PROCESS_PORT=$((8476 + process)) TPU_PROCESS_ADDRESSES=localhost:$((8476 + process))  # one each
+  export TPU_VISIBLE_CHIPS=${{visible[process]}}  # of this machine
+  export TPU_PROCESS_PORT=$(({port} + process)) TPU_PROCESS_ADDRESSES=localhost:$(({port} + process))  # one each
 """
 
 START = """\
@@ -91,7 +92,7 @@ def script(batch: Batch, *, slice_: str, host: str, launcher: tuple[str, ...] = 
     parts_of_slice = batch.device.kind == "tpu" and batch.processes_per_slice > 1
     if parts_of_slice:
         one = batch.processes == "chip"
-        text += ALONE.format(bounds="1,1,1" if one else "2,2,1")  # a slice of several hosts has four chips on each
+        text += ALONE.format(bounds=BOUNDS[1 if one else each])
         chips = [str(chip) for chip in range(each)]
         text += f"visible=({' '.join(chips if one else [','.join(chips)])})  # chips of each process\n\n"
-    return text + START + (OF_PROCESS if parts_of_slice else "") + END
+    return text + START + (OF_PROCESS.format(port=PORT) if parts_of_slice else "") + END

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+from absl import flags
 from rich.table import Table
 
 from jaxgen import FieldError, training
@@ -15,6 +16,8 @@ from sweeps.execution.prediction import Cost, Prediction
 from sweeps.execution.progress import clock
 from sweeps.storage import store
 from sweeps.storage.workdir import Where
+
+flags.disclaim_key_flags()  # they are of the program that defines them
 
 ROWS = 12  # programs that are shown one by one
 BUSY = 0.9  # share of the machine below which the others are told of
@@ -42,6 +45,45 @@ def target(name: str | None, price: float | None) -> Target | None:
     if name is None and price is not None:
         raise FieldError("price_per_hour", price, "is of an accelerator's chip: name it with --for")
     return None if name is None else Target(name, price)
+
+
+class Flags:
+    """The flags of a program that foretells, when this is made: what to tell, and what is not to be started."""
+
+    def __init__(self):
+        self._dry_run = flags.DEFINE_bool(
+            "dry_run", False, "Print the programs, and the time and memory they take; train nothing."
+        )
+        self._for = flags.DEFINE_string(
+            "for", None, "With --dry_run: what it would take on v5e-8, h100, h200-8, … too, by peak rates."
+        )
+        self._price = flags.DEFINE_float(
+            "price_per_hour", None, "With --for: what an hour of one chip costs you.", lower_bound=0
+        )
+        stop = "Stop, resumably, after this long."
+        hours = "Refuse, before anything starts, what may take longer by the dry run's time"
+        hours += " (--stop_after_hours trains a part)."
+        memory = "Refuse, before anything starts, what takes more GiB on a device."
+        said = {"stop_after_hours": stop, "max_hours": hours, "max_memory": memory}
+        self._limits = [flags.DEFINE_float(name, None, text, lower_bound=0) for name, text in said.items()]
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be trained."""
+        return self._dry_run.value
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """Those that `sweeps.Options` has, by name."""
+        return {flag.name: flag.value for flag in self._limits}
+
+    @property
+    def target(self) -> Target | None:
+        """See the function of this name; refused where something is to be trained."""
+        name, price = self._for.value, self._price.value
+        if name is not None and not self.dry_run:
+            raise FieldError("for", name, "goes with --dry_run only: a launch trains on this machine")
+        return target(name, price)
 
 
 def show_plan(plan: Plan, prediction: Prediction, workdir: Where, asked: Target | None = None) -> None:

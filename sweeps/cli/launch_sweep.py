@@ -67,21 +67,7 @@ BUDGET = flags.DEFINE_integer(
 GOAL = flags.DEFINE_float("goal", None, "Share of the plane that the line's band may take up: --refine ends there.")
 ON_GRID = flags.DEFINE_bool("on_grid", False, "With --refine: only the values of the sweep's axes.")
 KEY = flags.DEFINE_integer("key", 0, "Of the random numbers of --refine.", lower_bound=0)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the programs, and the time and memory they take; train nothing.")
-FOR = flags.DEFINE_string(
-    "for", None, "With --dry_run: what it would take on v5e-8, h100, h200-8, … too, by peak rates."
-)
-PRICE = flags.DEFINE_float("price_per_hour", None, "With --for: what an hour of one chip costs you.", lower_bound=0)
-STOP_AFTER = flags.DEFINE_float("stop_after_hours", None, "Stop, resumably, after this long.", lower_bound=0)
-MAX_HOURS = flags.DEFINE_float(
-    "max_hours",
-    None,
-    "Refuse, before anything starts, what may take longer by the dry run's time (--stop_after_hours trains a part).",
-    lower_bound=0,
-)
-MAX_MEMORY = flags.DEFINE_float(
-    "max_memory", None, "Refuse, before anything starts, what takes more GiB on a device.", lower_bound=0
-)
+FORETOLD = foretold.Flags()
 PREFLIGHT = flags.DEFINE_string(
     "preflight",
     None,
@@ -110,9 +96,7 @@ def main() -> None:
     """Trains what the flags ask for, or tells what it would cost."""
     if EXECUTOR.value is not None:
         jax.config.update("jax_platforms", "cpu")  # accelerators are for the tasks
-    recipe, asked = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value), foretold.target(FOR.value, PRICE.value)
-    if asked is not None and not DRY_RUN.value:
-        raise FieldError("for", FOR.value, "goes with --dry_run only: a launch trains on this machine")
+    recipe, asked = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value), FORETOLD.target
     points = command.set_axes(recipe.base, recipe.sweep, SET.value, SEEDS.value)
     if REFINE.value:
         return refine_line(recipe, points)
@@ -124,7 +108,7 @@ def main() -> None:
     if PREFLIGHT.value is not None:
         of: dict[str, Any] = {"topology": PREFLIGHT.value, "name": recipe.name, **options()}
         return preflight.show(launch.preflight(recipe.base, points, WORKDIR.value, **of), PREFLIGHT.value)
-    if DRY_RUN.value:
+    if FORETOLD.dry_run:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         told = foresee(recipe.base, points, WORKDIR.value, **named, **options())
         return foretold.show_plan(*told, WORKDIR.value, asked)
@@ -139,9 +123,7 @@ def options() -> dict:
         "width": WIDTH.value,
         "tune": TUNE.value,
         "devices": DEVICES.value,
-        "stop_after_hours": STOP_AFTER.value,
-        "max_hours": MAX_HOURS.value,
-        "max_memory": MAX_MEMORY.value,
+        **FORETOLD.limits,
         "max_compiles": MAX_COMPILES.value,
         "checkpoint_seconds": CHECKPOINT.value,
         "grace_seconds": GRACE.value,
@@ -187,14 +169,14 @@ def refine_line(recipe: sweeps.Recipe, points: sweeps.Sweep) -> None:
     named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
     asked = refine.Rounds(budget, goal=GOAL.value, key=KEY.value)
     limits = {name: options()[name] for name in ("max_hours", "max_memory")}
-    if DRY_RUN.value or any(limit is not None for limit in limits.values()):
+    if FORETOLD.dry_run or any(limit is not None for limit in limits.values()):
         plane, _, rounds = refine.checked(base, sides, WORKDIR.value, asked)
         left = max(budget - sum(map(len, rounds)), 0)
         first = [proposal.propose([], [], [], [], plane, left, key=KEY.value)] if left else []
         runs = refine.as_sweep(sides, [*rounds, *first])
         told = foresee(base, runs, WORKDIR.value, **named, **options())
-        if DRY_RUN.value:
-            return foretold.show_plan(*told, WORKDIR.value, foretold.target(FOR.value, PRICE.value))
+        if FORETOLD.dry_run:
+            return foretold.show_plan(*told, WORKDIR.value, FORETOLD.target)
     named |= {"description": recipe.description, "changed": command.changed(recipe, points)}
     results = refine.refine(base, sides, WORKDIR.value, asked, **named, **options() | dict.fromkeys(limits))
     stored = command.exit_if_stopped(results)

@@ -58,18 +58,7 @@ LIST = flags.DEFINE_bool("list", False, "Print the studies that there are, their
 ALL = flags.DEFINE_bool("all", False, "Every study, in directories of its own, and WORKDIR/gallery.html with them all.")
 CLAIMS = flags.DEFINE_list("claims", None, "Only these claims, by their numbers, and the runs that they need.")
 SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds in every cell and claim, instead of the recipe's.")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the programs, and the time and memory they take; train nothing.")
-FOR = flags.DEFINE_string(
-    "for", None, "With --dry_run: what it would take on v5e-8, h100, h200-8, … too, by peak rates."
-)
-PRICE = flags.DEFINE_float("price_per_hour", None, "With --for: what an hour of one chip costs you.", lower_bound=0)
-STOP_AFTER = flags.DEFINE_float("stop_after_hours", None, "Stop, resumably, after this long.", lower_bound=0)
-MAX_HOURS = flags.DEFINE_float(
-    "max_hours", None, "Refuse, before anything starts, what may take longer by the dry run's time.", lower_bound=0
-)
-MAX_MEMORY = flags.DEFINE_float(
-    "max_memory", None, "Refuse, before anything starts, what takes more GiB on a device.", lower_bound=0
-)
+FORETOLD = foretold.Flags()
 DEVICES = flags.DEFINE_integer("devices", None, "How many local devices to use; all when left out.", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", None, "Lanes per block, instead of the rule's.", lower_bound=1)
 GRACE = flags.DEFINE_float("grace_seconds", 30, "After SIGTERM, how long saving lanes may take.", lower_bound=0)
@@ -90,7 +79,7 @@ def main() -> None:
     found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
     places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
     failed = [reproduced(recipe, Workdir(places[recipe.name])) for recipe in found]
-    if not DRY_RUN.value and SHARE.value is None:
+    if not FORETOLD.dry_run and SHARE.value is None:
         write_gallery(list(places.values()), folder / "gallery.html")
         print(f"all:    {folder / 'gallery.html'}")
     end(failed)
@@ -109,13 +98,10 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
     if not recipe.drawings and not recipe.claims:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
     points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
-    options: dict[str, Any] = {"stop_after_hours": STOP_AFTER.value, "width": WIDTH.value, "devices": DEVICES.value}
-    options |= {"max_hours": MAX_HOURS.value, "max_memory": MAX_MEMORY.value}
-    target = foretold.target(FOR.value, PRICE.value)
-    if target is not None and not DRY_RUN.value:
-        raise FieldError("for", FOR.value, "goes with --dry_run only: a launch trains on this machine")
+    options: dict[str, Any] = {"width": WIDTH.value, "devices": DEVICES.value, **FORETOLD.limits}
+    target = FORETOLD.target
     options |= {"grace_seconds": GRACE.value, "share": command.share(SHARE.value)}
-    if DRY_RUN.value:
+    if FORETOLD.dry_run:
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
         plan, prediction = foresee(recipe.base, points, place, **named, **options)
         foretold.show_plan(plan, prediction, place, target)

@@ -68,6 +68,13 @@ CHIPS = {
 }
 
 
+BOUNDS = {1: "1,1,1", 4: "2,2,1", 8: "2,4,1"}
+"""Chips of one machine that a process may have, and how they lie along the axes of the slice that they are for it."""
+
+PORT = 8476
+"""Of the TPU's library; processes on one machine count from there."""
+
+
 def tpu(name: str) -> Chip:
     """The row of a TPU.
 

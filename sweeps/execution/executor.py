@@ -21,6 +21,7 @@ import jaxlib
 import jaxgen
 from jaxgen import FieldError
 from sweeps import interruptible
+from sweeps.execution import stages
 from sweeps.execution.plan import Plan
 from sweeps.execution.progress import Line, clock
 from sweeps.storage import launches, store, weights
@@ -135,7 +136,7 @@ def train(work: Work, executor: Executor, *, stop_after_hours: float | None, gra
         interruptible.asked(stopped_by.append, grace),
         _begun(work) as text,
     ):
-        total = sum(len(plan.run_ids) for plan, _ in _levels(work.plan, work.workdir))
+        total = sum(len(plan.run_ids) for plan, _ in stages.levels(work.plan, work.workdir))
         with Line(total, quiet) as line:
             if not cluster.room:
                 line.note("no machine of the cluster has what a share asks for: they wait until one comes")
@@ -207,14 +208,8 @@ class _Shares:
     """All shares of a sweep, in training."""
 
     def __init__(self, work: Work, text: str, cluster: Cluster, count: int, retries: int, line: Line):
-        self.work, self.text, self.cluster, self.count, self.retries, self.line = (
-            work,
-            text,
-            cluster,
-            count,
-            retries,
-            line,
-        )
+        self.work, self.text, self.cluster = work, text, cluster
+        self.count, self.retries, self.line = count, retries, line
         self.shares = [_Share() for _ in range(count)]
         self.parts: dict[int, Plan] = {}
         self.stored = self.first = self._stored()
@@ -289,26 +284,27 @@ class _Shares:
         return self.parts[index]
 
     def _left(self, index: int) -> int:
-        return sum(len(_missing(*level)) for level in _levels(self._part(index), self.work.workdir))
+        return sum(len(_missing(*level)) for level in stages.levels(self._part(index), self.work.workdir))
 
     def _can_go_on(self, index: int) -> bool:
-        return all(_have_starts(*level) for level in _levels(self._part(index), self.work.workdir))
+        return all(_have_starts(*level) for level in stages.levels(self._part(index), self.work.workdir))
 
     def _stored(self) -> int:
-        levels = _levels(self.work.plan, self.work.workdir)
+        levels = stages.levels(self.work.plan, self.work.workdir)
         return sum(len(store.stored_ids(workdir, plan.run_ids)) for plan, workdir in levels)
 
     def _tell(self) -> None:
         """One line, of what launches say in the workdir."""
         names = {Owner(index, self.count).share for index, _ in enumerate(self.shares)}
         done, at_work = 0, set()
-        for _, workdir in _levels(self.work.plan, self.work.workdir):
+        for _, workdir in stages.levels(self.work.plan, self.work.workdir):
             last = {str(one.get("share")): one for one in launches.read(workdir)}
             for name in names & last.keys():
                 done += sum(int(last[name].get(what) or 0) for what in ("stored", "trained"))
                 if "ended" not in last[name] and launches.silent(last[name]) < SILENT:
                     at_work.add(name)
-        done, total = max(done, self.stored), sum(len(p.run_ids) for p, _ in _levels(self.work.plan, self.work.workdir))
+        done = max(done, self.stored)
+        total = sum(len(plan.run_ids) for plan, _ in stages.levels(self.work.plan, self.work.workdir))
         started = {Owner(index, self.count).share for index, _ in self._of("started")}
         counts = {
             "stored": len(self._of("stored")),
@@ -323,13 +319,6 @@ class _Shares:
         rest = f"  about {clock(left)} left" if math.isfinite(left) else ""
         rest = rest if done < total else f"  {clock(seconds)} in all"
         self.line.show(done, f"{done}/{total} runs  {self.count} shares: {told}{rest}")
-
-
-def _levels(plan: Plan, workdir: Workdir) -> Iterator[tuple[Plan, Workdir]]:
-    """A plan with its workdir, then that of the runs that its runs start from, and so on."""
-    yield plan, workdir
-    if plan.first is not None:
-        yield from _levels(plan.first, workdir.parents)
 
 
 def _missing(plan: Plan, workdir: Workdir) -> set[str]:

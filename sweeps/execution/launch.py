@@ -14,6 +14,7 @@ from sweeps.execution.preflight import Checked, check
 from sweeps.execution.profile import set_up_jax
 from sweeps.execution.progress import Progress
 from sweeps.storage import checkpoint, launches, store, weights
+from sweeps.storage.errors import Waits
 from sweeps.storage.objects import Place
 from sweeps.storage.workdir import Where, Workdir
 
@@ -39,17 +40,31 @@ def launch(
 
     Returns:
       The run_ids of the sweep, or of the share that was asked for, and the signal that stopped it, if one did.
+
+    Raises:
+      Waits: runs that others start from are of this share, and themselves start from runs of others.
     """
     begun, busy = time.monotonic(), time.process_time()
     settings, plan = _planned(base, sweep, workdir, said["name"], options)
     if settings.is_limited:
         settings.check(_foretold(plan, workdir, settings, busy))
-        settings, plan = _planned(base, sweep, workdir, said["name"], options)  # shares are of all runs, stored or not
+        if settings.executor is not None:  # its shares are of all runs, stored or not
+            settings, plan = _planned(base, sweep, workdir, said["name"], options)
     if settings.executor is not None and plan.run_ids - store.stored_ids(workdir, plan.run_ids):
         work = executor.Work(plan, workdir, said, settings.of_a_share)
         limits: dict[str, Any] = {"stop_after_hours": settings.stop_after_hours, "grace": settings.grace_seconds}
         return plan.run_ids, executor.train(work, settings.executor, **limits, quiet=settings.quiet)
-    return plan.run_ids, _train(workdir.owned(settings.share), settings, plan, said, begun)
+    stopped_by = _train(workdir.owned(settings.share), settings, plan, said, begun)
+    if stopped_by is None and settings.share is not None:
+        _check_parents(plan, workdir)
+    return plan.run_ids, stopped_by
+
+
+def _check_parents(plan: Plan, workdir: Workdir) -> None:
+    """Waits, where what a plan has to train for others is not all there though its own runs may be."""
+    _, *parents = stages.levels(plan, workdir)
+    if left := sum(len(first.run_ids - _done(place, first, True)) for first, place in parents):
+        raise Waits(f"{left} runs of this share that others start from are not trained yet: the same command continues")
 
 
 def _train(workdir: Workdir, settings: Options, plan: Plan, said: Said, begun: float, keep: bool = False) -> int | None:
@@ -138,12 +153,11 @@ def _foretold(plan: Plan, workdir: Workdir, settings: Options, begun: float) -> 
     plan.drop(_done(workdir, plan, False))
     plan.note_saved({lane["run_id"] for lane in checkpoint.running(workdir)})
     prediction = predict(plan, workdir.written_widths(), settings.width, settings.devices, begun)
-    first = plan.first
-    while first is not None:
-        workdir = workdir.parents
-        first.drop(_done(workdir, first, True))
-        before = predict(first, workdir.written_widths(), settings.width, settings.devices)
-        prediction, first = prediction.after(before, first), first.first
+    _, *parents = stages.levels(plan, workdir)
+    for first, place in parents:
+        first.drop(_done(place, first, True))
+        before = predict(first, place.written_widths(), settings.width, settings.devices)
+        prediction = prediction.after(before, first)
     return prediction
 
 
@@ -163,9 +177,8 @@ def preflight(
     held = Workdir.at(workdir)
     settings, plan = _planned(base, sweep, held, name, options)
     plan.drop(_done(held, plan, False))
-    if plan.first is not None:
-        yield from check(plan.first, topology, held.parents.written_widths(), settings.width)
-    yield from check(plan, topology, held.written_widths(), settings.width)
+    for one, place in reversed([*stages.levels(plan, held)]):
+        yield from check(one, topology, place.written_widths(), settings.width)
 
 
 def _planned(

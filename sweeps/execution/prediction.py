@@ -30,10 +30,8 @@ MEASURED_SHARE = 8  # only what is sure to take less than this part of the memor
 MEASURED = 10  # programs at most
 SPREAD = {"start": 0.2, "compiling": 0.15, "training": 0.12, "storing": 0.5}  # relative errors of what was measured
 OTHERS = 0.25  # of a program that was not
-COMPILING, USUAL_TENSORS = (
-    (1.5, 6.0),
-    10,
-)  # busy seconds to trace and to compile a usual program: for ratios of programs
+COMPILING = 1.5, 6.0  # busy seconds to trace and to compile a usual program: for ratios of programs
+USUAL_TENSORS = 10  # of that program
 LOADED, COMPILED = 0.8, 0.25  # share that tracing, one thread's work, has in loading a program and in compiling it
 STORING = 2e-3  # busy seconds of a run: its start, its curves, its rows in a file
 FEW_RUNS, PILOTED = 0.1, 3  # share of the time from which it is tried how early runs stop; programs that are tried

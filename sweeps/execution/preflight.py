@@ -23,7 +23,7 @@ from jaxgen.kernel import Program
 from sweeps.execution import hlo, widths
 from sweeps.execution.chips import Chip, tpu
 from sweeps.execution.plan import Plan
-from sweeps.execution.profile import cache_folder
+from sweeps.execution.profile import cache_folder, step_flops
 from sweeps.storage.files import write_text
 from sweeps.storage.workdir import Width
 
@@ -159,20 +159,11 @@ def _found(template: Experiment, lanes: int, device: jax.Device, topology: str) 
     bodies = [module.moved(body, rounds) for body in module.loops(training.STEPS)]
     step = max(bodies, key=lambda m: m.bytes, default=hlo.Moved())
     padding = step.padding / step.bytes if step.bytes else 0.0
-    main, chip = step.main / lanes, step.chip / lanes
-    found = Found(seconds, program.memory(device), _flops(template, device.platform), main, chip, padding)
+    flops = step_flops(template, program.capacity, device.platform)
+    found = Found(seconds, program.memory(device), flops, step.main / lanes, step.chip / lanes, padding)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(dataclasses.asdict(found)))
     return found, False
-
-
-def _flops(template: Experiment, platform: str) -> float:
-    """Of a step of one run with all rows, in the form that the platform is given: look-ups of a TPU are products."""
-    data, state, _ = training.shapes(template)
-    data = dataclasses.replace(data, passes=None, capacity=training.capacity(template))
-    with training.numerics(template):
-        traced = jax.jit(training.step).trace(training.numbers(template), data, state)
-        return (traced.lower(lowering_platforms=(platform,)).cost_analysis() or {}).get("flops", 0.0)
 
 
 def _libtpu() -> str:

@@ -125,13 +125,14 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def step_flops(experiment: Experiment, rows: int | None = None) -> float:
+def step_flops(experiment: Experiment, rows: int | None = None, platform: str | None = None) -> float:
     """Floating-point operations of one step of one run, as XLA counts them, with so many rows, or those it computes.
 
-    Minibatches have their own number of rows.
+    Minibatches have their own number of rows. `platform` is whose form of the step is counted, this machine's if None:
+    on a TPU look-ups are products.
     """
     own = rows is None or experiment.training.batch_size is not None
-    return _counted(experiment, computed(experiment) if own else rows)[0]
+    return _counted(experiment, computed(experiment) if own else rows, platform)[0]
 
 
 def step_bytes(experiment: Experiment) -> float:
@@ -140,12 +141,13 @@ def step_bytes(experiment: Experiment) -> float:
 
 
 @functools.lru_cache(4096)
-def _counted(experiment: Experiment, rows: int) -> tuple[float, float]:
+def _counted(experiment: Experiment, rows: int, platform: str | None = None) -> tuple[float, float]:
     """FLOPs and bytes of a step."""
     data, state, _ = training.shapes(experiment)
     data = dataclasses.replace(data, passes=None, capacity=rows)
     with training.numerics(experiment):
-        analysis = jax.jit(training.step).lower(training.numbers(experiment), data, state).cost_analysis() or {}
+        traced = jax.jit(training.step).trace(training.numbers(experiment), data, state)
+        analysis = traced.lower(lowering_platforms=(platform,) if platform else None).cost_analysis() or {}
     return analysis.get("flops") or 1.0, analysis.get("bytes accessed") or 0.0
 
 

@@ -15,13 +15,11 @@ from typing import Any
 from jaxgen import FieldError
 from jaxgen.errors import first_line
 from sweeps.execution import task
+from sweeps.execution.chips import BOUNDS, PORT
 from sweeps.execution.executor import Ended, How
 from sweeps.execution.options import MAX_SHARES
 from sweeps.storage.errors import TryAgain
 from sweeps.storage.workdir import Workdir
-
-TPUS = {1: "1,1,1", 4: "2,2,1", 8: "2,4,1"}
-"""Chips that a share may have, and how they lie along the axes of the slice that they are."""
 
 PASSED = "JAX_", "XLA_", "LIBTPU_"
 """How variables begin that the driver's environment hands on to tasks: they decide programs, and so bits."""
@@ -72,7 +70,7 @@ class Ray:
             raise FieldError("cpus", self.cpus, "must be a whole number of at least 1")
         if not (whole(self.gpus, 0) or (isinstance(self.gpus, float) and (0 < self.gpus < 1 or self.gpus in (0, 1)))):
             raise FieldError("gpus", self.gpus, "must be a whole number, or between 0 and 1")
-        if self.tpus != 0 and not (whole(self.tpus, 1) and self.tpus in TPUS):
+        if self.tpus != 0 and not (whole(self.tpus, 1) and self.tpus in BOUNDS):
             raise FieldError("tpus", self.tpus, "must be 0, 1, 4 or 8 chips of one machine")
         if self.gpus and self.tpus:
             raise FieldError("tpus", self.tpus, f"a share has either these or {self.gpus} GPUs")
@@ -211,10 +209,10 @@ def alone(chips: Sequence[str]) -> dict[str, str]:
 
     docs/pods.md says what each does.
     """
-    port = str(8476 + min(map(int, chips)))
+    port = str(PORT + min(map(int, chips)))
     return {
         "TPU_PROCESS_BOUNDS": "1,1,1",
-        "TPU_CHIPS_PER_PROCESS_BOUNDS": TPUS[len(chips)],
+        "TPU_CHIPS_PER_PROCESS_BOUNDS": BOUNDS[len(chips)],
         "TPU_VISIBLE_CHIPS": ",".join(sorted(chips, key=int)),
         "TPU_PROCESS_PORT": port,
         "TPU_PROCESS_ADDRESSES": f"localhost:{port}",

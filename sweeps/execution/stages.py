@@ -1,6 +1,7 @@
 """Runs that others start from: found in a plan, each once, and kept in a workdir of their own within the sweep's."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from jaxgen import Experiment, starts
 from jaxgen.kernel import Program
@@ -31,6 +32,13 @@ def in_order(plan: Plan, max_compiles: int) -> Plan:
     if found:
         plan.first = in_order(_planned(list(found.values()), max_compiles), max_compiles)
     return plan
+
+
+def levels(plan: Plan, workdir: Workdir) -> Iterator[tuple[Plan, Workdir]]:
+    """A plan with its workdir, then that of the runs that its runs start from, and so on."""
+    yield plan, workdir
+    if plan.first is not None:
+        yield from levels(plan.first, workdir.parents)
 
 
 def _planned(runs: list[Experiment], max_compiles: int) -> Plan:

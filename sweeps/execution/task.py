@@ -18,7 +18,7 @@ from sweeps.execution import launch
 from sweeps.execution.executor import VERSIONS, How
 from sweeps.execution.profile import out_of_memory
 from sweeps.storage import store
-from sweeps.storage.errors import StoreError, TryAgain
+from sweeps.storage.errors import StoreError, TryAgain, Waits
 from sweeps.storage.workdir import Workdir
 
 
@@ -30,6 +30,8 @@ def train(text: str, index: int, count: int) -> tuple[How, str]:
     host = socket.gethostname()
     try:
         return _train(json.loads(text), index, count)
+    except Waits as error:
+        return "waits", f"{error}"
     except TryAgain as error:
         return "failed", f"{error}"
     except (FieldError, StoreError, OSError) as error:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from sweeps.storage import launches
 from sweeps.storage.runs import Runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
@@ -42,8 +41,8 @@ class Provenance:
         held = results.specification
         name, description = (str(held.get(key) or "") for key in ("name", "description"))
         base = held.get("fields", {}), held.get("changed", [])
-        told, unread = held.get("launches") or [], [path.name for path in launches.damaged(results.workdir)]
-        return cls(name, description, *base, held.get("runs", 0), told, unread, replay_command(results, ""))
+        told = held.get("launches") or [], held.get("unread") or []
+        return cls(name, description, *base, held.get("runs", 0), *told, replay_command(results, ""))
 
     def unfinished(self, results: Runs) -> str:
         """How many of the sweep's runs are stored where some are not; else empty."""

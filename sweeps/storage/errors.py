@@ -7,3 +7,7 @@ class StoreError(Exception):
 
 class TryAgain(StoreError):
     """Nothing is wrong with what was asked for, and the same command may succeed later: programs exit with 75."""
+
+
+class Waits(TryAgain):
+    """A share has trained what it can: the others of its runs start from runs of other shares."""

@@ -78,14 +78,16 @@ def _now() -> str:
 
 def read(workdir: Workdir) -> list[Facts]:
     """What the launches of a workdir say, in the order in which they began; files that say nothing are passed over."""
+    return looked_at(workdir)[0]
+
+
+def looked_at(workdir: Workdir) -> tuple[list[Facts], list[Place]]:
+    """What the launches of a workdir say, in the order in which they began, and the files of those that say nothing."""
+    paths = listed(workdir.launches, "*.json")
     with ThreadPoolExecutor(READERS) as pool:
-        found = [one for one in pool.map(_read, listed(workdir.launches, "*.json")) if one is not None]
-    return sorted(found, key=lambda one: str(one.get("time", "")))
-
-
-def damaged(workdir: Workdir) -> list[Place]:
-    """The files of launches that say nothing."""
-    return [path for path in listed(workdir.launches, "*.json") if _read(path) is None]
+        facts = [*pool.map(_read, paths)]
+    found = sorted((one for one in facts if one is not None), key=lambda one: str(one.get("time", "")))
+    return found, [path for path, one in zip(paths, facts) if one is None]
 
 
 def _read(path: Place) -> Facts | None:

@@ -39,9 +39,12 @@ class Runs:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """The sweep's own record: name, base experiment, axes, definitions, launches."""
+        """The sweep's own record: name, base experiment, axes, definitions, launches, and files of launches unread."""
         held = self.workdir.read_specification()
-        return {**held, "launches": launches.told(launches.read(self.workdir))} if held else {}
+        if not held:
+            return {}
+        told, unread = launches.looked_at(self.workdir)
+        return {**held, "launches": launches.told(told), "unread": [path.name for path in unread]}
 
     @property
     def refined(self) -> dict[str, Range | list]:

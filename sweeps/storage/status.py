@@ -159,7 +159,7 @@ def examine(workdir: Workdir) -> Findings:
         damaged,
         checkpoint.damaged(workdir),
         weights.damaged(workdir),
-        launches.damaged(workdir),
+        launches.looked_at(workdir)[1],
         len(twice) - len(differing),
         differing,
         store.strangers(workdir),

@@ -46,7 +46,13 @@ def test_each_has_a_module_of_the_room_with_its_script():
     for module, _ in programs.PROGRAMS.values():
         assert (ROOT / "sweeps" / "cli" / f"{module}.py").is_file()
         assert (ROOT / "scripts" / f"{module}.py").is_file()
-    known = {path.stem for path in (ROOT / "sweeps" / "cli").glob("*.py")} - {"__init__", "command", "programs"}
+    known = {path.stem for path in (ROOT / "sweeps" / "cli").glob("*.py")} - {
+        "__init__",
+        "command",
+        "foretold",
+        "preflight",
+        "programs",
+    }
     assert known == {module for module, _ in programs.PROGRAMS.values()}
 
 

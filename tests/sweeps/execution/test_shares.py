@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 import sweeps
 from jaxgen import FieldError
 from sweeps import interruptible
-from sweeps.execution import shares, stages
+from sweeps.execution import launch, shares, stages
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Group, Plan, make_plan
 from sweeps.storage import checkpoint, launches, store
-from sweeps.storage.errors import TryAgain
+from sweeps.storage.errors import TryAgain, Waits
 from sweeps.storage.workdir import Workdir
 
 FAST = {"width": 2, "intervals": 3, "quiet": True, "devices": 1}
@@ -150,6 +150,12 @@ def test_a_share_waits_for_runs_that_another_trains(staged, tmp_path, capfd):
     assert lacking == 0
     assert bits(tmp_path / "shares") == bits(tmp_path / "whole")
     assert bits(tmp_path / "shares" / "parents") == bits(tmp_path / "whole" / "parents")
+
+
+def test_a_share_is_not_done_before_what_it_has_to_train_for_others(staged, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_train", lambda *_: None)  # as where all that is left is held back
+    with pytest.raises(Waits, match=r"^1 runs of this share that others start from are not trained yet"):
+        sweeps.run(staged, sweeps.seeds(2), tmp_path, share=(0, 2), **FAST)
 
 
 def test_after_sigterm_a_process_ends_at_the_latest_when_the_grace_is_over(monkeypatch):
