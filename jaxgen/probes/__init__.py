@@ -16,6 +16,7 @@ from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.parallelograms import Parallelograms
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
+from jaxgen.probes.step_by_step import StepByStep
 from jaxgen.probes.tangent import PopulationError, TangentKernel
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Parallelograms",
     "ParticipationRatio",
     "PopulationError",
+    "StepByStep",
     "TangentKernel",
     "TensorNorms",
     "WeightNorm",

@@ -28,6 +28,7 @@ class Evaluation:
       inputs, labels: (rows, …) of its task.
       splits: boolean masks (rows,) by name.
       weights: of labels or rows, see `jaxgen.Examples`; None where all count alike.
+      key: from which the task drew its rows.
       step: how many were made.
       opt_state: of the optimizer.
       network: from inputs (rows, …), and parameters where not these, to outputs (rows, …, outputs), as in evaluations.
@@ -45,6 +46,7 @@ class Evaluation:
     labels: jax.Array
     splits: dict[str, jax.Array]
     weights: jax.Array | None
+    key: jax.Array
     step: jax.Array
     opt_state: optax.OptState
     network: Callable[..., jax.Array]

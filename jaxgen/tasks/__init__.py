@@ -19,6 +19,7 @@ from jaxgen.tasks.split import exact_share, train_test
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition, freedom
+from jaxgen.tasks.tree_network import TreeNetwork
 from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Task",
     "Templates",
     "ToyAddition",
+    "TreeNetwork",
     "TwoHop",
     "XorClusters",
     "XorPoints",

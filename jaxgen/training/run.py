@@ -20,7 +20,7 @@ from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
 from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by, remembers
 from jaxgen.starts import Fit, is_continuing, masked, parent
-from jaxgen.training.data import INIT, NOISE, Data, Passes, Rows, Slices, batch, load, stream
+from jaxgen.training.data import DATA, INIT, NOISE, Data, Passes, Rows, Slices, batch, load, stream
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
 if TYPE_CHECKING:
@@ -317,6 +317,7 @@ def evaluation(experiment: "Experiment", data: Data, state: State) -> Evaluation
         labels=data.labels,
         splits=data.splits,
         weights=data.weights,
+        key=stream(experiment.drawn_from, DATA),
         step=state.step,
         opt_state=state.opt_state,
         network=lambda inputs, params=state.params: apply(experiment, params, inputs, kept=state.kept),

@@ -227,15 +227,19 @@ class Arm:
         return np.isfinite(self.steps).sum(2) - 1
 
 
-def log_ratio(late: Arm, early: Arm, probe: str, threshold: float, below: bool = False) -> Bounds:
+def log_ratio(
+    late: Arm, early: Arm, probe: str, threshold: float, below: bool = False, other: str | None = None
+) -> Bounds:
     """log₁₀(T_late / T_early) by seed, T the first step at which a probe is at least, or at most, at a threshold.
+
+    `other` is the probe of the early arm, where it is not the same.
 
     A time that was not reached is after the end of observation, and infinite where the run diverged or froze. Of a
     seed that only one of the arms has nothing is known: (-inf, inf). Arms of one run per seed.
     """
     ends = {}
-    for name, arm in (("late", late), ("early", early)):
-        time = np.maximum(arm.time(probe, threshold, below)[:, 0], 1)
+    for name, arm, measured in (("late", late, probe), ("early", early, other or probe)):
+        time = np.maximum(arm.time(measured, threshold, below)[:, 0], 1)
         never = np.zeros(len(time), bool) if arm.ended is None else arm.ended[:, 0]
         least = np.where(np.isfinite(time) | never, time, np.maximum(arm.observed()[:, 0], 1))
         ends[f"{name} least"], ends[f"{name} most"] = pd.Series(least, arm.seeds), pd.Series(time, arm.seeds)

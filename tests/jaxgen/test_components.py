@@ -12,7 +12,7 @@ from jaxgen import components, losses, models, optimizers, positions, probes, ta
 from jaxgen.kernel import Program
 
 # no probes, or with rows of their own
-ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
+ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError", "StepByStep"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
@@ -80,6 +80,11 @@ ROWS = {
         "task": WORLD,
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+    },
+    "tree-network": {
+        "task": tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", probes.StepByStep(samples=2))),
     },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {
