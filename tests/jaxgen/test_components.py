@@ -12,7 +12,7 @@ from jaxgen import components, losses, models, optimizers, positions, probes, ta
 from jaxgen.kernel import Program
 
 # no probes, or with rows of their own
-ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
+ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError", "PositionFit"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
@@ -80,6 +80,13 @@ ROWS = {
         "task": WORLD,
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+    },
+    "strings": {
+        "task": tasks.CopyString(alphabet=3, longest=2, furthest=9, rows_each=1),
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8, positions=positions.ALiBi()),
+        "training": jg.Training(
+            steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics", probes.PositionFit(layers=1))
+        ),
     },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {
