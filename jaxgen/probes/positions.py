@@ -43,7 +43,7 @@ class PositionFit:
         place = jnp.broadcast_to(jnp.arange(length, dtype=stream.dtype)[None], (rows, length))
 
         def centred(x, where):
-            return jnp.where(where[..., None], x - jnp.mean(x, axis=(0, 1), where=where[..., None]), 0)
+            return jnp.where(where[..., None], x - jnp.mean(x, axis=(0, 1), keepdims=True, where=where[..., None]), 0)
 
         def sums(where):
             x = centred(stream, where).reshape(-1, width)

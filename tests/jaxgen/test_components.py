@@ -84,9 +84,7 @@ ROWS = {
     "strings": {
         "task": tasks.CopyString(alphabet=3, longest=2, furthest=9, rows_each=1),
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8, positions=positions.ALiBi()),
-        "training": jg.Training(
-            steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics", probes.PositionFit(layers=1))
-        ),
+        "training": jg.Training(steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics")),
     },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {

@@ -2,6 +2,7 @@
 
 import functools
 from collections import Counter
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -155,3 +156,24 @@ def test_what_cannot_be_is_refused(kind, fields, told):
     with pytest.raises(jg.FieldError) as error:
         getattr(tasks, kind)(**fields).check()
     assert error.value.field == told
+
+
+@pytest.mark.parametrize(("step", "r2"), [(0.5, 1.0), (0.0, 0.0)])
+def test_positions_are_fitted_where_the_residual_stream_holds_them(step, r2):
+    task = tasks.CopyString(alphabet=3, longest=4, furthest=5, rows_each=4)
+    model = jg.models.Decoder(width=8, heads=1, layers=1)
+    found = table(task)
+    params = jg.models.bind(model, task).init(jax.random.key(0), found.inputs)["params"]
+    params = jax.tree.map(np.zeros_like, params)
+    params["positions_vectors"][:, 2] = step * np.arange(found.inputs.shape[1]) + 1
+    splits = {"train": np.arange(len(found.inputs)) < task.rows()["train"]}
+    seen = SimpleNamespace(
+        experiment=SimpleNamespace(model=model, task=task),
+        params=params,
+        inputs=found.inputs,
+        weights=found.weights,
+        splits=splits,
+    )
+    seen.params["embedding"][0, 3] = 1  # so that there is something to look at
+    measured = jg.probes.PositionFit(layers=1).measure(seen)["position_r2"]
+    assert measured == pytest.approx(r2, abs=1e-3) if r2 else measured < 0.5
