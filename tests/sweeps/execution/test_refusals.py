@@ -226,7 +226,7 @@ def test_what_breaks_its_promise_is_named(toy, change, said):
 
 def test_rows_with_many_labels_may_be_drawn_shorter_but_not_longer_than_those_of_the_table(toy):
     strings = jg.tasks.CopyString(alphabet=3, longest=2, furthest=4, rows_each=1)
-    model = jg.models.Decoder(width=4, heads=1, layers=1)
+    model = jg.models.Decoder(width=4, heads=1, layers=1, positions=jg.positions.NoPositions())
     run = toy.override({"task": strings, "model": model, "training.batch_size": 2})
     assert len(make_plan(run, sweeps.seeds(1)).run_ids) == 1
     longer = task(draw=lambda self, *_: jg.Examples(*[jnp.zeros((5, 3), jnp.int32)] * 2))
