@@ -1,7 +1,6 @@
 """What a decoder knows of positions: vectors added to the embeddings, biases of attention, or rotations.
 
-Positions count from 0, j ≤ i. One of your own is a `flax.struct.dataclass` that is a `Positions`; a decoder whose
-`positions` is None knows of order only what its causal mask tells (Kazemnejad et al. 2023, arXiv 2305.19466).
+Positions count from 0, j ≤ i. One of your own is a `flax.struct.dataclass` that is a `Positions`.
 """
 
 from collections.abc import Mapping
@@ -38,6 +37,11 @@ class Positions:
     def rotate(self, x: jax.Array) -> jax.Array:
         """Queries or keys, (rows, length, heads, dimension), of which products are taken."""
         return x
+
+
+@flax.struct.dataclass
+class NoPositions(Positions):
+    """Nothing: a decoder knows of order what its causal mask tells (Kazemnejad et al. 2023, arXiv 2305.19466)."""
 
 
 @flax.struct.dataclass
@@ -178,4 +182,4 @@ def _distances(length: int) -> np.ndarray:
     return at[:, None] - at
 
 
-__all__ = ["ALiBi", "Learned", "Positions", "Rotary", "Sinusoidal", "T5Bias"]
+__all__ = ["ALiBi", "Learned", "NoPositions", "Positions", "Rotary", "Sinusoidal", "T5Bias"]

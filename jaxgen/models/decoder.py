@@ -60,7 +60,8 @@ class Decoder(nn.Module):
     to the residual stream divided by √(2 · layers · repeats), as in GPT-2 (Radford et al. 2019); biases begin as 0.
 
     The blocks' parameters have names of their own ("block_0.query.kernel") and are stacked where they are used: one
-    block is compiled, however many there are and however often they are applied.
+    block is compiled, however many there are and however often they are applied. Called with `until`, it gives the
+    residual stream after so many of the `layers`, (rows, length, width), in place of logits.
 
     Attributes:
       width: model dimension d; a multiple of `heads`.
@@ -70,7 +71,7 @@ class Decoder(nn.Module):
       mlp_width: hidden units of a block's MLP; 4 d when left out.
       norm: "layer", or "rms" (Zhang & Sennrich 2019).
       activation: of the MLP, "gelu", "relu", "silu", "tanh" or "square".
-      positions: a component of `jaxgen.positions`; None: no positions.
+      positions: a component of `jaxgen.positions`; None, as `NoPositions`: nothing is known.
       tied: whether the read-out is the transpose of the embedding.
       use_bias: whether the blocks' products have biases.
       dropout: rate in training, of embeddings, attention weights and what a block adds; None: no dropout.
@@ -106,7 +107,7 @@ class Decoder(nn.Module):
         return self.dropout is not None or getattr(self.positions, "offset", False)
 
     @nn.compact
-    def __call__(self, tokens, train=False):
+    def __call__(self, tokens, train=False, until=None):
         rows, length = tokens.shape
         init = gaussian(self.init_scale)
         table = self.param("embedding", init, (self.vocabulary, self.width))
@@ -117,14 +118,16 @@ class Decoder(nn.Module):
             tables = {name: self.param(f"positions_{name}", init, shape) for name, shape in shapes.items()}
             x = self.positions.add(x, tables, self.make_rng("dropout") if train and self.random else None)
             bias = self.positions.bias(length, self.heads, tables, x.dtype)
-        x = self._through(Dropout(self.dropout, name="dropout_embedding")(x, train), bias, train)
+        x = self._through(Dropout(self.dropout, name="dropout_embedding")(x, train), bias, train, until)
+        if until is not None:
+            return x
         x = normed(x if self.predicts is None else x[:, -self.predicts :], self.norm, "norm")
         readout = table.T if self.tied else self.param("unembedding", init, (self.width, self.outputs))
         logits = x @ readout[:, : self.outputs]
         return logits[:, 0] if self.predicts == 1 else logits
 
-    def _through(self, x, bias, train):
-        """What the blocks make of the residual stream."""
+    def _through(self, x, bias, train, until):
+        """What the blocks, or the first of them until so many, make of the residual stream."""
         depth = self.layers * self.repeats
         inward = jnp.asarray(self.init_scale, x.dtype) / jnp.sqrt(jnp.asarray(2 * depth, x.dtype))
         mlp_width = 4 * self.width if self.mlp_width is None else self.mlp_width
@@ -135,6 +138,7 @@ class Decoder(nn.Module):
             for name in names:
                 own(name=name)(x, bias, train)
             return x
+        names, repeats = (names, self.repeats) if until is None else (names[:until], 1)
         stacked = jax.tree.map(lambda *w: jnp.stack(w), *(self.variables["params"][name] for name in names))
         keys = (
             jax.random.split(self.make_rng("dropout"), (self.repeats, self.layers)) if train and self.random else None
@@ -148,7 +152,7 @@ class Decoder(nn.Module):
         def blocks(x, keys):
             return jax.lax.scan(block, x, (stacked, keys))[0], None
 
-        return jax.lax.scan(blocks, x, keys, length=self.repeats)[0]
+        return jax.lax.scan(blocks, x, keys, length=repeats)[0]
 
 
 def attended(query, key, value, bias, drop):

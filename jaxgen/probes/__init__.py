@@ -15,6 +15,7 @@ from jaxgen.probes.features import Features
 from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.parallelograms import Parallelograms
+from jaxgen.probes.positions import PositionFit
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 from jaxgen.probes.step_by_step import StepByStep
 from jaxgen.probes.tangent import PopulationError, TangentKernel
@@ -33,6 +34,7 @@ __all__ = [
     "Parallelograms",
     "ParticipationRatio",
     "PopulationError",
+    "PositionFit",
     "StepByStep",
     "TangentKernel",
     "TensorNorms",

@@ -16,6 +16,7 @@ from jaxgen.tasks.modular import (
 from jaxgen.tasks.parity import SparseParity
 from jaxgen.tasks.quadratic import GaussianQuadratic
 from jaxgen.tasks.split import exact_share, train_test
+from jaxgen.tasks.strings import Conjunction, CopyString, CountUp, StringMode, StringParity, Strings
 from jaxgen.tasks.subset import Subset
 from jaxgen.tasks.task import Examples, Regression, Task, is_stream, table
 from jaxgen.tasks.toy import ToyAddition, freedom
@@ -24,7 +25,10 @@ from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
     "Around",
+    "Conjunction",
+    "CopyString",
     "CorruptedLabels",
+    "CountUp",
     "Examples",
     "GaussianQuadratic",
     "GroupProduct",
@@ -37,6 +41,9 @@ __all__ = [
     "ModularSubtraction",
     "Regression",
     "SparseParity",
+    "StringMode",
+    "StringParity",
+    "Strings",
     "Subset",
     "Task",
     "Templates",

@@ -185,12 +185,15 @@ def _held(template: Experiment) -> Shapes:
 
 
 def _check_stream(template: Experiment, name: str, data: training.Data, numbers: Experiment) -> None:
-    """That what a task draws for a step is like the rows of its table."""
+    """That what a task draws for a step is like the rows of its table; of rows with many labels it may be shorter."""
     size = template.training.batch_size
     with _traced("task", name, "its rows of a step cannot be drawn"):
         found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
     for what, drawn, held in (("inputs", found[0], data.inputs), ("labels", found[1], data.labels)):
-        needed = jax.ShapeDtypeStruct((size, *held.shape[1:]), held.dtype)
+        length = held.shape[1:2]
+        if data.labels.ndim > 1 and found[0].shape[1:2] == found[1].shape[1:2] and drawn.shape[1:2] < length:
+            length = drawn.shape[1:2]
+        needed = jax.ShapeDtypeStruct((size, *length, *held.shape[2:]), held.dtype)
         if _kind(drawn) != _kind(needed):
             shown = f"{drawn.dtype} {drawn.shape}"
             raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")

@@ -12,7 +12,8 @@ from jaxgen import components, losses, models, optimizers, positions, probes, ta
 from jaxgen.kernel import Program
 
 # no probes, or with rows of their own
-ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError", "StepByStep"
+ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
+ELSEWHERE += "PositionFit", "StepByStep"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
@@ -85,6 +86,11 @@ ROWS = {
         "task": tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", probes.StepByStep(samples=2))),
+    },
+    "strings": {
+        "task": tasks.CopyString(alphabet=3, longest=2, furthest=9, rows_each=1),
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8, positions=positions.ALiBi()),
+        "training": jg.Training(steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics")),
     },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {

@@ -224,6 +224,16 @@ def test_what_breaks_its_promise_is_named(toy, change, said):
         make_plan(toy.override(change()), sweeps.seeds(1))
 
 
+def test_rows_with_many_labels_may_be_drawn_shorter_but_not_longer_than_those_of_the_table(toy):
+    strings = jg.tasks.CopyString(alphabet=3, longest=2, furthest=4, rows_each=1)
+    model = jg.models.Decoder(width=4, heads=1, layers=1, positions=jg.positions.NoPositions())
+    run = toy.override({"task": strings, "model": model, "training.batch_size": 2})
+    assert len(make_plan(run, sweeps.seeds(1)).run_ids) == 1
+    longer = task(draw=lambda self, *_: jg.Examples(*[jnp.zeros((5, 3), jnp.int32)] * 2))
+    with pytest.raises(FieldError, match=r"draws inputs as int32 \(5, 3\) where int32 \(5, 2\) are needed"):
+        make_plan(toy.override({"task": longer, "training.batch_size": 5}), sweeps.seeds(1))
+
+
 def test_examples_that_are_not_finite_are_refused(toy):
     def examples(self, key):
         return jg.Examples(jnp.full((49, 2), jnp.nan), jnp.zeros(49, jnp.int32))

@@ -14,6 +14,7 @@ NAMES = [
     "four_phases",
     "grokking_tickets",
     "lazy_to_rich",
+    "positional_encoding",
     "quickstart",
     "scaling_law",
     "xor_clusters",
