@@ -20,6 +20,9 @@ SHARED = models.Decoder(
 WORLD = tasks.TwoHop(
     entities=4, relations=6, degree=3, ratio=1.0, largest=2.0, unseen=0.1, test_rows=3, ood_rows=2, answer="bridge"
 )
+TABLES = tasks.FunctionTables(
+    size=5, form="non_tree", ratio=1.0, largest=2.4, unseen=0.1, test_rows=10, ood_rows=4, answer="bridge"
+)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -78,6 +81,11 @@ ROWS = {
     "transformer-encoder": {"model": models.Transformer.encoder(width=8, heads=2, mlp_width=8)},
     "two-hop": {
         "task": WORLD,
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+    },
+    "function-tables": {
+        "task": TABLES,
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
