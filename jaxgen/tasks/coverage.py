@@ -41,16 +41,18 @@ def coverage_cutoff(
     values, inputs = targets.shape[0], jnp.arange(targets.size, dtype=jnp.int32).reshape(targets.shape)
     tables = [[_by_fragment(array, some) for array in (targets, seen, inputs)] for some in subsets]
     alike = [_alike(target, there) for target, there, _ in tables]
-    cutoff = jnp.zeros(targets.size, jnp.int32)
-    for k in range(1, largest + 1):
+    count = targets.size * (values if same_target else 1)
+
+    def covered(k):
         groups = []
         for (target, _, places), shared in zip(tables, alike):
             group = _classes(shared >= k)[:, None] * target.shape[1] + jnp.arange(target.shape[1], dtype=jnp.int32)[None]
             group = group * values + target if same_target else group
             groups.append(jnp.zeros(targets.size, jnp.int32).at[places.reshape(-1)].set(group.reshape(-1)))
-        reached = _reached(seen.reshape(-1), groups, targets.size * (values if same_target else 1))
-        cutoff = cutoff + reached.astype(jnp.int32)
-    return cutoff.reshape(targets.shape)
+        return _reached(seen.reshape(-1), groups, count).astype(jnp.int32)
+
+    levels = jax.lax.map(covered, jnp.arange(1, largest + 1, dtype=jnp.int32))
+    return jnp.sum(levels, axis=0, dtype=jnp.int32).reshape(targets.shape)
 
 
 def _by_fragment(array: jax.Array, some: Sequence[int]) -> jax.Array:
