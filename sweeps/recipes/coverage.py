@@ -164,9 +164,9 @@ CLAIMS = (
 )
 PAPER = {SIZE: 50, "task.test_rows": 2000, "task.ood_rows": 2000, "model.width": 768, "model.heads": 12,
          "model.layers": 8, "model.dropout": 0.1, "training.steps": 62_500, "training.evaluate_every": 2500,
-         "training.batch_size": 4096, "optimizer": jg.optimizers.AdamW(
+         "training.batch_size": 2048, "optimizer": jg.optimizers.AdamW(
              learning_rate=8e-4, weight_decay=0.1, schedule=jg.schedules.Warmup(steps=2000))}
-SMOKE = {SIZE: 8, "task.unseen": 0.0, "task.test_rows": 20, "task.ood_rows": 8, "model.width": 8, "model.heads": 2,
+SMOKE = {SIZE: 10, "task.unseen": 0.2, "task.test_rows": 20, "task.ood_rows": 8, "model.width": 8, "model.heads": 2,
          "training.steps": 4, "training.evaluate_every": 2, "training.batch_size": 8, "optimizer.schedule.steps": 4,
          "optimizer.schedule.warmup": 0}
 STUDY = Study(
@@ -175,7 +175,7 @@ STUDY = Study(
     definition={"metric": TEST, "threshold": 0.9, "budget": 1000, "gap": 200},
     axes={SIZE: [16, 20, 25], RATIO: RATIOS[1:]},
     scales={"quick": Scale(1, claim_seeds=6),
-            "smoke": Scale(1, SMOKE, {SIZE: [8], RATIO: [2.5]}, 3, {"budget": 4, "gap": 2}),
+            "smoke": Scale(1, SMOKE, {SIZE: [10], RATIO: [2.5]}, 3, {"budget": 4, "gap": 2}),
             "paper": Scale(1, PAPER, {SIZE: [50], RATIO: RATIOS[1:]}, 3, {"budget": 62_500, "gap": 5000})},
     drawings=(Drawing("rows", SIZE, RATIO, overlays=[
         Overlay(f"99 % of test rows have k ≥ {k}", needed(k)) for k in (1, 2, 3)]),),
