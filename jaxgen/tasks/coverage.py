@@ -39,17 +39,23 @@ def coverage_cutoff(
     if subsets is None:
         subsets = [some for size in positions[1:] for some in itertools.combinations(positions, size)]
     values, inputs = targets.shape[0], jnp.arange(targets.size, dtype=jnp.int32).reshape(targets.shape)
-    tables = [[_by_fragment(array, some) for array in (targets, seen, inputs)] for some in subsets]
-    alike = [_alike(target, there) for target, there, _ in tables]
-    count = targets.size * (values if same_target else 1)
+    count, tables = targets.size * (values if same_target else 1), []
+    for _, alike in itertools.groupby(sorted(subsets, key=len), len):  # of one size: compiled once
+        some = list(alike)
+        tables.append([jnp.stack([_by_fragment(of, one) for one in some]) for of in (targets, seen, inputs)])
+    shared = [jax.lax.map(lambda table: _shared(*table), (target, there)) for target, there, _ in tables]
 
     def covered(k):
-        groups = []
-        for (target, _, places), shared in zip(tables, alike):
-            group = _classes(shared >= k)[:, None] * target.shape[1] + jnp.arange(target.shape[1], dtype=jnp.int32)[None]
+        def groups(table):
+            target, places, shared = table
+            group = (
+                _classes(shared >= k)[:, None] * target.shape[1] + jnp.arange(target.shape[1], dtype=jnp.int32)[None]
+            )
             group = group * values + target if same_target else group
-            groups.append(jnp.zeros(targets.size, jnp.int32).at[places.reshape(-1)].set(group.reshape(-1)))
-        return _reached(seen.reshape(-1), groups, count).astype(jnp.int32)
+            return jnp.zeros(targets.size, jnp.int32).at[places.reshape(-1)].set(group.reshape(-1))
+
+        every = [jax.lax.map(groups, (target, places, of)) for (target, _, places), of in zip(tables, shared)]
+        return _reached(seen.reshape(-1), jnp.concatenate(every), count).astype(jnp.int32)
 
     levels = jax.lax.map(covered, jnp.arange(1, largest + 1, dtype=jnp.int32))
     return jnp.sum(levels, axis=0, dtype=jnp.int32).reshape(targets.shape)
@@ -61,7 +67,7 @@ def _by_fragment(array: jax.Array, some: Sequence[int]) -> jax.Array:
     return array.transpose(*some, *others).reshape(array.shape[0] ** len(some), -1)
 
 
-def _alike(target: jax.Array, seen: jax.Array) -> jax.Array:
+def _shared(target: jax.Array, seen: jax.Array) -> jax.Array:
     """How many complements were seen with both of two fragments, -1 where targets differ for one, (fragments)²."""
 
     def step(found, complement):
@@ -90,14 +96,15 @@ def _classes(linked: jax.Array) -> jax.Array:
     return jax.lax.while_loop(lambda state: state[1], lower, (jnp.arange(count, dtype=jnp.int32), jnp.array(True)))[0]
 
 
-def _reached(seen: jax.Array, groups: Sequence[jax.Array], count: int) -> jax.Array:
-    """What groups connect to something seen, bool like `seen`; each of `groups` says in which of `count` each is."""
+def _reached(seen: jax.Array, groups: jax.Array, count: int) -> jax.Array:
+    """What groups connect to something seen, bool (n,); each row of `groups` says in which of `count` each is."""
+
+    def through(found, group):
+        return found | (jax.ops.segment_max(found.astype(jnp.int32), group, count)[group] > 0), None
 
     def spread(state):
         reached, _ = state
-        found = reached
-        for group in groups:
-            found = found | jax.ops.segment_max(found.astype(jnp.int32), group, count)[group].astype(bool)
+        found = jax.lax.scan(through, reached, groups)[0]
         return found, jnp.any(found != reached)
 
     return jax.lax.while_loop(lambda state: state[1], spread, (seen, jnp.array(True)))[0]

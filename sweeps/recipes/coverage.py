@@ -6,12 +6,16 @@ t = f₂(f₁(x₁, x₂), x₃) with random tables f₁, f₂: [n]² → [n] is
 f₁ or f₂ alone. A test row is k-covered if the train rows show, by at least k shared contexts each, that parts of it act
 like parts of train rows (`jaxgen.tasks.coverage_cutoff`, the released code's definition, over all sets of positions):
 this is computed, not trained. The paper has n = 50, GPT-2 of 8 layers × 768, AdamW (lr 8e-4, decay .1), 62,500 steps
-of 4,096 rows: 12,800 epochs at N = 20,000. `paper` has that, and has not been run here.
-quick: n = 20, two layers × 64, batches of 256, 1,000 steps. Pilots (seed 100, N = 2,200 and 3,000): AdamW, at lr 5e-4 to
-4e-3 and decays of .3 and 1, had fitted the train rows and was at .19 to .26 on test rows after 512,000 rows; Muon at
-lr .01, decay .2 was at .98 after 307,000, so it is what trains here. The theory is of data: it should not depend on that.
-Rows of k = 0 are tested at N = 400, where there are about 80 of them (at 600 five). What no coverage gives is 1/n = .05; the most
-frequent answer given x₁ x₂ or x₃ gives more, about .19 on test rows, which a network knows before it composes.
+of 4,096 rows: 12,800 epochs at N = 20,000. `paper` has that with batches of 2,048, for some arms have only 2,500 rows.
+quick: n = 20, two layers × 64, batches of 256. Neither scale has been run: what follows are pilots with seed 100.
+AdamW, at lr 5e-4 to 4e-3 and decays of .3 and 1, was at .19 to .26 on test rows after 512,000 rows, at N = 2,200 and
+3,000. Muon at N = 3,000 was at .98 after 307,000 (lr .01, decay .2), so it is what trains here: the theory is of data
+and should not depend on that. With a cosine over 1,000 steps it was at .53 at N = 2,200 and .17 at 1,000, where answering
+the bridge first was at 1.00 and a filler at .22; NON-TREE at .22 at N = 3,000. At a rate of .02 and a decay of .5 it
+learned N = 3,000 sooner; that, with 2,000 steps, was taken without a pilot at smaller N.
+Rows of k = 0 are tested at N = 400, where there are about 80 of them (at 600 five). They and those with unseen calls were
+at .05 to .18 in the pilots, not at 1/n = .05: the answer most frequent with some of the tokens is right that often.
+The bounds of (1) and (2), fixed before the pilots, do not know that; they stay.
 """
 
 import jax
@@ -25,14 +29,14 @@ RATIO, SIZE, FORM, ANSWER = (f"task.{name}" for name in ("ratio", "size", "form"
 FITTED, TEST, LEVELS = "train/exact_match", "test/exact_match", 4
 UNSEEN = ("first_unseen", "second_unseen", "both_unseen")
 OPTIMIZER = jg.optimizers.Muon(
-    learning_rate=0.01, weight_decay=0.2, decay_mask="matrices", schedule=jg.schedules.Cosine(steps=1000, warmup=50)
+    learning_rate=0.02, weight_decay=0.5, decay_mask="matrices", schedule=jg.schedules.Cosine(steps=2000, warmup=50)
 )
 BASE = jg.Experiment(
     task=jg.tasks.FunctionTables(size=20, ratio=2.5, largest=6.0, ood_rows=512),
     model=jg.models.Decoder(width=64, layers=2, heads=4),
     loss=jg.losses.CrossEntropy(),
     optimizer=OPTIMIZER,
-    training=jg.Training(steps=1000, evaluate_every=100, batch_size=256, stop_metric=None, probes=("loss", "metrics")),
+    training=jg.Training(steps=2000, evaluate_every=100, batch_size=256, stop_metric=None, probes=("loss", "metrics")),
 )
 load = jax.jit(jg.training.load)
 
@@ -77,7 +81,9 @@ def needs_coverage(arm, most):
     """Accuracy with unseen calls, the largest over N; `most` has the largest N."""
     worst = {kind: final(arm, kind).max(axis=1) for kind in UNSEEN}
     return [Effect("final accuracy on test rows, N = 2,400", most.final(TEST), 0.9, gate=True)] + [
-        Effect(f"largest final accuracy over N, {kind.replace('_', ' ')}", pd.Series(values, arm.seeds), None, below=0.15)
+        Effect(
+            f"largest final accuracy over N, {kind.replace('_', ' ')}", pd.Series(values, arm.seeds), None, below=0.15
+        )
         for kind, values in worst.items()
     ]
 
@@ -172,7 +178,7 @@ SMOKE = {SIZE: 10, "task.unseen": 0.2, "task.test_rows": 20, "task.ood_rows": 8,
 STUDY = Study(
     name="coverage", paper="Chang et al. 2025, arXiv 2505.20278", base=BASE, claims=CLAIMS,
     description="The coverage principle: compositions of random tables, learned where data cover them",
-    definition={"metric": TEST, "threshold": 0.9, "budget": 1000, "gap": 200},
+    definition={"metric": TEST, "threshold": 0.9, "budget": 2000, "gap": 200},
     axes={SIZE: [16, 20, 25], RATIO: RATIOS[1:]},
     scales={"quick": Scale(1, claim_seeds=6),
             "smoke": Scale(1, SMOKE, {SIZE: [10], RATIO: [2.5]}, 3, {"budget": 4, "gap": 2}),

@@ -120,10 +120,10 @@ def covered(targets, seen, k, subsets, same_target):
                 owner[root(one)] = root(other)
         for one, other in itertools.combinations(inputs, 2):
             alike = root(tuple(one[i] for i in some)) == root(tuple(other[i] for i in some))
-            if alike and all(one[i] == other[i] for i in others):
-                if not same_target or targets[one] == targets[other]:
-                    links[one].add(other)
-                    links[other].add(one)
+            allowed = not same_target or targets[one] == targets[other]
+            if alike and allowed and all(one[i] == other[i] for i in others):
+                links[one].add(other)
+                links[other].add(one)
     reached, left = set(), [place for place in inputs if seen[place]]
     while left:
         place = left.pop()
