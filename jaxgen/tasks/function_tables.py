@@ -1,7 +1,7 @@
 """Compositions of functions that are random tables (arXiv 2505.20278): which data must be seen to answer the rest."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypedDict, Unpack
 
 import flax.struct
 import jax
@@ -16,6 +16,13 @@ from jaxgen.tasks.task import Examples, Task
 
 ANSWERS = {"direct": 1, "bridge": 2, "filler": 2}
 LEVELS = 3
+
+
+class How(TypedDict, total=False):
+    """What coverage is, see `coverage_cutoff`."""
+
+    subsets: Sequence[Sequence[int]] | None
+    same_target: bool
 
 
 class Questions(NamedTuple):
@@ -119,7 +126,7 @@ class FunctionTables(Task):
         )
         return Questions(tokens, bridge, answer, rank, meant, first, second)
 
-    def cutoff(self, asked: Questions, train: jax.Array, **how: object) -> jax.Array:
+    def cutoff(self, asked: Questions, train: jax.Array, **how: Unpack[How]) -> jax.Array:
         """The largest k up to 3 at which so many train rows cover each input, int32 (n³,): `coverage_cutoff`."""
         cube, trained = (self.size,) * 3, asked.meant & (asked.rank < train)
         return coverage_cutoff(asked.answer.reshape(cube), trained.reshape(cube), LEVELS, **how).reshape(-1)
@@ -152,7 +159,7 @@ class FunctionTables(Task):
         return jnp.concatenate([tokens, jnp.stack([*between, answer], axis=1)], axis=1)
 
 
-def covered_shares(task: FunctionTables, key: jax.Array, train: jax.Array, **how: object) -> jax.Array:
+def covered_shares(task: FunctionTables, key: jax.Array, train: jax.Array, **how: Unpack[How]) -> jax.Array:
     """The shares of all inputs of seen calls that are not trained on which so many train rows cover at k = 1, 2, 3."""
     asked = task.questions(key, train)
     tested = asked.first & asked.second & (asked.rank >= train)
@@ -160,7 +167,7 @@ def covered_shares(task: FunctionTables, key: jax.Array, train: jax.Array, **how
     return jnp.mean(reached, axis=1, where=tested[None], dtype=jnp.float32)
 
 
-def rows_to_cover(task: FunctionTables, share: float = 0.99, worlds: int = 3, **how: object) -> np.ndarray:
+def rows_to_cover(task: FunctionTables, share: float = 0.99, worlds: int = 3, **how: Unpack[How]) -> np.ndarray:
     """N at which on average so large a share of the test rows is covered at k = 1, 2, 3, float (3,).
 
     From 20 numbers N up to nearly all inputs of seen calls, linearly in log N between them. Nothing is trained.

@@ -10,11 +10,11 @@ of 4,096 rows: 12,800 epochs at N = 20,000. `paper` has that with batches of 2,0
 quick: n = 20, two layers × 64, batches of 256. Neither scale has been run: what follows are pilots with seed 100.
 AdamW, at lr 5e-4 to 4e-3 and decays of .3 and 1, was at .19 to .26 on test rows after 512,000 rows, at N = 2,200 and
 3,000. Muon at N = 3,000 was at .98 after 307,000 (lr .01, decay .2), so it is what trains here: the theory is of data
-and should not depend on that. With a cosine over 1,000 steps it was at .53 at N = 2,200 and .17 at 1,000, where answering
-the bridge first was at 1.00 and a filler at .22; NON-TREE at .22 at N = 3,000. At a rate of .02 and a decay of .5 it
-learned N = 3,000 sooner; that, with 2,000 steps, was taken without a pilot at smaller N.
-Rows of k = 0 are tested at N = 400, where there are about 80 of them (at 600 five). They and those with unseen calls were
-at .05 to .18 in the pilots, not at 1/n = .05: the answer most frequent with some of the tokens is right that often.
+and should not depend on that. With a cosine over 1,000 steps it was at .53 at N = 2,200 and .17 at 1,000, where
+answering the bridge first was at 1.00 and a filler at .22; NON-TREE at .22 at N = 3,000. At a rate of .02 and a decay
+of .5 it learned N = 3,000 sooner; that, with 2,000 steps and a cosine, was taken without a pilot at smaller N.
+Rows of k = 0 are tested at N = 400, where there are about 80 of them (at 600 five). They were at .18 in the pilot, and
+rows with unseen calls at .04 to .23, not at 1/n = .05: perhaps the answers most frequent with some of the tokens.
 The bounds of (1) and (2), fixed before the pilots, do not know that; they stay.
 """
 
