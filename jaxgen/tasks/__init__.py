@@ -4,6 +4,8 @@ from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.classes import KnownClasses, Templates
 from jaxgen.tasks.clusters import XorClusters, XorPoints
 from jaxgen.tasks.corrupted import CorruptedLabels
+from jaxgen.tasks.coverage import coverage_cutoff
+from jaxgen.tasks.function_tables import FunctionTables, covered_shares, rows_to_cover
 from jaxgen.tasks.groups import GroupProduct
 from jaxgen.tasks.modular import (
     Modular,
@@ -30,6 +32,7 @@ __all__ = [
     "CorruptedLabels",
     "CountUp",
     "Examples",
+    "FunctionTables",
     "GaussianQuadratic",
     "GroupProduct",
     "KnownClasses",
@@ -52,11 +55,14 @@ __all__ = [
     "TwoHop",
     "XorClusters",
     "XorPoints",
+    "coverage_cutoff",
+    "covered_shares",
     "exact_share",
     "freedom",
     "has_classes",
     "innermost",
     "is_stream",
+    "rows_to_cover",
     "table",
     "train_test",
 ]

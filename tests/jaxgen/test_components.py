@@ -21,6 +21,9 @@ SHARED = models.Decoder(
 WORLD = tasks.TwoHop(
     entities=4, relations=6, degree=3, ratio=1.0, largest=2.0, unseen=0.1, test_rows=3, ood_rows=2, answer="bridge"
 )
+TABLES = tasks.FunctionTables(
+    size=5, form="non_tree", ratio=1.0, largest=2.4, unseen=0.1, test_rows=10, ood_rows=4, answer="bridge"
+)
 ROWS = {
     "addition": {"task": tasks.ModularAddition(p=5)},
     "subtraction": {"task": tasks.ModularSubtraction(p=5)},
@@ -91,6 +94,11 @@ ROWS = {
         "task": tasks.CopyString(alphabet=3, longest=2, furthest=9, rows_each=1),
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8, positions=positions.ALiBi()),
         "training": jg.Training(steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics")),
+    },
+    "function-tables": {
+        "task": TABLES,
+        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {

@@ -10,6 +10,7 @@ from sweeps.recipes import quickstart
 
 NAMES = [
     "corrupted_labels",
+    "coverage",
     "edge_of_stability",
     "four_phases",
     "grokking_tickets",
