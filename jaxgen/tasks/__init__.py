@@ -3,6 +3,7 @@
 from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.classes import KnownClasses, Templates
 from jaxgen.tasks.clusters import XorClusters, XorPoints
+from jaxgen.tasks.comparison import Comparison
 from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.groups import GroupProduct
 from jaxgen.tasks.modular import (
@@ -23,6 +24,7 @@ from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
     "Around",
+    "Comparison",
     "CorruptedLabels",
     "Examples",
     "GaussianQuadratic",
