@@ -20,8 +20,8 @@ class Comparison(Task):
     Of each attribute, the facts of ⌊unseen · entities⌋ entities, drawn anew for each, are out of distribution: no train
     row compares them. Of the pairs of different entities in distribution, in both orders, ⌊ratio · facts in
     distribution⌋ rows are train rows and `test_rows` others test rows; those of two entities out of distribution are
-    the split "ood"; mixed ones are left out. Both orders of a pair are on one side. The world is drawn from the split
-    seed.
+    the split "ood"; mixed ones are left out. The two orders of a tested pair are both tested on. The world is drawn
+    from the split seed; a larger ratio has the train rows of a smaller one.
 
     Rows are tokens, e a v or a e₁ e₂ label, right-padded: entities from 0, then attributes, values, labels (three of
     each attribute: <, =, >), the padding. Labels, weights and the splits "facts", "unseen_facts" and "inferred" are as
@@ -30,6 +30,7 @@ class Comparison(Task):
     Attributes:
       entities, attributes, values: of the world.
       ratio: φ, train comparisons for each fact in distribution.
+      largest: the table has room for a ratio up to this.
       unseen: share of the entities that is out of distribution, for each attribute.
       test_rows: comparisons tested on; even, for they are pairs in both orders.
     """
@@ -38,17 +39,20 @@ class Comparison(Task):
     attributes: int = static(10, "[1, 10000]", "attributes")
     values: int = static(10, "[1, 10000]", "values of each attribute")
     ratio: float = leaf(6.0, "[0, 1000]", "train comparisons for each fact in distribution")
+    largest: float = static(6.0, "[0, 1000]", "ratio up to which the table has room")
     unseen: float = static(0.1, "[0, 1)", "share of the entities that is out of distribution")
     test_rows: int = static(512, "[2, 1000000]", "comparisons tested on")
 
     def check(self):
         if self.test_rows % 2:
             raise FieldError("test_rows", self.test_rows, "must be even: both orders of a pair are tested on")
+        if self.ratio > self.largest:
+            raise FieldError("ratio", self.ratio, f"must be at most largest = {self.largest:g}")
         seen = self.entities - self._unseen()
         room = self.attributes * seen * (seen - 1)
-        if (wanted := self.test_rows + self._inferred()) > room:
+        if (wanted := self.test_rows + self._inferred(self.largest)) > room:
             why = f"needs {wanted} comparisons in distribution with the test rows, of {room} that there are"
-            raise FieldError("ratio", self.ratio, why)
+            raise FieldError("largest", self.largest, why)
 
     @property
     def vocabulary(self) -> int:
@@ -65,15 +69,14 @@ class Comparison(Task):
     def _unseen(self) -> int:
         return exact_share(self.entities, self.unseen)
 
-    def _inferred(self) -> int:
-        return exact_share(self.attributes * (self.entities - self._unseen()), self.ratio)
+    def _inferred(self, ratio: float) -> int:
+        return exact_share(self.attributes * (self.entities - self._unseen()), ratio)
 
     def rows(self):
-        seen, unseen = self.entities - self._unseen(), self._unseen()
-        left = self.attributes * seen * (seen - 1) - self.test_rows - self._inferred()
-        ood = self.attributes * unseen * (unseen - 1)
-        train = self.attributes * self.entities + self._inferred()
-        return {"train": train, "left_out": left, "test": self.test_rows, "ood": ood}
+        inferred, unseen = self._inferred(self.ratio), self._unseen()
+        others = {"left_out": self._inferred(self.largest) - inferred, "test": self.test_rows}
+        others["ood"] = self.attributes * unseen * (unseen - 1)
+        return {"train": self.attributes * self.entities + inferred, **others}
 
     def examples(self, key: jax.Array, counts: Mapping[str, jax.Array]) -> Examples:
         keys = jax.random.split(key, 2)
@@ -83,7 +86,7 @@ class Comparison(Task):
         mixed = within[jnp.argsort(jax.random.uniform(keys[1], (len(within),), jnp.float32))]
         flipped = mixed[:, jnp.array([0, 2, 1])]
         both = jnp.stack([mixed, flipped], axis=1).reshape(-1, 3)  # the two orders of a pair follow each other
-        tested, others = both[: self.test_rows], both[self.test_rows :]
+        tested, others = both[: self.test_rows], both[self.test_rows :][: self._inferred(self.largest)]
         without = self._pairs(unseen)
         asked = jnp.concatenate([others, tested, without, without[:, jnp.array([0, 2, 1])]])
 

@@ -7,7 +7,7 @@ import pytest
 import jaxgen as jg
 from jaxgen.tasks import Comparison
 
-WORLD = {"entities": 12, "attributes": 3, "values": 4, "unseen": 0.25, "test_rows": 30, "ratio": 2.0}
+WORLD = {"entities": 12, "attributes": 3, "values": 4, "unseen": 0.25, "test_rows": 30, "ratio": 2.0, "largest": 3.0}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def drawn():
 
 
 def test_labels_follow_from_two_facts_of_their_kind(drawn):
-    task, said, splits, _ = drawn
+    _, said, splits, _ = drawn
     known = {}
     for name in ("facts", "unseen_facts"):
         for row in np.flatnonzero(splits[name]):
@@ -45,18 +45,21 @@ def test_labels_follow_from_two_facts_of_their_kind(drawn):
             assert label == 12 + 3 + 4 + 3 * (attribute - 12) + (0 if left < right else 1 if left == right else 2)
 
 
-def test_splits_are_all_pairs_once_and_both_orders_are_on_one_side(drawn):
+def test_splits_are_as_large_as_asked_and_both_orders_of_a_pair_are_on_one_side(drawn):
     _, said, splits, _ = drawn
     sizes = {name: int(mask.sum()) for name, mask in splits.items()}
-    known, ood = 3 * 9 * 8, 3 * 3 * 2
-    inferred = 2 * 27
-    assert sizes["inferred"] == inferred
-    assert (sizes["train"], sizes["left_out"], sizes["test"], sizes["ood"]) == (90, known - inferred - 30, 30, ood)
-    asked = {name: [said[row][:3] for row in np.flatnonzero(splits[name])] for name in ("inferred", "left_out", "test")}
-    pairs = [question for of in asked.values() for question in of]
-    assert len(set(pairs)) == len(pairs) == known
-    for of in asked.values():
-        assert {(a, second, first) for a, first, second in of} == set(of)
+    assert sizes == {
+        "facts": 27,
+        "unseen_facts": 9,
+        "inferred": 54,
+        "train": 90,
+        "left_out": 27,
+        "test": 30,
+        "ood": 3 * 3 * 2,
+    }
+    asked = {name: {said[row][:3] for row in np.flatnonzero(splits[name])} for name in ("inferred", "left_out", "test")}
+    assert sum(map(len, asked.values())) == len(set.union(*asked.values())) == 54 + 27 + 30
+    assert {(a, second, first) for a, first, second in asked["test"]} == asked["test"]
 
 
 def test_only_answers_count(drawn):
@@ -69,7 +72,8 @@ def test_only_answers_count(drawn):
     ("fields", "why"),
     [
         ({"test_rows": 31}, "test_rows = 31: must be even"),
-        ({"ratio": 7.0}, "ratio = 7.0: needs 219 comparisons in distribution with the test rows, of 216"),
+        ({"ratio": 4.0}, "ratio = 4.0: must be at most largest = 3"),
+        ({"largest": 7.0}, "largest = 7.0: needs 219 comparisons in distribution with the test rows, of 216"),
     ],
 )
 def test_worlds_that_cannot_be_are_told(fields, why):

@@ -82,7 +82,7 @@ ROWS = {
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "comparison": {
-        "task": tasks.Comparison(entities=6, attributes=2, values=3, ratio=1.0, unseen=0.34, test_rows=4),
+        "task": tasks.Comparison(entities=6, attributes=2, values=3, ratio=1.0, largest=2.0, unseen=0.34, test_rows=4),
         "model": models.Decoder(width=8, heads=2, layers=1, repeats=2, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
