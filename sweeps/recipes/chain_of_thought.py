@@ -14,6 +14,9 @@ dropout, 1,400 steps of 128 rows. With the bridge each step is a look-up of one 
 needed, at any size; but few facts may be learned in forms that do not help each other.
 Sizes, rate and decay were chosen on pilots with seed 100 that say the bridge (48 and 64 entities, decay .01 to 1, rates
 1e-3 and 3e-3, ratios 3 to 6, tied or not, dropout .1 once): the best had .6 on unseen questions after 2,500 steps.
+Found: with the bridge seen questions are learned in 400 steps, without it not in 1,400 (2); unseen ones stop at .43 to
+.71, long after the facts are known (3); (1) is undecided, for without the bridge the unseen facts are not learned in
+time (.92 to 1 at the end). (4) to (6) and the diagram have not been trained.
 """
 
 import numpy as np
