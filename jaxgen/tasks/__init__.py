@@ -3,6 +3,7 @@
 from jaxgen.tasks.around import Around, has_classes, innermost
 from jaxgen.tasks.classes import KnownClasses, Templates
 from jaxgen.tasks.clusters import XorClusters, XorPoints
+from jaxgen.tasks.comparison import Comparison
 from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.coverage import coverage_cutoff
 from jaxgen.tasks.function_tables import FunctionTables, covered_shares, rows_to_cover
@@ -27,6 +28,7 @@ from jaxgen.tasks.two_hop import TwoHop
 
 __all__ = [
     "Around",
+    "Comparison",
     "Conjunction",
     "CopyString",
     "CorruptedLabels",

@@ -100,6 +100,11 @@ ROWS = {
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
+    "comparison": {
+        "task": tasks.Comparison(entities=6, attributes=2, values=3, ratio=1.0, largest=2.0, unseen=0.34, test_rows=4),
+        "model": models.Decoder(width=8, heads=2, layers=1, repeats=2, mlp_width=8),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+    },
     "decoder-shared": {"model": SHARED},
     "decoder-offset": {
         "model": models.Decoder(width=8, heads=2, predicts=1, positions=positions.Learned(longest=4, offset=True))

@@ -9,6 +9,7 @@ from sweeps import recipes
 from sweeps.recipes import quickstart
 
 NAMES = [
+    "chain_of_thought",
     "corrupted_labels",
     "coverage",
     "edge_of_stability",
@@ -91,3 +92,12 @@ def test_four_phases_at_the_papers_scale_are_the_published_diagrams():
     assert paper.base.training.steps == 100_000
     assert paper.definition["gap"] == 1000
     assert study.base.task.rows() == {"train": 45, "test": 10}
+
+
+def test_chains_of_thought_at_the_papers_scale_are_of_the_published_world():
+    study = recipes.load("chain_of_thought")
+    task = study.at("paper").base.task
+    assert (task.entities, task.relations, task.degree, task.answer) == (2000, 200, 20, "bridge")
+    assert task.rows() == {"train": 40_000 + 273_600, "left_out": 0, "test": 3000, "ood": 3000}  # 7.2 · 38,000
+    arms = {claim.name: claim.arms for claim in study.claims}
+    assert {name: sorted(arms[name]) for name in "16"} == {"1": ["bridge", "direct"], "6": ["direct", "filler"]}
