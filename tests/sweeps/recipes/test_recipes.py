@@ -16,6 +16,7 @@ NAMES = [
     "four_phases",
     "grokking_tickets",
     "lazy_to_rich",
+    "local_experience",
     "positional_encoding",
     "quickstart",
     "scaling_law",
