@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -52,14 +53,49 @@ def _count(jaxpr: Any) -> int:
             left, result = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
             total += math.prod(result) * math.prod(left[i] for i in contracted)
         elif equation.primitive.name != "cond":  # of `look_up`, which has a branch for each platform
+            times = equation.params["length"] if equation.primitive.name == "scan" else 1
             for inner in jax.core.jaxprs_in_params(equation.params):
-                total += _count(inner)
+                total += times * _count(inner)
     return total
 
 
 def takes_inputs(model: Any) -> bool:
     """Whether a network is given inputs as they are; others get one-hot vectors, as in the field's public code."""
-    return isinstance(model, (jg.models.EmbeddingMLP, jg.models.Transformer, jg.models.FixedReadoutMLP))
+    return isinstance(
+        model, (jg.models.EmbeddingMLP, jg.models.Transformer, jg.models.Decoder, jg.models.FixedReadoutMLP)
+    )
+
+
+@flax.struct.dataclass
+class Texts(jg.Task):
+    """Random tokens, each the label of the one before."""
+
+    count: int = jg.static(64, "[1, 100000]", "rows")
+    length: int = jg.static(24, "[1, 10000]", "tokens of a row")
+    vocabulary: int = jg.static(64, "[2, 100000]", "different tokens")
+
+    @property
+    def outputs(self) -> int:
+        """All tokens."""
+        return self.vocabulary
+
+    def rows(self) -> dict[str, int]:
+        """One row is not trained on."""
+        return {"train": self.count, "test": 1}
+
+    def examples(self, key: jax.Array) -> jg.Examples:
+        """See the class."""
+        said = jax.random.randint(key, (self.count + 1, self.length + 1), 0, self.vocabulary, jnp.int32)
+        return jg.Examples(said[:, :-1], said[:, 1:])
+
+
+def _decoder(count: int, length: int) -> jg.Experiment:
+    return _endless(
+        Texts(count=count, length=length),
+        jg.models.Decoder(width=64, heads=4, layers=2),
+        SOFTMAX,
+        jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=1.0, b2=0.98),
+    )
 
 
 def _edge(p: int, fraction: float, loss: Any) -> jg.Experiment:
@@ -123,6 +159,8 @@ CASES = {
                 jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=1.0, b2=0.98),
             ),
         ),
+        Case("decoder-2x64", "causal, 2 layers, d = 64, 4 heads, MLP of 256, 64 texts of 24 tokens", _decoder(64, 24)),
+        Case("decoder-2x64-short", "the same, 256 texts of 4 tokens", _decoder(256, 4)),
         Case(
             "xor-gram",
             "XOR clusters: 200 rows in 40,000 dimensions, carried in their span; 1,000 ReLUs, gradient descent",

@@ -38,6 +38,8 @@ class Training:
 
     def outputs(self, params: Params, x: torch.Tensor) -> torch.Tensor:
         """The network."""
+        if isinstance(self.model, models.Decoder):
+            return self._decoder(params, x)
         if isinstance(self.model, models.Transformer):
             return self._transformer(params, x)
         if isinstance(self.model, models.EmbeddingMLP):
@@ -60,7 +62,7 @@ class Training:
         if isinstance(self.experiment.loss, losses.StableMaxCrossEntropy):
             s = torch.where(z >= 0, z + 1, 1 / (1 - z.clamp(max=0)))
             return F.nll_loss(torch.log(s / s.sum(-1, keepdim=True)), y)
-        return F.cross_entropy(z, y)
+        return F.cross_entropy(z.flatten(0, -2), y.flatten())
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
         """AdamW, or plain gradient descent."""
@@ -69,6 +71,21 @@ class Training:
             return torch.optim.SGD(params.values(), lr=o.learning_rate)
         settings = {"lr": o.learning_rate, "betas": (o.b1, o.b2), "eps": o.eps, "weight_decay": o.weight_decay}
         return torch.optim.AdamW(params.values(), **settings)
+
+    def _decoder(self, p: Params, tokens: torch.Tensor) -> torch.Tensor:
+        rows, length, width, heads = *tokens.shape, self.model.width, self.model.heads
+        norm = lambda x, name: F.layer_norm(x, (width,), p[f"{name}.scale"], p[f"{name}.bias"], 1e-6)  # noqa: E731
+        dense = lambda x, name: x @ p[f"{name}.kernel"] + p[f"{name}.bias"]  # noqa: E731
+        x = F.embedding(tokens, p["embedding"]) + p["positions_vectors"][:length]
+        for i in range(self.model.layers):
+            block, seen = f"block_{i}", norm(x, f"block_{i}.norm_attention")
+            parts = (dense(seen, f"{block}.{name}") for name in ("query", "key", "value"))
+            parts = (part.view(rows, length, heads, -1).transpose(1, 2) for part in parts)
+            mixed = F.scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2).reshape(rows, length, width)
+            x = x + dense(mixed, f"{block}.attention")
+            hidden = F.gelu(dense(norm(x, f"{block}.norm_mlp"), f"{block}.mlp_in"), approximate="tanh")
+            x = x + dense(hidden, f"{block}.mlp_out")
+        return norm(x, "norm") @ p["unembedding"]
 
     def _embedding_mlp(self, p: Params, tokens: torch.Tensor) -> torch.Tensor:
         x = F.embedding(tokens, p["embedding"]).sum(-2)
