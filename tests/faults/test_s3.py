@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3
 from programs import Program
-from trials import COUNTS, Tally, all_rows, continued, train
+from trials import MANY, Tally, all_rows, continued, train
 
 import sweeps
 from jaxgen import FieldError
@@ -106,7 +106,7 @@ def test_a_damaged_object_is_noticed_and_trained_again(environment, whole):
         assert len(pq.read_table(store.source(path)))
 
 
-@COUNTS
+@pytest.mark.parametrize("count", [1, pytest.param(MANY, marks=pytest.mark.faults)])
 def test_a_worker_that_is_killed(count, trials, context, environment):
     kind = "kill -9 of a worker at an S3 server"
     tally, seed, middle, begun = Tally(kind, ""), 0, 0, time.monotonic()

@@ -87,22 +87,22 @@ ROWS = {
     },
     "tree-network": {
         "task": tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
-        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
-        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics", probes.StepByStep(samples=2))),
+        "model": example("sequence").Recurrent(width=4),
+        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "strings": {
         "task": tasks.CopyString(alphabet=3, longest=2, furthest=9, rows_each=1),
-        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8, positions=positions.ALiBi()),
+        "model": example("sequence").Recurrent(width=4),
         "training": jg.Training(steps=6, evaluate_every=2, batch_size=4, probes=("loss", "metrics")),
     },
     "function-tables": {
         "task": TABLES,
-        "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        "model": example("sequence").Recurrent(width=4),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "comparison": {
         "task": tasks.Comparison(entities=6, attributes=2, values=3, ratio=1.0, largest=2.0, unseen=0.34, test_rows=4),
-        "model": models.Decoder(width=8, heads=2, layers=1, repeats=2, mlp_width=8),
+        "model": example("sequence").Recurrent(width=4),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "decoder-shared": {"model": SHARED},

@@ -24,7 +24,8 @@ def seen(experiment, outputs, labels, params=None, gradient=None, update=None, i
     split = {"train": jnp.arange(len(labels)) < 2, "test": jnp.arange(len(labels)) >= 2}
     given = (lambda: gradient, lambda: update, lambda: initial, None)
     step = jnp.int32(0)
-    return Evaluation(experiment, params, outputs, labels, split, None, step, None, lambda inputs: inputs, *given)
+    key = jax.random.key(0)
+    return Evaluation(experiment, params, outputs, labels, split, None, key, step, None, lambda inputs: inputs, *given)
 
 
 @pytest.mark.parametrize(("dtype", "gap"), [("float16", 7.6), ("bfloat16", 5.5), ("float32", 16.6)])

@@ -120,3 +120,19 @@ def test_worlds_that_cannot_be_are_refused(field, value):
             loss=jg.losses.CrossEntropy(),
             optimizer=jg.optimizers.AdamW(),
         )
+
+
+def test_the_probe_measures_a_run_at_each_evaluation():
+    base = jg.Experiment(
+        task=jg.tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
+        model=jg.models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
+        loss=jg.losses.CrossEntropy(),
+        optimizer=jg.optimizers.AdamW(),
+        training=jg.Training(steps=2, evaluate_every=2, probes=("loss", "metrics", StepByStep(samples=2))),
+    )
+    curves = jg.train(base)
+    for name in ("direct", "scaffold", "negative", "free", "marginal"):
+        for pairs in ("held_out", "adjacent"):
+            assert ((curves[f"{pairs}/{name}"] >= 0) & (curves[f"{pairs}/{name}"] <= 1)).all()
+    with pytest.raises(FieldError, match=r"StepByStep.*needs the task TreeNetwork"):
+        jg.train(base.override({"task": jg.tasks.TwoHop(entities=4, relations=6, degree=3, largest=2.0, ratio=1.0)}))

@@ -78,6 +78,7 @@ def test_rounds_are_not_shared(tmp_path, capfd):
 
 def test_the_dry_run_of_a_share_is_of_its_runs(tmp_path, capfd):
     flags = ["--recipe=quickstart", "--scale=smoke", f"--workdir={tmp_path / 'w'}", "--dry_run"]
+    flags += ["--set=training.steps=100"]
     counts = []
     for share in ("0/2", "1/2"):
         assert Program("launch_sweep")(*flags, f"--share={share}") == 0
