@@ -134,5 +134,6 @@ def test_the_probe_measures_a_run_at_each_evaluation():
     for name in ("direct", "scaffold", "negative", "free", "marginal"):
         for pairs in ("held_out", "adjacent"):
             assert ((curves[f"{pairs}/{name}"] >= 0) & (curves[f"{pairs}/{name}"] <= 1)).all()
+    other = jg.tasks.TwoHop(entities=4, relations=6, degree=3, ratio=1.0, largest=1.0, test_rows=3, ood_rows=2)
     with pytest.raises(FieldError, match=r"StepByStep.*needs the task TreeNetwork"):
-        jg.train(base.override({"task": jg.tasks.TwoHop(entities=4, relations=6, degree=3, largest=2.0, ratio=1.0)}))
+        jg.train(base.override({"task": other}))

@@ -45,6 +45,7 @@ def smoke(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_what_a_launch_will_set_aside(smoke, program, tmp_path, capfd):
     copy = tmp_path / "copy"
     shutil.copytree(smoke, copy)
@@ -285,7 +286,7 @@ def test_a_users_file(program, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("launch_sweep", ["--recipe=quikstart"], "must be one of corrupted_labels, edge_of_stability, "),
+        ("launch_sweep", ["--recipe=quikstart"], "must be one of chain_of_thought, corrupted_labels, "),
         ("launch_sweep", [], "give --recipe=NAME"),
         ("launch_sweep", [RECIPE, "--scale=huge"], "quick, smoke, paper"),
         ("launch_sweep", [RECIPE, "--seeds=0"], "seeds = 0"),
@@ -309,7 +310,7 @@ def test_a_users_file(program, tmp_path, capfd):
         ("launch_sweep", [RECIPE, "--devices=0"], "devices"),
         ("phase_diagram", [], "holds no sweep"),
         ("replay", ["--run_id=x"], "holds no sweep"),
-        ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of corrupted_labels, edge_of_stability, "),
+        ("reproduce", ["--recipe=edge_of_stabilty"], "must be one of chain_of_thought, corrupted_labels, "),
         ("reproduce", ["--recipe=edge_of_stability", "--scale=medium"], "quick, smoke, paper"),
         ("reproduce", ["--sweep=examples/own_task.py"], "neither drawings nor claims"),
     ],

@@ -76,6 +76,7 @@ def test_rounds_are_not_shared(tmp_path, capfd):
     assert "share = '0/2': is of a sweep's own points" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_dry_run_of_a_share_is_of_its_runs(tmp_path, capfd):
     flags = ["--recipe=quickstart", "--scale=smoke", f"--workdir={tmp_path / 'w'}", "--dry_run"]
     flags += ["--set=training.steps=100"]

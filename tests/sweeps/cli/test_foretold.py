@@ -51,6 +51,7 @@ def test_a_machine_that_others_use_is_told_of(toy, tmp_path, capsys):
     assert "24 of them" in text
 
 
+@pytest.mark.slow
 def test_many_programs_fit_on_one_screen(toy, tmp_path, capsys):
     plan = make_plan(toy, sweeps.sweep("model.width", list(range(2, 102))))
     text = shown(plan, told(plan), tmp_path, capsys)

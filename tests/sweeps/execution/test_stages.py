@@ -128,6 +128,7 @@ def test_runs_without_steps_are_drawn_like_any_others(tmp_path):
     assert endings.labelling.names[endings.majority.max()] == "exact"
 
 
+@pytest.mark.slow
 def test_rows_that_a_parent_chose_are_the_same_after_a_stop(tmp_path):
     module, short = example("data_diet"), {"training.steps": 40, "training.evaluate_every": 4}
     first = module.first.override({"task.task.p": 5, "task.share": 0.4, "model.width": 6, **short})
