@@ -24,7 +24,7 @@ class _Scored:
     ) -> tuple[optax.Params, optax.Params]:
         """See `Continued.transformed`; what a mask has removed before counts, and stays removed."""
         del drawn
-        there = jax.tree.map(lambda w: jnp.ones_like(w, bool), params) if mask is None else mask
+        there = _whole(params) if mask is None else mask
         return params, without_smallest(self.scores(masked(params, there), there, fit), self.rate, mask)
 
     def scores(self, left: optax.Params, mask: optax.Params, fit: Fit) -> optax.Params:
@@ -109,5 +109,9 @@ class SynFlow:
             share = jnp.power(1 - jnp.float32(self.rate), jnp.float32(done + 1) / self.rounds)
             return without_smallest(jax.tree.map(lambda w, g: jnp.abs(w * g), left, flow(left)), 1 - share, mask)
 
-        before = jax.tree.map(lambda w: jnp.ones_like(w, bool), params) if mask is None else mask
-        return params, jax.lax.fori_loop(0, self.rounds, one, before)
+        return params, jax.lax.fori_loop(0, self.rounds, one, _whole(params) if mask is None else mask)
+
+
+def _whole(params: optax.Params) -> optax.Params:
+    """The mask that removes nothing."""
+    return jax.tree.map(lambda w: jnp.ones_like(w, bool), params)

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
-from jaxgen.tasks.split import exact_share
-from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.split import check_ratio, exact_share
+from jaxgen.tasks.task import Examples
+from jaxgen.tasks.texts import Texts, next_tokens
 
 
 @flax.struct.dataclass
-class Comparison(Task):
+class Comparison(Texts):
     """Answer whether v(a, e₁) <, = or > v(a, e₂), where (e, a) → v(a, e) are facts: no fact is needed after another.
 
     Each of `entities` has a value of each of `attributes`, drawn uniformly from `values`. All facts are train rows.
@@ -46,8 +47,7 @@ class Comparison(Task):
     def check(self):
         if self.test_rows % 2:
             raise FieldError("test_rows", self.test_rows, "must be even: both orders of a pair are tested on")
-        if self.ratio > self.largest:
-            raise FieldError("ratio", self.ratio, f"must be at most largest = {self.largest:g}")
+        check_ratio(self.ratio, self.largest)
         seen = self.entities - self._unseen()
         room = self.attributes * seen * (seen - 1)
         if (wanted := self.test_rows + self._inferred(self.largest)) > room:
@@ -57,10 +57,6 @@ class Comparison(Task):
     @property
     def vocabulary(self) -> int:
         return self._labels() + 3 * self.attributes + 1
-
-    @property
-    def outputs(self) -> int:
-        return self.vocabulary
 
     def _labels(self) -> int:
         """The first token of the labels."""
@@ -99,7 +95,7 @@ class Comparison(Task):
         known = jnp.pad((rank >= self._unseen()).T.reshape(-1), (0, len(asked)))
         inferred = compares & (row < counts["train"])
         splits = {"facts": known, "unseen_facts": ~known & ~compares, "inferred": inferred}
-        return Examples(said[:, :-1], said[:, 1:], splits, weights.astype(jnp.float32))
+        return next_tokens(said, splits, weights)
 
     def world(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Values, and the entities in an order of which the first are out of distribution: (attributes, entities)."""

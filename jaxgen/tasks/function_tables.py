@@ -11,10 +11,10 @@ import numpy as np
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
 from jaxgen.tasks.coverage import coverage_cutoff
-from jaxgen.tasks.split import exact_share
-from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.split import check_ratio, exact_share
+from jaxgen.tasks.task import Examples
+from jaxgen.tasks.texts import ANSWERS, Texts, answered, next_tokens
 
-ANSWERS = {"direct": 1, "bridge": 2, "filler": 2}
 LEVELS = 3
 
 
@@ -46,7 +46,7 @@ class Questions(NamedTuple):
 
 
 @flax.struct.dataclass
-class FunctionTables(Task):
+class FunctionTables(Texts):
     """Answer t = f₂(f₁(x₁, x₂), x₃) from x₁ x₂ x₃ < n alone; f₁, f₂: [n]² → [n] are tables drawn uniformly.
 
     The first ⌈(1 - unseen) · entries⌉ of each table, in random order, are its seen part. N = ⌊ratio · n²⌋ of the
@@ -80,8 +80,7 @@ class FunctionTables(Task):
     answer: str = static("direct", tuple(ANSWERS), "what is predicted")
 
     def check(self):
-        if self.ratio > self.largest:
-            raise FieldError("ratio", self.ratio, f"must be at most largest = {self.largest:g}")
+        check_ratio(self.ratio, self.largest)
         if self.ratio * self.size**2 < 1:
             raise FieldError("ratio", self.ratio, f"leaves no train row of {self.size}² pairs")
         room = (1 - self.unseen) ** 2 * self.size
@@ -95,10 +94,6 @@ class FunctionTables(Task):
     @property
     def vocabulary(self) -> int:
         return self.size + 1
-
-    @property
-    def outputs(self) -> int:
-        return self.vocabulary
 
     def rows(self):
         train, most = (exact_share(self.size**2, ratio) for ratio in (self.ratio, self.largest))
@@ -145,18 +140,13 @@ class FunctionTables(Task):
         found = [drawn(asked.meant & (asked.rank < most), most)]
         found += [drawn((asked.rank >= most) & kind, count) for kind, count in zip(kinds, sizes)]
         chosen, there = (jnp.concatenate(parts) for parts in zip(*found))
-        said = self._said(asked.tokens[chosen], asked.bridge[chosen], asked.answer[chosen])
+        tokens, bridge, answer = asked.tokens[chosen], asked.bridge[chosen], asked.answer[chosen]
+        said = answered(self.answer, [*tokens.T], bridge, answer, filler=self.size)
         answers = jnp.arange(said.shape[1] - 1, dtype=jnp.int32)[None] >= 2
         row, k = jnp.arange(len(said), dtype=jnp.int32), self.cutoff(asked, counts["train"])[chosen]
         tested = there & (row >= most) & (row < most + self.test_rows)
         splits = {f"k{level}": tested & (k == level) for level in range(LEVELS + 1)}
-        return Examples(said[:, :-1], said[:, 1:], splits, (there[:, None] & answers).astype(jnp.float32))
-
-    def _said(self, tokens: jax.Array, bridge: jax.Array, answer: jax.Array) -> jax.Array:
-        """x₁ x₂ x₃, then what is answered, (rows, tokens)."""
-        filler = jnp.full_like(bridge, self.size)
-        between = {"direct": [], "bridge": [bridge], "filler": [filler]}[self.answer]
-        return jnp.concatenate([tokens, jnp.stack([*between, answer], axis=1)], axis=1)
+        return next_tokens(said, splits, there[:, None] & answers)
 
 
 def covered_shares(task: FunctionTables, key: jax.Array, train: jax.Array, **how: Unpack[How]) -> jax.Array:

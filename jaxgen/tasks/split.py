@@ -4,6 +4,8 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+from jaxgen.errors import FieldError
+
 
 def train_test(rows: int, train_fraction: float) -> dict[str, int]:
     """⌊train_fraction · rows⌋ rows to train on (at least one), the rest to test.
@@ -25,3 +27,9 @@ def exact_share(rows: int, share: float) -> int:
     29
     """
     return math.floor(Fraction(Decimal(repr(float(share)))) * rows)
+
+
+def check_ratio(ratio: float, largest: float) -> None:
+    """FieldError where a table has no room for so many rows as a `ratio` asks for, but only for `largest`."""
+    if ratio > largest:
+        raise FieldError("ratio", ratio, f"must be at most largest = {largest:g}")

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 
 from jaxgen.components import static
 from jaxgen.errors import FieldError
-from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.task import Examples
+from jaxgen.tasks.texts import Texts, next_tokens
 
 FRAME = 3  # start, separator, end
 
 
-class Said(Task):
+class Said(Texts):
     """Base of tasks whose rows are a prompt and its answer.
 
     Tokens are the symbols from 0, then start, separator, end and padding.
@@ -34,10 +35,6 @@ class Said(Task):
     @property
     def vocabulary(self) -> int:
         return self.symbols + 4
-
-    @property
-    def outputs(self) -> int:
-        return self.vocabulary
 
     def room(self, length: int) -> tuple[int, int]:
         """Tokens of the prompt, and at most of the answer, of a string of this length."""
@@ -60,8 +57,7 @@ class Said(Task):
         tokens = jnp.where(behind == -1, separator, tokens)
         tokens = jnp.where(behind < -1, _at(prompts, place - 1), tokens)
         tokens = jnp.where(place == 0, start, tokens)
-        weights = ((behind >= 0) & (behind <= end)).astype(jnp.float32)
-        return Examples(tokens[:, :-1], tokens[:, 1:], {}, weights[:, 1:])
+        return next_tokens(tokens, {}, ((behind >= 0) & (behind <= end))[:, 1:])
 
 
 @flax.struct.dataclass

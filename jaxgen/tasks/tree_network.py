@@ -7,7 +7,8 @@ import numpy as np
 
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
-from jaxgen.tasks.task import Examples, Task
+from jaxgen.tasks.task import Examples
+from jaxgen.tasks.texts import Texts
 
 LARGEST_RADIUS = 16
 CERTAIN = 1e-3  # probabilities are so far from 0 and 1, so that each value can be asked about
@@ -44,7 +45,7 @@ class World:
 
 
 @flax.struct.dataclass
-class TreeNetwork(Task):
+class TreeNetwork(Texts):
     """Texts on values that some variables of a world have: which go together is learned of neighbours only.
 
     The world is a tree of binary variables: each but the first has a parent, whose value decides with which probability
@@ -92,10 +93,6 @@ class TreeNetwork(Task):
     @property
     def vocabulary(self) -> int:
         return 3 * self.variables + 1
-
-    @property
-    def outputs(self) -> int:
-        return self.vocabulary
 
     def rows(self):
         return {"train": self.train_rows, "test": self.test_rows}

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
-from jaxgen.tasks.split import exact_share
-from jaxgen.tasks.task import Examples, Task
-
-STEPS = {"direct": 1, "bridge": 2, "filler": 2}
+from jaxgen.tasks.split import check_ratio, exact_share
+from jaxgen.tasks.task import Examples
+from jaxgen.tasks.texts import ANSWERS, Texts, answered, next_tokens
 
 
 @flax.struct.dataclass
-class TwoHop(Task):
+class TwoHop(Texts):
     """Answer t of (h, r₁, r₂), where (h, r₁, b) and (b, r₂, t) are facts: a network has to compose what it stores.
 
     Each of `entities` has `degree` facts (h, r, t): different relations r of `relations`, tails t drawn uniformly with
@@ -50,7 +49,7 @@ class TwoHop(Task):
     unseen: float = static(0.15, "[0, 1)", "share of the facts that is out of distribution")
     test_rows: int = static(512, "[1, 1000000]", "two-hops tested on")
     ood_rows: int = static(256, "[0, 1000000]", "two-hops of unseen facts")
-    answer: str = static("direct", tuple(STEPS), "what is predicted")
+    answer: str = static("direct", tuple(ANSWERS), "what is predicted")
     wrong_bridges: float = leaf(0.0, "[0, 1]", "share of train two-hops with another bridge")
     wrong_answers: float = leaf(0.0, "[0, 1]", "share of train two-hops with another answer")
     persistent: bool = static(False, doc="whether a wrong bridge is of the fact")
@@ -58,8 +57,7 @@ class TwoHop(Task):
     def check(self):
         if self.degree > self.relations:
             raise FieldError("degree", self.degree, f"must be at most relations = {self.relations}")
-        if self.ratio > self.largest:
-            raise FieldError("ratio", self.ratio, f"must be at most largest = {self.largest:g}")
+        check_ratio(self.ratio, self.largest)
         room = int((1 - self.unseen) ** 2 * self.entities * self.degree**2)
         if (wanted := self.test_rows + self._two_hops(self.largest)) > room:
             why = f"needs {wanted} two-hops in distribution with the test rows, of about {room} that there are"
@@ -70,10 +68,6 @@ class TwoHop(Task):
     @property
     def vocabulary(self) -> int:
         return self.entities + self.relations + 2
-
-    @property
-    def outputs(self) -> int:
-        return self.vocabulary
 
     def _two_hops(self, ratio: float) -> int:
         facts = self.entities * self.degree
@@ -111,7 +105,7 @@ class TwoHop(Task):
         weights = there[:, None] & jnp.where(is_hop[:, None], place >= 2, place == 1)
         fact = jnp.pad(known, (0, len(hops)))
         splits = {"facts": fact, "unseen_facts": ~fact & ~is_hop, "inferred": is_hop & (row < counts["train"])}
-        return Examples(said[:, :-1], said[:, 1:], splits, weights.astype(jnp.float32))
+        return next_tokens(said, splits, weights)
 
     def world(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Relation and tail of each fact, (facts,), and whether it is in distribution; `degree` facts of each head."""
@@ -126,16 +120,14 @@ class TwoHop(Task):
         """h r t and padding, (facts, tokens)."""
         head = jnp.arange(len(tail), dtype=jnp.int32) // self.degree
         said = jnp.stack([head, self.entities + relation, tail], axis=1)
-        return jnp.pad(said, ((0, 0), (0, STEPS[self.answer])), constant_values=self.vocabulary - 1)
+        return jnp.pad(said, ((0, 0), (0, ANSWERS[self.answer])), constant_values=self.vocabulary - 1)
 
     def _hops(
         self, relation: jax.Array, first: jax.Array, second: jax.Array, bridge: jax.Array, answer: jax.Array
     ) -> jax.Array:
         """h r₁ r₂, then what is answered, (two-hops, tokens)."""
         asked = [first // self.degree, self.entities + relation[first], self.entities + relation[second]]
-        filler = jnp.full_like(bridge, self.entities + self.relations)
-        between = {"direct": [], "bridge": [bridge], "filler": [filler]}[self.answer]
-        return jnp.stack([*asked, *between, answer], axis=1)
+        return answered(self.answer, asked, bridge, answer, filler=self.entities + self.relations)
 
     def _with_errors(
         self, keys: jax.Array, first: jax.Array, bridge: jax.Array, answer: jax.Array, train: int
