@@ -69,9 +69,9 @@ class Texts:
 
     def __init__(self, task: TreeNetwork, network: Network, target: jax.Array, condition: jax.Array):
         self.task, self.network, self.target = task, network, target
-        padding = jnp.full((len(target), task.longest - 2), task.vocabulary - 1, jnp.int32)
+        padding = jnp.full((len(target), task.length - 2), task.vocabulary - 1, jnp.int32)
         self.begun = jnp.concatenate([(2 * task.variables + target)[:, None], condition[:, None], padding], axis=1)
-        self.places = np.arange(task.longest, dtype=np.int32)[None]
+        self.places = np.arange(task.length, dtype=np.int32)[None]
 
     def direct(self) -> jax.Array:
         """Estimates from nothing but the condition."""
@@ -82,7 +82,7 @@ class Texts:
 
         An order is (texts, variables) and has ended where it is `variables`.
         """
-        count, times = self.task.longest - 2, len(orders)
+        count, times = self.task.length - 2, len(orders)
         order = jnp.concatenate([one[:, :count] for one in orders])
 
         def step(tokens, given):
@@ -110,7 +110,7 @@ class Texts:
             tokens = jnp.where(~done[:, None] & (self.places == at + 1), said[:, None], tokens)
             return (tokens, estimate, done), ~done
 
-        at, keys = jnp.arange(1, self.task.longest, dtype=jnp.int32), jax.random.split(key, self.task.longest - 1)
+        at, keys = jnp.arange(1, self.task.length, dtype=jnp.int32), jax.random.split(key, self.task.length - 1)
         begun = self.begun, jnp.zeros(len(self.target), jnp.float32), jnp.zeros(len(self.target), bool)
         (_, estimate, _), going = jax.lax.scan(step, begun, (at, keys))
         return estimate, jnp.sum(going, axis=0)

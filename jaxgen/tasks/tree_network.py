@@ -19,6 +19,7 @@ class World:
     """A Bayesian network of binary variables in which each has one parent: all pairs have a closed form.
 
     Attributes:
+      parent: (variables,), of each variable, int32; of the first itself.
       given: (variables, 2), probability that a variable is 1 where its parent is 0 and 1; of the first both are alike.
       joint: (variables, variables, 2, 2), probability of two variables' values.
       distance: (variables, variables), edges between two of them, int32.
@@ -27,6 +28,7 @@ class World:
       adjacent: (pairs, 2), variables with an edge between them, of the most mutual information.
     """
 
+    parent: jax.Array
     given: jax.Array
     joint: jax.Array
     distance: jax.Array
@@ -51,12 +53,12 @@ class TreeNetwork(Texts):
     The world is a tree of binary variables: each but the first has a parent, whose value decides with which probability
     it is 1; these are drawn from Beta(`concentration`, `concentration`), that of the first from U(0, 1). Of `worlds` so
     drawn the one with the largest mean mutual information of pairs is taken. The `pairs` pairs of the largest mutual
-    information that are 2 to `longest` - 2 edges apart are held out: no row has both of one.
+    information that are 2 to `apart` edges apart are held out: no row has both of one.
 
     A row names a target Xₖ, then says of the variables that are observed "Xᵢ = v", each one token, in random order and
     the target last; right-padded. Observed are those at most r edges from a random variable, P(r) = ½ʳ, each left out
-    with probability `dropped`; or all of them. Of a held-out pair one is left out, and of more than `longest` variables
-    those that are too many, at random. The labels are the next tokens; padding has weight 0.
+    with probability `dropped`; or all of them. Of a held-out pair one is left out, and of more than `longest` near
+    variables those that are too many, at random. The labels are the next tokens; padding has weight 0.
 
     Tokens: Xᵢ = v is 2 i + v, the target Xₖ is 2 variables + k, then the padding.
 
@@ -67,7 +69,8 @@ class TreeNetwork(Texts):
       concentration: of probabilities; below 1 they are near 0 and 1.
       worlds: how many are drawn.
       pairs: held out.
-      longest: most variables in a row.
+      apart: edges between the variables of a held-out pair, at most; what lies between them has room in a row.
+      longest: most variables in a row, but where all are observed.
       dropped: probability that a variable is not seen.
       train_rows, test_rows: rows of these splits.
     """
@@ -78,21 +81,29 @@ class TreeNetwork(Texts):
     concentration: float = leaf(0.2, "(0, inf)", "of the Beta distribution of probabilities")
     worlds: int = static(10, "[1, 1000]", "drawn, of which the most dependent is taken")
     pairs: int = static(8, "[1, 1000]", "of variables that are never seen together")
-    longest: int = static(8, "[4, 1000]", "most variables in a row")
+    apart: int = static(6, "[2, 1000]", "edges between the variables of a held-out pair, at most")
+    longest: int = static(8, "[4, 1000]", "most variables in a row, but where all are observed")
     dropped: float = leaf(0.2, "[0, 1)", "probability that a variable is not seen")
     train_rows: int = static(16384, "[1, 10000000]", "rows trained on")
     test_rows: int = static(512, "[1, 1000000]", "rows tested on")
 
     def check(self):
-        if self.pairs >= self.variables:
-            why = f"must be below variables = {self.variables}: so many have an edge between them"
+        if self.pairs > self.variables - 2:
+            why = f"must be at most {self.variables - 2}: so many pairs are two edges apart in every tree"
             raise FieldError("pairs", self.pairs, why)
+        if self.apart > self.longest - 2:
+            raise FieldError("apart", self.apart, f"must be at most longest - 2 = {self.longest - 2}")
         if self.longest > self.variables:
             raise FieldError("longest", self.longest, f"must be at most variables = {self.variables}")
 
     @property
     def vocabulary(self) -> int:
         return 3 * self.variables + 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+        return self.variables if self.observed == "all" else self.longest
 
     def rows(self):
         return {"train": self.train_rows, "test": self.test_rows}
@@ -103,12 +114,12 @@ class TreeNetwork(Texts):
         count = self.train_rows + self.test_rows
         seen = self._seen(of, world, count)
         rank = jnp.argsort(jnp.where(seen, jax.random.uniform(order, seen.shape, jnp.float32), 2.0), axis=1)
-        rank = rank[:, : self.longest].astype(jnp.int32)
+        rank = rank[:, : self.length].astype(jnp.int32)
         known = jnp.sum(seen, axis=1, keepdims=True, dtype=jnp.int32)
-        place = jnp.arange(self.longest, dtype=jnp.int32)[None]
+        place = jnp.arange(self.length, dtype=jnp.int32)[None]
         there = place < known
         said = 2 * rank + jnp.take_along_axis(self._values(values, world, count), rank, axis=1)
-        last = jnp.take_along_axis(rank, jnp.clip(known - 1, 0, self.longest - 1), axis=1)
+        last = jnp.take_along_axis(rank, jnp.clip(known - 1, 0, self.length - 1), axis=1)
         said = jnp.where(there, said, self.vocabulary - 1)
         inputs = jnp.concatenate([2 * self.variables + last, said[:, :-1]], axis=1)
         return Examples(inputs, said, weights=there.astype(jnp.float32))
@@ -128,9 +139,9 @@ class TreeNetwork(Texts):
         best = jnp.argmax(jnp.mean(information, axis=(1, 2)))
         given, joint, information = given[best], joint[best], information[best]
         once = np.triu(np.ones((self.variables, self.variables), bool), 1)
-        apart = (distance >= 2) & (distance <= self.longest - 2) & once
+        apart = (distance >= 2) & (distance <= self.apart) & once
         held_out, adjacent = (self._most(information, among) for among in (apart, (distance == 1) & once))
-        return World(given, joint, distance, near, held_out, adjacent)
+        return World(parent, given, joint, distance, near, held_out, adjacent)
 
     def _most(self, information: jax.Array, among: jax.Array) -> jax.Array:
         """The `pairs` of the largest mutual information, (pairs, 2)."""
@@ -177,10 +188,9 @@ class TreeNetwork(Texts):
     def _values(self, key: jax.Array, world: World, count: int) -> jax.Array:
         """Of all variables, (rows, variables) int32."""
         chance = jax.random.uniform(key, (self.variables, count), jnp.float32)
-        parent = jnp.argmin(jnp.where(_earlier(world.distance), 0, 1), axis=1)
 
         def add(i, found):
-            return found.at[i].set((chance[i] < world.given[i][found[parent[i]]]).astype(jnp.int32))
+            return found.at[i].set((chance[i] < world.given[i][found[world.parent[i]]]).astype(jnp.int32))
 
         return jax.lax.fori_loop(0, self.variables, add, jnp.zeros(chance.shape, jnp.int32)).T
 
@@ -205,11 +215,6 @@ class TreeNetwork(Texts):
             return seen.at[:, other].set(seen[:, other] & ~(both & ~first[i]))
 
         return jax.lax.fori_loop(0, self.pairs, break_up, seen)
-
-
-def _earlier(distance: jax.Array) -> jax.Array:
-    """Which variable is each one's parent, (variables, variables) bool: the one before it with an edge to it."""
-    return (distance == 1) & np.tril(np.ones(distance.shape, bool), -1)
 
 
 def mutual_information(joint: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ DEATHS = {
 def test_a_process_that_is_killed(kind, count, trials, context):
     share, twice = DEATHS[kind]
     tally, seed, middle, begun = Tally(kind, ""), 0, 0, time.monotonic()
-    while tally.trials < count or middle < count / 3:
+    while tally.trials < count or middle < tally.trials / 3:
         assert seed < 10 + count, "children are killed, and hardly any of them trains"
         folder = str(trials.folder / f"{seed}")
         left, code = children.killed(context, random.Random(seed), folder, THREADS, share, twice)

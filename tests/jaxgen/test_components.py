@@ -86,7 +86,7 @@ ROWS = {
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },
     "tree-network": {
-        "task": tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
+        "task": tasks.TreeNetwork(variables=12, pairs=2, apart=2, longest=6, worlds=2, train_rows=9, test_rows=3),
         "model": example("sequence").Recurrent(width=4),
         "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
     },

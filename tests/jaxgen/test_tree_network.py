@@ -11,7 +11,7 @@ import jaxgen as jg
 from jaxgen import FieldError
 from jaxgen.probes.step_by_step import StepByStep, path
 
-SMALL = jg.tasks.TreeNetwork(variables=6, pairs=3, longest=5, worlds=3, train_rows=20000, test_rows=10)
+SMALL = jg.tasks.TreeNetwork(variables=6, pairs=3, apart=3, longest=5, worlds=3, train_rows=20000, test_rows=10)
 KEY = jax.random.key(3)
 
 
@@ -46,7 +46,7 @@ def test_rows_name_the_target_first_and_never_hold_a_held_out_pair(observed):
     both = np.zeros((6, 6, 2, 2))
     for tokens, said, weight in zip(inputs, labels, weights):
         known = said[weight > 0]
-        assert (weight == (np.arange(5) < len(known))).all()
+        assert (weight == (np.arange(task.length) < len(known))).all()
         assert (said[len(known) :] == task.vocabulary - 1).all()
         assert (tokens[1:] == said[:-1]).all()
         if len(known):
@@ -63,6 +63,17 @@ def test_rows_name_the_target_first_and_never_hold_a_held_out_pair(observed):
     assert (count[often] > 1000).all()
     found = both[often] / count[often][:, None, None]
     np.testing.assert_allclose(found, np.array(world.joint)[often], atol=0.04)
+
+
+def test_arms_of_a_comparison_ask_about_the_same_pairs_of_one_world():
+    near = jg.tasks.TreeNetwork(worlds=2)
+    worlds = [jax.jit(task.world)(KEY) for task in (near, near.replace(observed="all"))]
+    for one, other in zip(jax.tree.leaves(worlds[0]), jax.tree.leaves(worlds[1])):
+        assert (one == other).all()
+    elsewhere = jax.jit(near.replace(observed="elsewhere").world)(KEY)
+    assert (elsewhere.held_out == worlds[0].held_out).all()
+    assert (elsewhere.joint == worlds[0].joint).all()
+    assert (elsewhere.seen_distance != worlds[0].seen_distance).any()
 
 
 def neighbours(world):
@@ -88,7 +99,7 @@ def neighbours(world):
 
 def test_what_knows_neighbours_only_answers_by_the_marginal_at_once_and_rightly_in_steps():
     """The theorem of the paper for chains, with the sums that samples stand for."""
-    task = jg.tasks.TreeNetwork(variables=8, pairs=4, longest=6, train_rows=10, test_rows=2)
+    task = jg.tasks.TreeNetwork(variables=8, pairs=4, apart=4, longest=6, train_rows=10, test_rows=2)
     world = jax.jit(task.world)(KEY)
     errors = {}
     for name, pairs in (("held_out", world.held_out), ("adjacent", world.adjacent)):
@@ -111,7 +122,7 @@ def test_between_two_variables_are_those_on_the_way_from_the_condition():
     assert found.tolist() == [[2, 3, 6, 6, 6, 6], [2, 1, 6, 6, 6, 6], [6] * 6]
 
 
-@pytest.mark.parametrize(("field", "value"), [("pairs", 6), ("longest", 7), ("variables", 3)])
+@pytest.mark.parametrize(("field", "value"), [("pairs", 5), ("apart", 4), ("longest", 7), ("variables", 3)])
 def test_worlds_that_cannot_be_are_refused(field, value):
     with pytest.raises(FieldError, match=field):
         jg.Experiment(
@@ -124,7 +135,7 @@ def test_worlds_that_cannot_be_are_refused(field, value):
 
 def test_the_probe_measures_a_run_at_each_evaluation():
     base = jg.Experiment(
-        task=jg.tasks.TreeNetwork(variables=8, pairs=2, longest=4, worlds=2, train_rows=9, test_rows=3),
+        task=jg.tasks.TreeNetwork(variables=8, pairs=2, apart=2, longest=4, worlds=2, train_rows=9, test_rows=3),
         model=jg.models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
         loss=jg.losses.CrossEntropy(),
         optimizer=jg.optimizers.AdamW(),
