@@ -29,7 +29,7 @@ class Group:
     Attributes:
       template: the first of them.
       pending: (run_id, index into the sweep) of the runs that are not stored yet.
-      budgets: steps, rows trained on and rows computed in a step of each pending run.
+      budgets: steps, rows of the train split and rows computed in a step of each pending run.
       stored: how many more are.
       resumed: how many of the pending ones are saved in mid-training.
     """
@@ -58,7 +58,7 @@ class Group:
     @property
     def padding(self) -> float:
         """Share of the computed rows that are not trained on."""
-        trained = sum(steps * rows for steps, rows, _ in self.budgets)
+        trained = sum(steps * min(rows, made) for steps, rows, made in self.budgets)  # a minibatch is some of them
         return 1 - trained / (self.rows * self.steps) if self.steps else 0.0
 
     @property

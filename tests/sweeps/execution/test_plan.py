@@ -33,6 +33,12 @@ def test_runs_are_grouped_by_structure_and_capacity(toy):
     assert padding[32] == pytest.approx(1 - 29 / 32)
 
 
+def test_minibatches_waste_nothing(toy):
+    (group,) = make_plan(toy, sweeps.fixed("training.batch_size", 8)).groups
+    assert toy.task.rows()["train"] > 8
+    assert (group.rows, group.padding) == (8, 0)
+
+
 def test_train_fractions_of_a_table_are_one_program(toy):
     run = toy.override({"task.p": 13})
     (group,) = make_plan(run, sweeps.sweep("task.train_fraction", [0.3, 0.55])).groups
