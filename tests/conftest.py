@@ -27,11 +27,12 @@ import pytest
 
 import jaxgen as jg
 from jaxgen import training
-from sweeps.execution import engine
+from sweeps.execution import compilations, engine
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+compilations.serve_all_devices()
 
 
 @pytest.hookimpl(wrapper=True)

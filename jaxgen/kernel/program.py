@@ -1,6 +1,5 @@
 """The compiled form of one signature: a block of W lanes, trained side by side for a chunk of steps."""
 
-import collections
 import dataclasses
 import enum
 import functools
@@ -85,12 +84,11 @@ class Program:
         self._jitted = jax.jit(self._chunk, donate_argnums=4)
         self._lanes: Lane | None = None  # their shapes
         self._compiled: dict[jax.Device, jax.stages.Compiled] = {}
-        self._lowering = threading.Lock()
-        self._locks: dict[jax.Device, threading.Lock] = collections.defaultdict(threading.Lock)
+        self._compiling = threading.Lock()
 
     def compiled(self, device: jax.Device) -> jax.stages.Compiled:
         """The executable for one device, compiled on first use."""
-        with self._locks[device]:
+        with self._compiling:  # one after another: where compilations are kept, the first serves the others
             if device not in self._compiled:
                 lowered = self.lowered(device)
                 with training.numerics(self.template):
@@ -103,8 +101,7 @@ class Program:
             sharding = jax.sharding.SingleDeviceSharding(device)
             place = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)  # noqa: E731
             shapes = jax.tree.map(place, self.shapes())
-            with self._lowering:  # so that the first device's trace serves the others
-                return self._jitted.lower(*shapes)
+            return self._jitted.lower(*shapes)
 
     def rows_of(self, experiment: Experiment) -> Rows:
         """A run's rows, computed in a way that suits so many lanes and the platform."""
@@ -121,8 +118,7 @@ class Program:
         given = jax.tree.map(lambda a: jax.ShapeDtypeStruct((self.width, *a.shape), a.dtype), self.given)
         if self._lanes is None:  # tracing takes longer than a small block's chunk
             with training.numerics(self.template):
-                begin = lambda r, w, g: self._begin(*self._unpack(r, w), g)[0]  # noqa: E731
-                self._lanes = jax.eval_shape(begin, reals, wholes, given)
+                self._lanes = jax.eval_shape(self._started, reals, wholes, given)
         return reals, wholes, given, np.zeros(2 + self.width, np.int32), self._lanes
 
     def pack(self, numbers: Experiment, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -157,63 +153,79 @@ class Program:
         self.traces += 1
         experiments, rows = self._unpack(reals, wholes)
         intervals, least, fresh = control[0], control[1], control[2:] > 0
-        every = self.template.training.evaluate_every
+        every, gaps, first = self.template.training.evaluate_every, np.diff(self.opening, prepend=0), len(self.opening)
         data, axes = self._loaded(experiments, rows, given)
 
-        def train_interval(experiment, arrays, lane):
+        def train_interval(steps, left, experiment, arrays, lane, fresh):
             data = jax.tree.unflatten(self._data, arrays)
-            state, measured = training.interval(experiment, data, lane.state, every)
+            state, measured = training.interval(experiment, data, lane.state, steps)
             new = after_evaluation(experiment, measured, lane, state)
             if self.template.training.stop_frozen:
-                at_rest = same_bits(lane.state.params, state.params) & (new.status == Status.RUNNING)
+                at_rest = (left == 0) & (new.status == Status.RUNNING)
+                at_rest &= same_bits(lane.state.params, state.params)
                 at_rest &= training.frozen(experiment, data, state)
                 new = new.replace(status=jnp.where(at_rest, jnp.int32(Status.FROZEN), new.status))
-            running = lane.status == Status.RUNNING
+            new = self._opened(experiment, lane, new, left)
+            running = (lane.status == Status.RUNNING) & (fresh | (left == 0))
             return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, lane), measured
 
         def enough_run(carry):
             i, lanes, _ = carry
-            return (i < intervals) & (jnp.sum(lanes.status == Status.RUNNING, dtype=jnp.int32) >= least)
+            enough = jnp.sum(lanes.status == Status.RUNNING, dtype=jnp.int32) >= least
+            return (i < first) | ((i < first + intervals) & enough)
 
         def interval(carry):
             i, lanes, curves = carry
-            lanes, measured = self._each(train_interval, (0, axes, 0))(experiments, data, lanes)
+            steps = jnp.where(i < first, jnp.asarray(gaps)[jnp.minimum(i, first - 1)], every)
+            one = functools.partial(train_interval, steps, jnp.maximum(first - i, 0))
+            lanes, measured = self._each(one, (0, axes, 0, 0))(experiments, data, lanes, fresh)
             return i + 1, lanes, curves.at[i].set(jnp.moveaxis(self._each(self._stacked)(measured), 0, -1))
 
         def renew(lanes):
-            begun, first = self._begin(experiments, rows, given)
             choose = lambda fresh, a, b: jax.tree.map(lambda a, b: jnp.where(fresh, a, b), a, b)  # noqa: E731
-            return self._each(choose)(fresh, begun, lanes), first
+            begun = self._begun(experiments, data, axes, given)
+            return self._each(choose)(fresh, begun, lanes)
 
-        blank = jnp.zeros((len(self.opening), self.numbers, self.width), self.template.training.dtype)
-        lanes, first = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: (lanes, blank), lanes)
-        curves = jnp.zeros((MAX_INTERVALS, *blank.shape[1:]), blank.dtype)
-        _, lanes, later = jax.lax.while_loop(enough_run, interval, (jnp.int32(0), lanes, curves))
+        lanes = jax.lax.cond(jnp.any(fresh), renew, lambda lanes: lanes, lanes)
+        curves = jnp.zeros((first + MAX_INTERVALS, self.numbers, self.width), self.template.training.dtype)
+        start = jnp.where(jnp.any(fresh), jnp.int32(0), jnp.int32(first))
+        _, lanes, curves = jax.lax.while_loop(enough_run, interval, (start, lanes, curves))
         ended = lanes.status.astype(jnp.uint32), lanes.state.step.astype(jnp.uint32)
-        return lanes, Output(jnp.stack([*ended, self._each(checksum)(lanes.state.params)]), first, later)
+        ended = jnp.stack([*ended, self._each(checksum)(lanes.state.params)])
+        return lanes, Output(ended, curves[:first], curves[first:])
 
-    def _begin(self, experiments, rows, given):
-        def begin(experiment, rows, given):
-            state, first = training.begin(experiment, training.load(experiment, rows, given), given)
-            lane = Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
-            judged = after_evaluation(experiment, jax.tree.map(lambda m: m[-1], first), lane, state)
-            if len(self.opening) == 1:  # at step 0 the rule does not hold yet
-                ends = experiment.training.steps == 0
-                judged = lane.replace(status=jnp.where(ends, judged.status, lane.status))
-            return judged, jax.vmap(self._stacked)(first)
+    def _opened(self, experiment, lane, judged, left):
+        """The lane after an evaluation; of its opening, in which `left` are left with this, by the last alone."""
+        ends = (experiment.training.steps == 0) if len(self.opening) == 1 else True
+        counts = (left == 0) | ((left == 1) & ends)
+        since = (left == 0) | ((left == 1) & (len(self.opening) > 1))
+        status = jnp.where(counts, judged.status, lane.status)
+        return judged.replace(status=status, since=jnp.where(since, judged.since, lane.since))
 
-        lanes, first = self._each(begin)(experiments, rows, given)
-        return lanes, jnp.moveaxis(first, 0, -1)
+    def _begun(self, experiments, data, axes, given):
+        """Every lane's run as it begins, before its first evaluation."""
+
+        def begun(experiment, arrays, given):
+            state = training.init(experiment, jax.tree.unflatten(self._data, arrays), given)
+            return Lane(state, jnp.int32(Status.RUNNING), jnp.int32(-1))
+
+        return self._each(begun, (0, axes, 0))(experiments, data, given)
+
+    def _started(self, reals, wholes, given):
+        """Every lane's run as it begins, of the program's arguments."""
+        experiments, rows = self._unpack(reals, wholes)
+        return self._begun(experiments, *self._loaded(experiments, rows, given), given)
 
     def _loaded(self, experiments, rows, given):
         """The arrays of every lane's rows, and the axis that counts lanes; None: one array that all lanes share."""
-        lanes = jax.tree.leaves(self._each(training.load)(experiments, rows, given))
+        each = lambda: jax.tree.leaves(self._each(training.load)(experiments, rows, given))  # noqa: E731
         if self.width == 1:
-            return lanes, 0
-        first = jax.tree.leaves(training.load(*jax.tree.map(lambda a: a[0], (experiments, rows, given))))
+            return each(), 0
         shared = self._shared
-        arrays = [one if same else all_ for one, all_, same in zip(first, lanes, shared)]
-        return arrays, [None if same else 0 for same in shared]
+        one = jax.tree.map(lambda a: a[0], (experiments, rows, given))
+        alone = jax.tree.leaves(training.load(*one)) if any(shared) else [None] * len(shared)
+        lanes = alone if all(shared) else each()
+        return [a if same else b for a, b, same in zip(alone, lanes, shared)], [None if same else 0 for same in shared]
 
     @functools.cached_property
     def _shared(self) -> list[bool]:

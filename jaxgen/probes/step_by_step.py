@@ -25,7 +25,7 @@ class StepByStep:
     "held_out/negative" after values of as many random others; "held_out/free" after what the network says itself until
     it says Xₜ, or the text is as long as any trained on. The last three are means over `samples` texts.
     "held_out/marginal" is the error of P(Xₜ = 1), all that is known of pairs that are never seen together;
-    "held_out/intermediate" is how many variables free texts say before Xₜ. "adjacent/…" are the same of pairs with an
+    "held_out/intermediate" is how many variables free texts say before Xₜ. "train/…" are the same of pairs with an
     edge between them, which are seen together.
 
     Attributes:
@@ -41,7 +41,7 @@ class StepByStep:
         world = task.world(e.key)
         key = jax.random.fold_in(jax.random.fold_in(e.key, 2), e.step)
         found = self.errors(task, world, jnp.concatenate([world.held_out, world.adjacent]), e.network, key)
-        halves = {"held_out": slice(None, task.pairs), "adjacent": slice(task.pairs, None)}
+        halves = {"held_out": slice(None, task.pairs), "train": slice(task.pairs, None)}
         return {f"{name}/{k}": jnp.mean(v[half]) for name, half in halves.items() for k, v in found.items()}
 
     def errors(

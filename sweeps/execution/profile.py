@@ -25,6 +25,7 @@ import jaxgen
 from jaxgen import Experiment, training
 from jaxgen.kernel import MAX_INTERVALS, Block, Program
 from jaxgen.training import computed
+from sweeps.execution import compilations
 from sweeps.execution.machine import Speed, busy_seconds
 from sweeps.storage.files import write_text
 
@@ -232,6 +233,7 @@ def set_up_jax() -> None:
         config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilations.serve_all_devices()
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if config.jax_num_cpu_devices < 1 and not chosen:
         with contextlib.suppress(RuntimeError):  # JAX is running already: its devices are what there is

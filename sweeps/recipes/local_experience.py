@@ -27,8 +27,8 @@ DIRECT, SCAFFOLD, NEGATIVE, FREE = (f"held_out/{name}" for name in ("direct", "s
 MARGINAL, STEPS, TOGETHER, TOGETHER_FREE = (
     "held_out/marginal",
     "held_out/intermediate",
-    "adjacent/direct",
-    "adjacent/free",
+    "train/direct",
+    "train/free",
 )
 ERROR = "mean squared error"
 BASE = jg.Experiment(

@@ -102,7 +102,7 @@ def test_what_knows_neighbours_only_answers_by_the_marginal_at_once_and_rightly_
     task = jg.tasks.TreeNetwork(variables=8, pairs=4, apart=4, longest=6, train_rows=10, test_rows=2)
     world = jax.jit(task.world)(KEY)
     errors = {}
-    for name, pairs in (("held_out", world.held_out), ("adjacent", world.adjacent)):
+    for name, pairs in (("held_out", world.held_out), ("train", world.adjacent)):
         probe = StepByStep(samples=300)
         found = jax.jit(lambda pairs: probe.errors(task, world, pairs, neighbours(world), KEY))(pairs)  # noqa: B023
         errors |= {f"{name}/{k}": float(v.mean()) for k, v in found.items()}
@@ -110,10 +110,10 @@ def test_what_knows_neighbours_only_answers_by_the_marginal_at_once_and_rightly_
     assert errors["held_out/marginal"] > 0.01
     assert errors["held_out/scaffold"] < 1e-3
     assert errors["held_out/negative"] > 0.5 * errors["held_out/marginal"]
-    assert errors["adjacent/direct"] < 1e-9
+    assert errors["train/direct"] < 1e-9
     assert errors["held_out/free"] < 0.5 * errors["held_out/direct"]
     assert errors["held_out/intermediate"] >= 1
-    assert errors["adjacent/marginal"] > 0.01
+    assert errors["train/marginal"] > 0.01
 
 
 def test_between_two_variables_are_those_on_the_way_from_the_condition():
@@ -143,7 +143,7 @@ def test_the_probe_measures_a_run_at_each_evaluation():
     )
     curves = jg.train(base)
     for name in ("direct", "scaffold", "negative", "free", "marginal"):
-        for pairs in ("held_out", "adjacent"):
+        for pairs in ("held_out", "train"):
             assert ((curves[f"{pairs}/{name}"] >= 0) & (curves[f"{pairs}/{name}"] <= 1)).all()
     other = jg.tasks.TwoHop(entities=4, relations=6, degree=3, ratio=1.0, largest=1.0, test_rows=3, ood_rows=2)
     with pytest.raises(FieldError, match=r"StepByStep.*needs the task TreeNetwork"):

@@ -1,0 +1,53 @@
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgen.kernel import Block, Program
+
+PLAIN = """
+    import jax
+    from sweeps.execution import compilations
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_compilation_cache_dir", {folder!r})
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if {serve}:
+        compilations.serve_all_devices()
+        compilations.serve_all_devices()
+    found = []
+    jax.monitoring.register_event_listener(lambda event, **_: found.append(event))
+    for device in jax.devices():
+        x = jax.device_put(2.0, device)
+        assert jax.jit(lambda x: x * x + 1)(x).item() == 5 and x.device == device
+    print(*(found.count(f"/jax/compilation_cache/cache_{{what}}") for what in ("misses", "hits")))
+"""
+
+
+@pytest.mark.parametrize(("serve", "counts"), [(False, ["2 0", "0 2"]), (True, ["1 1", "0 2"])])
+def test_one_compilation_serves_all_devices(serve, counts, tmp_path):
+    code = textwrap.dedent(PLAIN.format(folder=str(tmp_path), serve=serve))
+    for expected in counts:  # at first, and in another process
+        assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_program_that_was_compiled_for_another_device_gives_the_same_bits(toy, dtype):
+    told: list[str] = []
+    jax.monitoring.register_event_listener(lambda event, **_: told.append(event))
+    hits = lambda: told.count("/jax/compilation_cache/cache_hits")  # noqa: E731
+    results, base = [], toy.override({"training.dtype": dtype, "training.steps": 20, "training.evaluate_every": 5})
+    program = Program(base, 2)
+    for device in jax.devices()[:2]:
+        block = Block(program, device)
+        before = hits()
+        block.refill(iter([(str(seed), base.override({"seed": seed})) for seed in range(2)]))
+        block.launch(10)
+        results.append(block.harvest())
+        assert {leaf.device for leaf in jax.tree.leaves(block._carry)} == {device}
+    assert hits() > before  # the second was not compiled
+    for one, other in zip(*results, strict=True):
+        assert one.checksum == other.checksum
+        np.testing.assert_equal(one.curves, other.curves)
