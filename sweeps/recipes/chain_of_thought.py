@@ -81,13 +81,13 @@ def bridges_are_sooner(bridge, direct):
 
 def unseen_questions_wait(arm):
     """Questions of unseen facts beside the facts themselves."""
-    ahead = np.nanmax(arm.curves(OOD) - arm.curves(UNSEEN), axis=(1, 2))
+    ahead = pd.DataFrame((arm.curves(OOD) - arm.curves(UNSEEN)).reshape(len(arm.seeds), -1), arm.seeds).max(axis=1)
     facts, asked = (arm.time(probe, 0.9)[:, 0] for probe in (UNSEEN, OOD))
     with np.errstate(all="ignore"):
         low, high = (np.log10(np.minimum(asked, end) / facts) for end in (arm.observed()[:, 0], np.inf))
     ends = (pd.Series(value, arm.seeds).where(np.isfinite(facts)) for value in (low, high))
     return [
-        share_of_seeds("never more than .05 above the facts", pd.Series(ahead <= 0.05, arm.seeds)),
+        share_of_seeds("never more than .05 above the facts", (ahead <= 0.05).where(ahead.notna())),
         Effect("log₁₀ of the steps to .9, questions / facts", Bounds(*ends), None, below=0.2),
     ]
 

@@ -245,19 +245,21 @@ def _limits(within: object) -> tuple[float, float]:
     return low, high
 
 
-def share_of_seeds(name: str, happened: pd.Series, above: float | None = 0.5, note: str = "") -> Effect:
+def share_of_seeds(
+    name: str, happened: pd.Series, above: float | None = 0.5, note: str = "", gate: bool = False
+) -> Effect:
     """The share of seeds in which something happened, with its exact interval: half of them are exceeded by six of six.
 
     Args:
       name: what happened.
       happened: true or false by seed; NaN where it is not known, which counts as false for PASS and as true for FAIL.
       above: the share that the claim exceeds.
-      note: see `Effect`.
+      note, gate: see `Effect`.
 
     Raises:
       FieldError: a value is something else.
     """
-    return Effect(f"share of seeds: {name}", happened, above, note, share=True)
+    return Effect(f"share of seeds: {name}", happened, above, note, share=True, gate=gate)
 
 
 class Told(TypedDict, total=False):

@@ -15,6 +15,7 @@ from compiling import as_people_have_it
 from programs import Program, refused
 
 import sweeps
+from sweeps import recipes
 from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]
@@ -340,3 +341,13 @@ def test_help_explains(tmp_path):
     done = script("launch_sweep", "--help")
     assert "The same command again continues it" in done.stdout
     assert "--[no]dry_run" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipes.names())
+def test_each_study_is_made_and_judged_at_smoke_scale(program, tmp_path, name):
+    program("reproduce")(f"--recipe={name}", "--scale=smoke", f"--workdir={tmp_path}")
+    claims = (tmp_path / "claims.md").read_text()
+    assert "UNDECIDED" in claims or "PASS" in claims
+    assert "ERROR" not in claims
+    assert (tmp_path / "report.html").stat().st_size > 10_000
