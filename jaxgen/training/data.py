@@ -1,6 +1,7 @@
 """The rows of one run: how many, which, and those of one step."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import flax.struct
@@ -99,6 +100,19 @@ class Rows:
 
 
 @flax.struct.dataclass
+class Order:
+    """The order of a table's rows in an epoch, those of the train split first.
+
+    Attributes:
+      epoch: int32; -1: none yet.
+      rows: their indices (rows,).
+    """
+
+    epoch: jax.Array
+    rows: jax.Array
+
+
+@flax.struct.dataclass
 class Data:
     """One run's rows, ready to train on.
 
@@ -107,6 +121,7 @@ class Data:
       splits: a mask (rows,) for each.
       passes: or slices that a full batch is computed in; None: at once.
       capacity: the first so many rows hold the whole train split; a full batch is of them.
+      order: of the rows, for minibatches; None: each step finds its own.
     """
 
     inputs: jax.Array
@@ -115,6 +130,7 @@ class Data:
     weights: jax.Array | None = None
     passes: Passes | Slices | None = None
     capacity: int = flax.struct.field(pytree_node=False, default=0)
+    order: Order | None = None
 
     def full_batch(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
         """Inputs, labels, mask of the train split and weights (or None) of the first `capacity` rows."""
@@ -221,12 +237,38 @@ def _examples(experiment: "Experiment", method: str, made: object) -> Examples:
 
 
 def _picked(experiment: "Experiment", data: Data, step: jax.Array) -> tuple:
-    size, train = experiment.training.batch_size, data.splits["train"]
+    size = experiment.training.batch_size
     if size is None:
         return data.full_batch()
-    steps_per_epoch = jnp.sum(train, dtype=jnp.int32) // size
-    key = jax.random.fold_in(stream(experiment.seed, BATCHES), step // steps_per_epoch)
-    order = jnp.argsort(jnp.where(train, jax.random.uniform(key, train.shape), 2.0))  # the train rows, shuffled, first
-    picked = jax.lax.dynamic_slice_in_dim(order, step % steps_per_epoch * size, size)
+    order = _order(experiment, data, step) if data.order is None else data.order
+    place = step % _steps_per_epoch(size, data) * size
+    picked = jax.lax.dynamic_slice_in_dim(order.rows, place, size)
     weights = None if data.weights is None else data.weights[picked]
     return data.inputs[picked], data.labels[picked], jnp.ones(size, bool), weights
+
+
+def _steps_per_epoch(size: int | None, data: Data) -> jax.Array:
+    """Steps of one pass over the train rows, of so many rows each, as minibatches have them."""
+    return jnp.sum(data.splits["train"], dtype=jnp.int32) // (size or 1)
+
+
+def _order(experiment: "Experiment", data: Data, step: jax.Array) -> Order:
+    """That of the epoch which a step is in: the train rows, shuffled, first."""
+    train, epoch = data.splits["train"], step // _steps_per_epoch(experiment.training.batch_size, data)
+    key = jax.random.fold_in(stream(experiment.seed, BATCHES), epoch)
+    return Order(epoch, jnp.argsort(jnp.where(train, jax.random.uniform(key, train.shape), 2.0)))
+
+
+def ordered(experiment: "Experiment", data: Data, step: jax.Array, order: Order) -> Data:
+    """The rows with the order of the epoch which a step is in: this one if it is that, for sorting takes long."""
+    new = functools.partial(_order, experiment, data, step)
+    same = order.epoch == step // _steps_per_epoch(experiment.training.batch_size, data)
+    return dataclasses.replace(data, order=jax.lax.cond(same, lambda: order, new))
+
+
+def unordered(experiment: "Experiment", data: Data) -> Order | None:
+    """No order yet; None where the rows of a step are not taken from a table in an order."""
+    if experiment.training.batch_size is None or is_stream(experiment.task):
+        return None
+    blank = jax.eval_shape(_order, experiment, data, jnp.int32(0))
+    return Order(jnp.int32(-1), jnp.zeros(blank.rows.shape, blank.rows.dtype))

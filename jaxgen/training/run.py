@@ -20,7 +20,7 @@ from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
 from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by, remembers
 from jaxgen.starts import Fit, is_continuing, masked, parent
-from jaxgen.training.data import DATA, INIT, NOISE, Data, Passes, Rows, Slices, batch, load, stream
+from jaxgen.training.data import DATA, INIT, NOISE, Data, Passes, Rows, Slices, batch, load, ordered, stream, unordered
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
 if TYPE_CHECKING:
@@ -347,8 +347,14 @@ def interval(
     experiment: "Experiment", data: Data, state: State, steps: jax.typing.ArrayLike
 ) -> tuple[State, dict[str, jax.Array]]:
     """So many steps, and an evaluation after them."""
+
+    def one(_, carry):
+        state, order = carry
+        rows = data if order is None else ordered(experiment, data, state.step, order)
+        return step(experiment, rows, state), rows.order
+
     with jax.named_scope(STEPS):
-        state = jax.lax.fori_loop(0, steps, lambda _, s: step(experiment, data, s), state)
+        state, _ = jax.lax.fori_loop(0, steps, one, (state, unordered(experiment, data)))
     measured, state = evaluate(experiment, data, state)
     return state, measured
 

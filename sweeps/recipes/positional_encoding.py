@@ -7,7 +7,7 @@ lengths up to 20, tests from 21 to 40 and 40,000 steps: of one symbol that is re
 only, the share of right answers is .986 without an encoding of positions, .771 with T5's bias, .289 with ALiBi, 0 with
 rotary and with sinusoidal (absolute) positions; of copies of random words .305, .420, .331, .011 and .028.
 
-quick: two layers of width 64, lengths 2 to 10, tests 11 to 20, 32 symbols, 400 steps of 32 fresh strings, a learning
+quick: two layers of width 64, lengths 2 to 10, tests 11 to 20, 32 symbols, 800 steps of 32 fresh strings, a learning
 rate of 2e-3 instead of 3e-5 (cosine where theirs falls linearly), no dropout: what is absent from training is absent at
 any size, so absolute positions should fail and their absence should not. Small networks of theirs did not fit their
 train lengths, where nothing can be said of longer ones; so each claim has a gate, right answers to fresh strings of the
@@ -16,6 +16,8 @@ which is right exactly where greedy decoding is. Pilots of 500 steps had seed 10
 T5's bias all had 1 in distribution by step 400, and .65, 0 and 0 of longer strings; steps, rate and batch were chosen
 on them, the bounds before, but for that of (6). With 16 rows of each length too few were held out for the R² of
 positions (-6.5); there are 32 since.
+The same seeds were judged after 400 steps first: absolute positions met the gate in 5 of 6, random offsets in 3, so
+that (1), (2), (3), (5) and (6) were undecided; then the steps were doubled, once, and nothing else was changed.
 Accuracy by length is in the curves "length_12/exact_match". Only the pilots are trained yet: no claim is decided.
 """
 
@@ -31,10 +33,10 @@ BASE = jg.Experiment(
     ),
     loss=jg.losses.CrossEntropy(),
     optimizer=jg.optimizers.AdamW(
-        learning_rate=2e-3, weight_decay=0.05, schedule=jg.schedules.Cosine(warmup=24, steps=400)
+        learning_rate=2e-3, weight_decay=0.05, schedule=jg.schedules.Cosine(warmup=24, steps=800)
     ),
     training=jg.Training(
-        steps=400, evaluate_every=100, batch_size=32, probes=("loss", "metrics", jg.probes.PositionFit(layers=1))
+        steps=800, evaluate_every=100, batch_size=32, probes=("loss", "metrics", jg.probes.PositionFit(layers=1))
     ),
 )
 ENCODINGS = {
@@ -141,7 +143,7 @@ CLAIMS = (
 STUDY = Study(
     name="positional_encoding", paper="Kazemnejad et al. 2023, arXiv 2305.19466", base=BASE, claims=CLAIMS,
     description="Copies of strings longer than those trained on, with five encodings of positions",
-    definition={"metric": "exact_match", "threshold": 0.9, "budget": 400, "gap": 100},
+    definition={"metric": "exact_match", "threshold": 0.9, "budget": 800, "gap": 100},
     axes={POSITIONS: [*ENCODINGS.values()], DRAWN: ["one"]},
     drawings=(Drawing("encodings", POSITIONS, DRAWN),),
     scales={

@@ -1,5 +1,7 @@
 """What a step trains on in place of the rows of a table."""
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -74,9 +76,10 @@ def test_a_step_trains_on_what_practice_makes_and_evaluations_see_the_table(p, c
     fields = {"p": p, "train_fraction": 0.6}
     late = run(example("late_labels").LateLabels(until=10**9, **fields), **changes)
     right, wrong = (run(kind(**fields), **changes) for kind in (jg.tasks.ModularAddition, Wrong))
-    np.testing.assert_array_equal(weights(late), weights(wrong))
-    np.testing.assert_array_equal(weights(late.override({"task.until": 0})), weights(right))
-    assert not np.array_equal(weights(late.override({"task.until": 4})), weights(right))
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=1e-7)  # other programs round otherwise
+    close(weights(late), weights(wrong))
+    close(weights(late.override({"task.until": 0})), weights(right))
+    assert not np.allclose(weights(late.override({"task.until": 4})), weights(right), rtol=1e-3)
     assert jg.train(late)["train/loss"][0] == jg.train(right)["train/loss"][0] != jg.train(wrong)["train/loss"][0]
 
 

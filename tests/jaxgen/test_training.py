@@ -177,6 +177,20 @@ def test_a_seed_draws_what_it_always_drew(toy):
     np.testing.assert_array_equal(noise, [2467461003, 3840466878])
 
 
+def test_an_interval_trains_on_the_rows_that_its_steps_alone_would(toy):
+    """The order of an epoch is found once in an interval, and again for the next: 4 steps of 7 rows are an epoch."""
+    run = toy.override({"training.batch_size": 7})
+    numbers, rows = training.numbers(run), training.Rows.of(run)
+    data = training.load(numbers, rows)
+    one = jax.jit(lambda state: training.step(numbers, data, state))
+    state = begun = training.init(numbers, data)
+    for _ in range(14):
+        state = one(state)
+    together, _ = jax.jit(lambda state: training.interval(numbers, data, state, 14))(begun)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(together.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_the_order_of_minibatches_is_of_the_seed_and_not_of_the_split(toy):
     def order(seed, split_seed):
         changes = {"training.batch_size": 7, "seed": seed, "split_seed": split_seed}

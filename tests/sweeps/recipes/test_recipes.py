@@ -14,11 +14,13 @@ NAMES = [
     "coverage",
     "edge_of_stability",
     "four_phases",
+    "grokked_transformers",
     "grokking_tickets",
     "lazy_to_rich",
     "local_experience",
     "positional_encoding",
     "quickstart",
+    "rasp_length",
     "scaling_law",
     "xor_clusters",
 ]

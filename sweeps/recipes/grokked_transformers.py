@@ -1,0 +1,148 @@
+"""Grokked transformers are implicit reasoners (Wang, Yue, Su & Sun 2024, arXiv 2405.15071).
+
+    python scripts/reproduce.py --recipe=grokked_transformers --scale=quick
+
+A decoder is trained on facts of a random world and on questions that follow from two of them. Published, with 2,000
+entities, 40,000 facts, 8 layers of width 768 and up to 2 million steps: questions on seen facts are answered by
+generalisation long after the train rows are fitted, the sooner the more questions there are for each fact (φ), and the
+sooner with more weight decay; questions on facts that no train question is of stay at 0 with compositions (φ = 7.2) and
+reach 1 with comparisons; where four layers are applied twice, compositions on unseen facts begin to be right.
+
+quick: 64 entities, 32 relations, 1,024 facts of which 15 % are unseen in questions (5 % would leave 40 of them), two
+layers of width 64, one for each hop, or one applied twice. Weight decay is 1 where theirs is .1 and the learning rate
+1e-3 where theirs is 1e-4, because steps · rate · decay is what a network forgets by; no dropout, no clipping, one token
+for each answer (theirs adds the end). The claims should survive: that a second hop is never trained on unseen facts is
+so at any size, and the effect of φ was found free of scale in epochs. So small a network may store all questions
+instead: a time that is not reached is a bound. Nothing is said of facts that are not known: each claim on unseen facts
+has that as a gate. Seeds 0 to 5 draw world, rows and weights; bounds are older than any run of theirs.
+"""
+
+import numpy as np
+import pandas as pd
+
+import jaxgen as jg
+from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, product
+from sweeps.recipes.chain_of_thought import OOD, TEST, chance, gate
+from sweeps.studies.effects import Bounds
+
+RATIO, DECAY, TASK = "task.ratio", "optimizer.weight_decay", "task"
+LAYERS, REPEATS, WRONG = "model.layers", "model.repeats", "task.wrong_answers"
+TRAINED = "inferred/exact_match"
+# fmt: off
+BASE = jg.Experiment(
+    task=jg.tasks.TwoHop(entities=64, relations=32, degree=16, ratio=9.0, largest=9.0, test_rows=512, ood_rows=256),
+    model=jg.models.Decoder(), loss=jg.losses.CrossEntropy(),
+    optimizer=jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=1.0, decay_mask="matrices",
+                                  schedule=jg.schedules.Warmup(steps=200)),
+    training=jg.Training(steps=6000, evaluate_every=300, batch_size=128, stop_metric=None, probes=("loss", "metrics")))
+PAIRS = jg.tasks.Comparison(entities=100, attributes=10, values=10, ratio=6.0, largest=6.0, test_rows=512)
+# fmt: on
+
+
+def only_seen_facts(arm):
+    """Compositions of seen facts beside those of unseen ones."""
+    known, unseen = gate("two layers", arm)
+    seen = arm.final(TEST)
+    return [
+        known,
+        Effect("final exact match, seen - unseen facts", seen - unseen, 0.5, published=1.0),
+        Effect("final exact match, unseen facts", unseen, None, below=0.2, published=0.0),
+        Effect("final exact match, seen facts", seen, None, within=(0, 1)),
+        Effect("final exact match, train questions", arm.final(TRAINED), None, within=(0, 1)),
+        Effect("chance: the most frequent answer, unseen facts", chance(arm), None, within=(0, 1)),
+    ]
+
+
+def ratio_sets_the_speed(few, many):
+    """Updates, and epochs: updates · batch / train rows."""
+    steps = log_ratio(few, many, TEST, 0.9)
+    rows = [arm.experiment.task.rows()["train"] for arm in (few, many)]
+    shorter = np.log10(rows[1] / rows[0])
+    note = "one that is not reached is a bound"
+    name = "to an exact match of .9, seen facts, fewest / most questions"
+    return [
+        Effect(f"log₁₀ of the epochs {name}", Bounds(*(end + shorter for end in steps)), note=note),
+        Effect(f"log₁₀ of the updates {name}", steps, note=note),
+    ]
+
+
+def comparisons_are_systematic(comparison, composition):
+    """Two facts side by side, and one after the other."""
+    gates, (beside, after) = zip(gate("comparison", comparison), gate("composition", composition))
+    return [
+        *gates,
+        Effect("final exact match, unseen facts, comparison - composition", beside - after, 0.5, published=1.0),
+        Effect("final exact match, unseen facts, comparison", beside, 0.9, published=1.0),
+        Effect("chance: the most frequent answer, unseen facts, comparison", chance(comparison), None, within=(0, 1)),
+    ]
+
+
+def decay_is_sooner(weak, strong):
+    """Updates until questions on seen facts are answered."""
+    name = "log₁₀ of the steps to an exact match of .9, seen facts, decay .1 / 1"
+    return [Effect(name, log_ratio(weak, strong, TEST, 0.9), note="one that is not reached is a bound")]
+
+
+def sharing_reaches_unseen_facts(shared, own):
+    """One block applied twice beside two blocks: as many FLOPs, half the parameters."""
+    gates, (twice, once) = zip(gate("one block twice", shared), gate("two blocks", own))
+    return [
+        *gates,
+        Effect("final exact match, unseen facts, one block twice - two blocks", twice - once, 0.1),
+        Effect("final exact match, unseen facts, one block twice", twice, None, within=(0, 1)),
+        Effect("final exact match, seen facts, one block twice", shared.final(TEST), None, within=(0, 1)),
+    ]
+
+
+def two_hops_take_two_blocks(two, one):
+    """The control: after one block nothing can be looked up with what was looked up."""
+    gap = two.final(TEST) - one.final(TEST)
+    return [
+        Effect("final exact match, seen facts, two blocks - one", gap, 0.2),
+        Effect("final exact match, seen facts, one block", one.final(TEST), None, within=(0, 1)),
+    ]
+
+
+def random_answers_teach_nothing(arm):
+    """The control: answers of train questions are drawn at random; tests are right."""
+    above = pd.Series(arm.final(TEST) - chance(arm))
+    return [
+        Effect("final exact match, seen facts, less chance", above, None, below=0.05),
+        Effect("final exact match, train questions", arm.final(TRAINED), None, within=(0, 1)),
+    ]
+
+
+# fmt: off
+TWICE = product(fixed(LAYERS, 1), fixed(REPEATS, 2))
+ONE, TWO = fixed(LAYERS, 1), fixed(LAYERS, 2)
+CLAIMS = (
+    Claim("1", "Compositions of seen facts generalise, of unseen ones they do not", only_seen_facts,
+          "≈ 1 and ≈ 0 (φ = 7.2, 2 M steps)", {"arm": TWO}),
+    Claim("2", "More questions for each fact, sooner generalisation", ratio_sets_the_speed,
+          arms={"few": fixed(RATIO, 3.0), "many": fixed(RATIO, 9.0)}),
+    Claim("3", "Comparisons generalise to unseen facts where compositions do not", comparisons_are_systematic,
+          "≈ 1 (φ = 7.2) and ≈ 0", {"comparison": fixed(TASK, PAIRS), "composition": TWO}),
+    Claim("4", "Weight decay speeds generalisation", decay_is_sooner,
+          arms={"weak": fixed(DECAY, 0.1), "strong": fixed(DECAY, 1.0)}),
+    Claim("5", "Sharing the blocks reaches compositions of unseen facts", sharing_reaches_unseen_facts,
+          arms={"shared": TWICE, "own": TWO}),
+    Claim("6", "Control: two hops take two blocks", two_hops_take_two_blocks, arms={"two": TWO, "one": ONE}),
+    Claim("7", "Control: random answers teach nothing", random_answers_teach_nothing, arms={"arm": fixed(WRONG, 1.0)}))
+SMOKE = {"task.entities": 8, "task.relations": 16, "task.degree": 14, "task.unseen": 0.2, "task.test_rows": 4,
+         "task.ood_rows": 4, "model.width": 8, "model.heads": 2, "training.steps": 4,
+         "training.evaluate_every": 2, "training.batch_size": 8}
+PAPER = {"task.entities": 2000, "task.relations": 200, "task.degree": 20, "task.unseen": 0.05, RATIO: 18.0,
+         "task.largest": 18.0, "task.test_rows": 3000, "task.ood_rows": 3000, "model.width": 768, "model.heads": 12,
+         "model.layers": 8, "model.tied": True, "model.dropout": 0.1, "optimizer.learning_rate": 1e-4, DECAY: 0.1,
+         "optimizer.schedule.steps": 2000, "training.steps": 1_500_000, "training.evaluate_every": 10_000,
+         "training.batch_size": 512, "training.evaluation_rows": 3000}
+STUDY = Study(
+    name="grokked_transformers", paper="Wang et al. 2024, arXiv 2405.15071", base=BASE, claims=CLAIMS,
+    description="Grokked transformers: compositions and comparisons of facts that are stored in weights",
+    definition={"metric": "exact_match", "threshold": 0.9, "budget": 6000, "gap": 300},
+    axes={RATIO: [3.0, 6.0, 9.0], DECAY: [0.1, 1.0]}, drawings=(Drawing("composition", RATIO, DECAY, contour=OOD),),
+    scales={"quick": Scale(1, claim_seeds=6),
+            "smoke": Scale(1, SMOKE, {RATIO: [9.0], DECAY: [1.0]}, 2, {"budget": 4, "gap": 2}),
+            "paper": Scale(1, PAPER, {RATIO: [3.6, 5.4, 7.2, 9.0, 12.6, 18.0], DECAY: [0.03, 0.1, 0.3]}, 3,
+                           {"budget": 1_500_000, "gap": 20_000})})
+# fmt: on
