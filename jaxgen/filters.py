@@ -1,4 +1,7 @@
-"""What an optimizer sees in the place of the gradient: Grokfast (Lee et al. 2024, arXiv 2405.20233)."""
+"""What an optimizer sees in the place of the gradient.
+
+Grokfast (Lee et al. 2024, arXiv 2405.20233) and clipping (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
+"""
 
 import flax.struct
 import optax
@@ -41,4 +44,19 @@ class GrokfastAverage:
         return parts.grokfast_average(self.window, self.gain)
 
 
-__all__ = ["GrokfastAverage", "GrokfastEMA"]
+@flax.struct.dataclass
+class ClipNorm:
+    """g ← g · min(1, largest / ‖g‖), ‖g‖ over all parameters of the optimizer.
+
+    Attributes:
+      largest: norm that is left as it is.
+    """
+
+    largest: float = leaf(1.0, "(0, inf)", "norm that is left as it is")
+
+    def transform(self) -> optax.GradientTransformation:
+        """As an optax transformation."""
+        return optax.clip_by_global_norm(self.largest)
+
+
+__all__ = ["ClipNorm", "GrokfastAverage", "GrokfastEMA"]

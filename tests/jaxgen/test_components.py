@@ -130,6 +130,7 @@ ROWS = {
         "optimizer": optimizers.Adam(filter=jg.filters.GrokfastEMA(), decay_kind="loss", weight_decay=0.01)
     },
     "grokfast-average": {"optimizer": optimizers.Adam(filter=jg.filters.GrokfastAverage(window=3))},
+    "clip": {"optimizer": optimizers.AdamW(filter=jg.filters.ClipNorm(largest=0.05))},
     "cosine": {"optimizer": optimizers.AdamW(schedule=jg.schedules.Cosine(warmup=2, steps=5))},
     "clamp": {"optimizer": optimizers.SGD(clamp=jg.clamps.NormClamp(ratio=0.9, start=1))},
     "optax-adamw": {"optimizer": optimizers.Optax("adamw", learning_rate=0.01)},

@@ -193,6 +193,15 @@ def test_grokfast_average_starts_when_its_window_is_full():
     np.testing.assert_allclose(seen, [1, 2, 3 + 2 * 2, 4 + 2 * 3], rtol=1e-6)
 
 
+@pytest.mark.parametrize("largest", [0.5, 5.0, 50.0])
+def test_clipping_keeps_the_direction_and_bounds_the_norm_over_all_parameters(largest):
+    transform = jg.filters.ClipNorm(largest=np.float32(largest)).transform()
+    gradients = {"a": jnp.asarray([3.0, 0.0]), "b": jnp.asarray([[4.0]])}  # of norm 5
+    found, _ = transform.update(gradients, transform.init(gradients))
+    for name, g in gradients.items():
+        np.testing.assert_allclose(found[name], np.asarray(g) * min(1.0, largest / 5), rtol=1e-6)
+
+
 PARAMETERS, VECTORS = 10, 2  # numbers in W, and in its bias
 STATE = [  # floating-point numbers that each keeps
     (optimizers.SGD(), PARAMETERS),
@@ -206,6 +215,7 @@ STATE = [  # floating-point numbers that each keeps
     (optimizers.SGD(decay_kind="l1", weight_decay=0.1), PARAMETERS),
     (optimizers.Adam(filter=jg.filters.GrokfastEMA(), decay_kind="loss", weight_decay=0.1), 3 * PARAMETERS),
     (optimizers.SGD(filter=jg.filters.GrokfastAverage(window=5)), 6 * PARAMETERS),
+    (optimizers.SGD(filter=jg.filters.ClipNorm()), PARAMETERS),
     (optimizers.SGD(clamp=jg.clamps.NormClamp()), PARAMETERS + 1),
     (optimizers.SGD(schedule=jg.schedules.Cosine(warmup=1, steps=9)), PARAMETERS),
 ]
