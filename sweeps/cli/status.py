@@ -4,6 +4,7 @@ python scripts/status.py out/quickstart
 python scripts/status.py gs://bucket/sweep --watch=30
 
 A worker is at work if it holds its lock, where the results lie on a disk; elsewhere if it wrote in the last 10 minutes.
+Its last count may be less than what it stored, where it was killed.
 
 Exit codes: 0 all runs are stored; 75 some are not; 2 the input is not allowed.
 """
@@ -45,7 +46,7 @@ def show(found: status.Status) -> None:
     print(f"{found.name}: {done:,} of {found.runs:,} runs are stored{f' ({ended})' if ended else ''}, ", end="")
     left = "" if found.left_seconds is None else f"; about {clock(found.left_seconds)} left"
     print(f"{found.running:,} in training, {found.waiting:,} wait{left}")
-    table = Table("share", "", "stored", "last wrote", "left", "host")
+    table = Table("share", "", "its last count", "last wrote", "left", "host")
     for worker in found.workers:
         state = "at work" if worker.at_work else worker.ended or "gone"
         rest = "" if worker.left_seconds is None or not worker.at_work else f"about {clock(worker.left_seconds)}"
