@@ -16,7 +16,9 @@ that), however many variables there are. Runs where all are seen have as many st
 A seed draws the network too. Thresholds are those that the paper's numbers suggest, fixed before any training; nothing
 was piloted.
 
-Not trained yet.
+Found: after steps that lie between the error falls from .124 to .049 (its own) and .036 (given); random ones do not
+help, which is (3). In one of six worlds the neighbours are not known to .02, so that (1) is undecided; (2) and (4) need
+more worlds than six.
 """
 
 import jaxgen as jg

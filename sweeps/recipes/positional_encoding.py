@@ -18,7 +18,11 @@ on them, the bounds before, but for that of (6). With 16 rows of each length too
 positions (-6.5); there are 32 since.
 The same seeds were judged after 400 steps first: absolute positions met the gate in 5 of 6, random offsets in 3, so
 that (1), (2), (3), (5) and (6) were undecided; then the steps were doubled, once, and nothing else was changed.
-Accuracy by length is in the curves "length_12/exact_match". Only the pilots are trained yet: no claim is decided.
+Accuracy by length is in the curves "length_12/exact_match".
+
+Found: of longer strings .85 are right without an encoding, .70 with learned positions at random offsets, .19 rotary,
+.14 ALiBi, .015 T5's bias and none with absolute positions: T5's place is not the published one, so that (3) fails. The
+R² of positions differs too much between seeds to decide (5).
 """
 
 import jaxgen as jg
