@@ -12,7 +12,7 @@ from programs import Program, refused
 import sweeps
 from jaxgen import FieldError
 from sweeps.cli import command
-from sweeps.execution import plan
+from sweeps.execution import pilot, plan
 from sweeps.studies import refine
 from sweeps.studies.run import foresee
 
@@ -266,6 +266,7 @@ def test_frames_of_libraries_are_not_the_users_where_the_environment_is_a_link(t
 
 def test_the_dry_run_tells_of_the_width_that_is_asked_for(launch_sweep, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(pilot, "SECONDS", 0.1)
     assert launch_sweep(*RECIPE, "--dry_run", "--width=6", "--devices=1", f"--workdir={tmp_path / 'none'}") == 0
     row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("│ the only program "))
     assert [cell.strip() for cell in row.strip("│").split("│")][2] == "6"

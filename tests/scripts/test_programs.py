@@ -66,7 +66,13 @@ def test_the_console_program_is_what_setup_names():
 
 
 def test_they_take_the_flags_of_the_scripts(tmp_path):
-    flags = ["--recipe=quickstart", "--scale=smoke", f"--workdir={tmp_path / 'w'}", "--dry_run"]
+    flags = [
+        "--recipe=quickstart",
+        "--scale=smoke",
+        f"--workdir={tmp_path / 'w'}",
+        "--dry_run",
+        "--set=training.stop_patience=0",
+    ]
     (tmp_path / "jaxgen").write_text("from sweeps.cli.programs import main\nmain()\n")
     code, out, err = ran("launch", *flags, file=tmp_path / "jaxgen", cwd=tmp_path)
     assert (code, err) == (0, "")

@@ -16,6 +16,7 @@ from programs import Program, refused
 
 import sweeps
 from sweeps import recipes
+from sweeps.execution import pilot
 from sweeps.storage import store
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,8 @@ def test_launching_again_trains_nothing(program, smoke):
     assert sorted((smoke / "runs").iterdir()) == before
 
 
-def test_dry_run_prints_the_cost_and_writes_nothing(program, tmp_path, capfd):
+def test_dry_run_prints_the_cost_and_writes_nothing(program, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(pilot, "SECONDS", 0.1)
     workdir = tmp_path / "none"
     axes = "--seeds=1", "--set=task.train_fraction=.3,.5"
     assert program("launch_sweep")(RECIPE, f"--workdir={workdir}", "--dry_run", *axes) == 0
