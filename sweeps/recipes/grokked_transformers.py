@@ -15,10 +15,12 @@ for each answer (theirs adds the end). The claims should survive: that a second 
 so at any size, and the effect of φ was found free of scale in epochs. So small a network may store all questions
 instead: a time that is not reached is a bound. Nothing is said of facts that are not known: each claim on unseen facts
 has that as a gate. Seeds 0 to 5 draw world, rows and weights; bounds are older than any run of theirs.
+
+Found: 6,000 steps are too few: .77 of the train questions and .17 of the seen ones are right then, and not all facts
+are known, so that only the controls are decided; nothing was piloted.
 """
 
 import numpy as np
-import pandas as pd
 
 import jaxgen as jg
 from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, product
@@ -105,9 +107,8 @@ def two_hops_take_two_blocks(two, one):
 
 def random_answers_teach_nothing(arm):
     """The control: answers of train questions are drawn at random; tests are right."""
-    above = pd.Series(arm.final(TEST) - chance(arm))
     return [
-        Effect("final exact match, seen facts, less chance", above, None, below=0.05),
+        Effect("final exact match, seen facts, less chance", arm.final(TEST) - chance(arm), None, below=0.05),
         Effect("final exact match, train questions", arm.final(TRAINED), None, within=(0, 1)),
     ]
 
