@@ -182,7 +182,7 @@ STUDY = Study(
     definition={"metric": TEST, "threshold": 0.9, "budget": 2000, "gap": 200},
     axes={SIZE: [16, 20, 25], RATIO: RATIOS[1:]},
     scales={"quick": Scale(1, claim_seeds=6),
-            "smoke": Scale(1, SMOKE, {SIZE: [10, 11], RATIO: [2.5]}, 3, {"budget": 4, "gap": 2}),
+            "smoke": Scale(1, SMOKE, {SIZE: [10, 11], RATIO: [2.0, 2.5]}, 3, {"budget": 4, "gap": 2}),
             "paper": Scale(1, PAPER, {SIZE: [50], RATIO: RATIOS[1:]}, 3, {"budget": 62_500, "gap": 5000})},
     drawings=(Drawing("rows", SIZE, RATIO, overlays=[
         Overlay(f"99 % of test rows have k ≥ {k}", needed(k)) for k in (1, 2, 3)]),),
