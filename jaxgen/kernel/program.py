@@ -153,7 +153,8 @@ class Program:
         self.traces += 1
         experiments, rows = self._unpack(reals, wholes)
         intervals, least, fresh = control[0], control[1], control[2:] > 0
-        every, gaps, first = self.template.training.evaluate_every, np.diff(self.opening, prepend=0), len(self.opening)
+        first = len(self.opening)
+        gaps = np.append(np.diff(self.opening, prepend=self.opening[:1]), self.template.training.evaluate_every)
         data, axes = self._loaded(experiments, rows, given)
 
         def train_interval(steps, left, experiment, arrays, lane, fresh):
@@ -176,7 +177,7 @@ class Program:
 
         def interval(carry):
             i, lanes, curves = carry
-            steps = jnp.where(i < first, jnp.asarray(gaps)[jnp.minimum(i, first - 1)], every)
+            steps = jnp.asarray(gaps, jnp.int32)[jnp.minimum(i, first)]
             one = functools.partial(train_interval, steps, jnp.maximum(first - i, 0))
             lanes, measured = self._each(one, (0, axes, 0, 0))(experiments, data, lanes, fresh)
             return i + 1, lanes, curves.at[i].set(jnp.moveaxis(self._each(self._stacked)(measured), 0, -1))
@@ -196,11 +197,10 @@ class Program:
 
     def _opened(self, experiment, lane, judged, left):
         """The lane after an evaluation; of its opening, in which `left` are left with this, by the last alone."""
-        ends = (experiment.training.steps == 0) if len(self.opening) == 1 else True
-        counts = (left == 0) | ((left == 1) & ends)
-        since = (left == 0) | ((left == 1) & (len(self.opening) > 1))
-        status = jnp.where(counts, judged.status, lane.status)
-        return judged.replace(status=status, since=jnp.where(since, judged.since, lane.since))
+        alone = len(self.opening) == 1  # at step 0 the rule does not hold yet
+        counts = (left == 0) | ((left == 1) & (experiment.training.steps == 0 if alone else True))
+        choose = lambda new, old: jnp.where(counts, new, old)  # noqa: E731
+        return judged.replace(status=choose(judged.status, lane.status), since=choose(judged.since, lane.since))
 
     def _begun(self, experiments, data, axes, given):
         """Every lane's run as it begins, before its first evaluation."""

@@ -17,8 +17,9 @@ lengths are right; parity may not be learned at all by so small a network, which
 
 import jaxgen as jg
 from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, share_of_seeds
+from sweeps.recipes.positional_encoding import RIGHT, gates
 
-TASK, LONGEST, RIGHT = "task", "task.longest", "train/exact_match"
+TASK, LONGEST = "task", "task.longest"
 POSITIONS, LAYERS = "model.positions", "model.layers"
 FURTHER, ROOM = 5, 64
 # fmt: off
@@ -41,14 +42,6 @@ BASE = jg.Experiment(
 def longest(arm):
     """Share of right answers at the longest tested length."""
     return arm.final(f"length_{arm.experiment.task.furthest}/exact_match")
-
-
-def gates(**arms):
-    """That fresh strings of the trained lengths are answered."""
-    return [
-        share_of_seeds(f"at least .99 of the trained lengths right, {name}", arm.final(RIGHT) >= 0.99, gate=True)
-        for name, arm in arms.items()
-    ]
 
 
 def told(**arms):

@@ -74,9 +74,10 @@ def weights(experiment):
 )
 def test_a_step_trains_on_what_practice_makes_and_evaluations_see_the_table(p, changes):
     fields = {"p": p, "train_fraction": 0.6}
+    changes = {**changes, "dtype": "float64"}
     late = run(example("late_labels").LateLabels(until=10**9, **fields), **changes)
     right, wrong = (run(kind(**fields), **changes) for kind in (jg.tasks.ModularAddition, Wrong))
-    close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=1e-7)  # other programs round otherwise
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-14)  # other programs round otherwise
     close(weights(late), weights(wrong))
     close(weights(late.override({"task.until": 0})), weights(right))
     assert not np.allclose(weights(late.override({"task.until": 4})), weights(right), rtol=1e-3)

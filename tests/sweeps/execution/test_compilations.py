@@ -33,6 +33,29 @@ def test_one_compilation_serves_all_devices(serve, counts, tmp_path):
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == expected
 
 
+SEVERAL = """
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from sweeps.execution import compilations
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_compilation_cache_dir", {folder!r})
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilations.serve_all_devices()
+    found = []
+    jax.monitoring.register_event_listener(lambda event, **_: found.append(event))
+    for devices in (jax.devices(), jax.devices()[::-1]):
+        place = NamedSharding(Mesh(np.array(devices), ("x",)), PartitionSpec("x"))
+        jax.jit(lambda x: x * x + 1, in_shardings=place).lower(jax.ShapeDtypeStruct((2,), "float32")).compile()
+    print(*(found.count(f"/jax/compilation_cache/cache_{{what}}") for what in ("misses", "hits")))
+"""
+
+
+def test_programs_on_several_devices_are_kept_by_their_devices(tmp_path):
+    code = textwrap.dedent(SEVERAL.format(folder=str(tmp_path)))
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "2 0"
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_program_that_was_compiled_for_another_device_gives_the_same_bits(toy, dtype):
     told: list[str] = []
