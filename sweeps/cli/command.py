@@ -84,7 +84,8 @@ def main(program: Callable[..., None]) -> None:
                 raise
             refuse(error)
         except KeyboardInterrupt:
-            print("interrupted: the same command continues", file=sys.stderr)
+            rest = "" if "dry_run" in flags.FLAGS and flags.FLAGS["dry_run"].value else ": the same command continues"
+            print(f"interrupted{rest}", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
     logging.getLogger("jax").setLevel(logging.WARNING)  # absl shows INFO, and jax says there which backends are missing

@@ -25,18 +25,20 @@ Shares count from 0, are balanced by the time that they are foretold to take, an
 any of them again, in any order, any number of times. What two train counts once; a launch without --share trains what
 is left. Runs that start from others wait for the shares that train those (exit code 75).
 
-The dry run compiles and times up to ten programs, trains copies of some runs where these may stop early, and keeps what
-it compiled for the launch. Its time is that of this machine alone; --for=v5e-8 adds bounds for an accelerator, by peak
-rates. Limits that begin with --max_ refuse a sweep before anything starts: --max_hours by the high end of that time,
---max_memory (GiB of a device), --max_compiles (programs). --stop_after_hours stops training; the same command goes on.
+The dry run compiles and times up to ten programs, the longest first, and begins none after 45 s; it trains copies of
+some runs where these may stop early, and keeps what it compiled for the launch. Its time is that of this machine alone;
+--for=v5e-8 adds bounds for an accelerator, by peak rates. Limits that begin with --max_ refuse a sweep before anything
+starts: --max_hours by the high end of that time, --max_memory (GiB of a device), --max_compiles (programs).
+--stop_after_hours stops training; the same command goes on.
 
 --executor=ray trains all shares as tasks of a Ray cluster (pip install 'jaxgen[ray]'), from which machines may be taken
 and to which others may come; the workdir has to be one that all of them see:
 
   python scripts/launch_sweep.py --recipe=quickstart --workdir=/shared/quickstart --executor=ray --address=auto --cpus=2
 
-Exit codes: 0 all runs are stored, with --share those of the share; 75 stopped before that, launch again; 130 by Ctrl-C,
-launch again; 2 the input is not allowed. After SIGTERM lanes are saved within --grace_seconds; then the code is 75.
+Exit codes: 0 all runs are stored, with --share those of the share; 75 stopped before that, or another process trains
+there, launch again; 130 by Ctrl-C, launch again; 2 the input is not allowed. After SIGTERM lanes are saved within
+--grace_seconds; then the code is 75.
 """
 
 from typing import Any

@@ -45,7 +45,9 @@ def show(found: status.Status) -> None:
     ended = ", ".join(f"{count:,} {name}" for name, count in sorted(found.stored.items(), key=lambda one: -one[1]))
     print(f"{found.name}: {done:,} of {found.runs:,} runs are stored{f' ({ended})' if ended else ''}, ", end="")
     left = "" if found.left_seconds is None else f"; about {clock(found.left_seconds)} left"
-    print(f"{found.running:,} in training, {found.waiting:,} wait{left}")
+    print(f"{found.running:,} in training when lanes were last saved, {found.waiting:,} wait{left}")
+    if found.damaged:
+        print(f"{found.damaged:,} shards cannot be read, a launch trains their runs anew: doctor.py tells which")
     table = Table("share", "", "its last count", "last wrote", "left", "host")
     for worker in found.workers:
         state = "at work" if worker.at_work else worker.ended or "gone"

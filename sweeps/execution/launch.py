@@ -152,11 +152,11 @@ def _foretold(plan: Plan, workdir: Workdir, settings: Options, begun: float) -> 
     """What a plan will cost, less what is stored, which is taken off it; `begun`: see `predict`."""
     plan.drop(_done(workdir, plan, False))
     plan.note_saved({lane["run_id"] for lane in checkpoint.running(workdir)})
-    prediction = predict(plan, workdir.written_widths(), settings.width, settings.devices, begun)
+    prediction = predict(plan, workdir.written_widths(), settings.width, settings.devices, begun, settings.quiet)
     _, *parents = stages.levels(plan, workdir)
     for first, place in parents:
         first.drop(_done(place, first, True))
-        before = predict(first, place.written_widths(), settings.width, settings.devices)
+        before = predict(first, place.written_widths(), settings.width, settings.devices, quiet=settings.quiet)
         prediction = prediction.after(before, first)
     return prediction
 

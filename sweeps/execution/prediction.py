@@ -1,8 +1,9 @@
 """What a plan will cost on this machine: time as a range, memory, and where the time goes.
 
-Some of its programs are measured (`profile.measured`), those that take most of the time surely, others by lot. What the
-others take follows from their sizes, in the ratio that was found on the measured ones. Where runs may stop early, some
-are trained as the sweep trains them and thrown away (`pilot`). With all times busy seconds of a device, and n devices,
+Some of its programs are measured (`profile.measured`), those that take most of the time surely, others by lot, until
+that has taken `SECONDS`. What the others take follows from their sizes, in the ratio that was found on the measured
+ones. Where runs may stop early, some are trained as the sweep trains them and thrown away (`pilot`). With all times
+busy seconds of a device, and n devices,
 
   seconds = start + (Σ compiling + Σ steps × milliseconds / 1000 + Σ runs × storing) / n,
 
@@ -24,10 +25,11 @@ from sweeps.execution.machine import Speed, speed
 from sweeps.execution.pilot import UNKNOWN, Made, can_stop, made
 from sweeps.execution.plan import Group, Plan
 from sweeps.execution.profile import Measured, device_bytes, measured, step_flops
+from sweeps.execution.progress import Line, clock
 from sweeps.storage.workdir import Width
 
 MEASURED_SHARE = 8  # only what is sure to take less than this part of the memory is timed
-MEASURED = 10  # programs at most
+MEASURED, SECONDS = 10, 45.0  # programs at most; no other is begun after so long
 SPREAD = {"start": 0.2, "compiling": 0.15, "training": 0.12, "storing": 0.5}  # relative errors of what was measured
 OTHERS = 0.25  # of a program that was not
 COMPILING = 1.5, 6.0  # busy seconds to trace and to compile a usual program: for ratios of programs
@@ -122,6 +124,7 @@ def predict(
     width: int | None = None,
     devices: int | None = None,
     begun: float | None = None,
+    quiet: bool = True,
 ) -> Prediction:
     """Foretells memory and time of what a plan has left. Nothing of the sweep is trained: what is are scratch copies.
 
@@ -133,6 +136,7 @@ def predict(
       width: lanes of every block, if asked for.
       devices: how many train; all when None.
       begun: when planning did, on the clock of `time.process_time`; now when None.
+      quiet: say nothing of what is being measured.
     """
     begun = time.process_time() if begun is None else begun
     used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
@@ -141,16 +145,32 @@ def predict(
     usual = [_usual(group, n, len(some)) for group, n, some in zip(groups, lanes, places)]
     start = time.process_time() - begun  # a launch does the same: it plans, and lowers each program's step
     now = speed(used)
-    found: dict[int, Measured] = {}
-    for i in chosen(np.array([u.compile_seconds + g.steps * u.milliseconds / 1e3 for g, u in zip(groups, usual)])):
-        size = widths.lane_bytes(groups[i].template) * lanes[i] * len(places[i])
-        if size < device_bytes(used[0]) / MEASURED_SHARE:
-            found[i] = measured(groups[i].template, places[i], lanes[i], now)
+    found = _measured(groups, usual, places, now, quiet)
     costs = _costs(groups, usual, found, places)
     stops = _stops(plan, groups, costs, places)
     costs = [dataclasses.replace(c, steps=round(made.share * g.steps)) for c, g, made in zip(costs, groups, stops)]
     start_and_store = start, STORING * sum(len(g.pending) for g in groups)
     return _ranged(costs, stops, *start_and_store, now, len(used))
+
+
+def _measured(
+    groups: list[Group], usual: list[Measured], places: list[list[jax.Device]], now: Speed, quiet: bool
+) -> dict[int, Measured]:
+    """What was measured, by the group; the longest programs first."""
+    busy = np.array([u.compile_seconds + g.steps * u.milliseconds / 1e3 for g, u in zip(groups, usual)])
+    room = [device_bytes(some[0]) / MEASURED_SHARE for some in places]
+    fits = [widths.lane_bytes(g.template) * u.width * len(p) < r for g, u, p, r in zip(groups, usual, places, room)]
+    asked = sorted((i for i in chosen(busy) if fits[i]), key=lambda i: -busy[i])
+    found: dict[int, Measured] = {}
+    begun = time.monotonic()
+    with Line(len(asked), quiet) as line:
+        for i in asked:
+            passed = time.monotonic() - begun
+            if passed > SECONDS:
+                break
+            line.show(len(found), f"program {len(found) + 1} of {len(asked)} is compiled and timed  {clock(passed)}")
+            found[i] = measured(groups[i].template, places[i], usual[i].width, now)
+    return found
 
 
 def chosen(busy: np.ndarray, most: int = MEASURED) -> list[int]:

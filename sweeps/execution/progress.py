@@ -1,5 +1,6 @@
 """How far a sweep is: a live display on a terminal, plain lines elsewhere."""
 
+import collections
 import sys
 import time
 from typing import Self
@@ -10,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 LINE_SECONDS = 10.0
+RECENT_SECONDS = 90.0  # whose rate tells what is left: compiling slows down how a sweep begins
 
 
 class Line:
@@ -74,6 +76,7 @@ class Progress(Line):
         self._start = self._shown = time.monotonic()
         self._begun = self._start if begun is None else begun
         self.done = self._done_steps = self._done_budget = self._useful = self._computed = 0
+        self._marks = collections.deque([(self._start, 0)])  # when so many lane-steps were made
 
     def __exit__(self, *_) -> None:
         self._tell(last=True)
@@ -82,6 +85,7 @@ class Progress(Line):
     def begin(self) -> None:
         """Measuring and compiling are over: rates count from here."""
         self._start = time.monotonic()
+        self._marks = collections.deque([(self._start, 0)])
 
     def finished(self, steps: int, budget: int) -> None:
         """A run ended after `steps` of its `budget`."""
@@ -95,16 +99,21 @@ class Progress(Line):
         """Totals so far: lane-steps made by runs, and computed by the devices (idle lanes included)."""
         self._useful, self._computed = useful, computed
         now = time.monotonic()
+        if useful > self._marks[-1][1]:
+            self._marks.append((now, useful))
+        while len(self._marks) > 2 and self._marks[1][0] < now - RECENT_SECONDS:
+            self._marks.popleft()
         if now - self._shown > (0.25 if self._live else LINE_SECONDS):
             self._shown = now
             self._tell()
 
     @property
     def left_seconds(self) -> float:
-        """How long the rest will take at the rate so far, if runs end as early as those that have; inf without any."""
+        """How long the rest takes at the rate of the last minutes, if runs end as early as those that have; or inf."""
         used = self._done_steps / self._done_budget if self._done_budget else 1.0
-        seconds = time.monotonic() - self._start
-        return max(self._steps * used - self._useful, 0) * seconds / self._useful if self._useful else float("inf")
+        since, before = self._marks[0]
+        made, seconds = self._useful - before, time.monotonic() - since
+        return max(self._steps * used - self._useful, 0) * seconds / made if made else float("inf")
 
     def _tell(self, last: bool = False) -> None:
         now = time.monotonic()

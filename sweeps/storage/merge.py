@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from jaxgen import FieldError
 from sweeps.storage import launches, specification, store
-from sweeps.storage.errors import StoreError
+from sweeps.storage.errors import StoreError, TryAgain
 from sweeps.storage.files import intact, listed, read_bytes, size, source, write_bytes
 from sweeps.storage.objects import Place
 from sweeps.storage.workdir import Workdir
@@ -51,11 +51,11 @@ def compact(workdir: Workdir) -> Merged:
     A shard is removed once what it held is stored in another. Who reads meanwhile and misses it looks again.
 
     Raises:
-      FieldError: a launch of the whole sweep, which merges by itself, is running there.
+      TryAgain: a launch of the whole sweep, which merges by itself, is running there.
     """
     held = launches.holders(workdir)
     if "all" in held:
-        raise FieldError("workdir", str(workdir), "is in use by a launch of the whole sweep, which merges by itself")
+        raise TryAgain(f"workdir is {workdir}: it is in use by a launch of the whole sweep, which merges by itself")
     free = [path for path in store.shards(workdir) if store.share_of(path) not in held]
     aside = [path for path in free if not intact(path)]
     for path in aside:

@@ -48,6 +48,7 @@ class Status:
       stored: runs by how they ended.
       running: runs in mid-training, when lanes were last saved.
       workers: of each share the last.
+      damaged: shards that cannot be read: what they held counts as not stored.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Status:
     stored: Mapping[str, int]
     running: int
     workers: tuple[Worker, ...]
+    damaged: int = 0
 
     @property
     def waiting(self) -> int:
@@ -74,19 +76,17 @@ def look(workdir: Workdir) -> Status:
 
     Raises:
       FieldError: it holds none.
-      StoreError: a shard cannot be read.
     """
     held = workdir.read_specification()
     if held is None:
         raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
-    table = store.read(workdir, ["status"])
-    known = set(table["run_id"].to_pylist())
-    stored = Counter(table["status"].to_pylist()) if "status" in table.schema.names else Counter[str]()
-    lanes = {lane["run_id"] for lane in checkpoint.running(workdir)} - known
+    ended = store.statuses(workdir)
+    lanes = {lane["run_id"] for lane in checkpoint.running(workdir)} - ended.keys()
     last = {str(one.get("share", "all")): one for one in launches.read(workdir)}
     at_work = launches.holders(workdir)
     workers = tuple(_worker(share, last[share], share in at_work) for share in sorted(last, key=_order))
-    return Status(held["name"], held.get("runs", 0), dict(stored), len(lanes), workers)
+    damaged = [path for path in store.shards(workdir) if not intact(path)]
+    return Status(held["name"], held.get("runs", 0), Counter(ended.values()), len(lanes), workers, len(damaged))
 
 
 def _order(share: str) -> tuple[int, ...]:

@@ -65,6 +65,19 @@ def stored_ids(workdir: Where, among: Set[str] | None = None) -> set[str]:
     return set().union(*_each(workdir, held))
 
 
+def statuses(workdir: Where) -> dict[str, str]:
+    """How each run ended that a workdir holds in shards whose content is what their name says."""
+
+    def held(path: Place) -> dict[str, str]:
+        with contextlib.suppress(KeyError, ValueError, pa.ArrowException), _there(path):
+            if intact(path):
+                found = pq.read_table(source(path), columns=["run_id", "status"])
+                return dict(zip(found["run_id"].to_pylist(), found["status"].to_pylist()))
+        return {}
+
+    return {run_id: status for part in _each(workdir, held) for run_id, status in part.items()}
+
+
 def ids_of(shard: Place) -> list[str]:
     """The run_ids of a shard, in the order of its rows; its content is not compared with its name."""
     return pq.read_table(source(shard), columns=["run_id"])["run_id"].to_pylist()

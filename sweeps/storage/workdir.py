@@ -216,8 +216,8 @@ class Workdir:
         where it has to be, and held by nobody (see `Workdir`).
 
         Raises:
-          FieldError: another process holds it, or an object store does not take it.
-          TryAgain: another process holds this share.
+          FieldError: an object store does not take it.
+          TryAgain: another process holds it, or this share of it.
         """
         if isinstance(self.root, Object):
             try:
@@ -229,7 +229,7 @@ class Workdir:
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             if not stack.enter_context(_held(self.root / "lock", alone=self.owner is None)):
-                raise FieldError("workdir", str(self), f"is in use by {self._users()}")
+                raise TryAgain(f"workdir is {self}: it is in use by {self._users()}")
             if self.owner is not None:
                 lock = self.root / LOCKS / self.owner.share
                 lock.parent.mkdir(exist_ok=True)

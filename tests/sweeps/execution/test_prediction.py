@@ -117,6 +117,16 @@ def test_programs_that_take_most_of_the_time_are_measured_and_others_by_lot():
     assert counts.max() <= 1.2 * counts.mean() + 1
 
 
+def test_measuring_ends_after_a_while_with_the_longest_programs_measured(toy, timings, monkeypatch, capsys):
+    plan = make_plan(toy, sweeps.sweep("model.width", [2, 3, 4, 64]))
+    monkeypatch.setattr(prediction.time, "monotonic", lambda: 30.0 * len(timings))
+    told = predict(plan, {}, 2, devices=1, quiet=False)
+    assert [g.template.model.width for g, c in zip(plan.groups, told.costs) if c.is_measured] == [4, 64]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("program 1 of 4 is compiled and timed")
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_ranges_hold_what_simulated_programs_take(toy, seed, monkeypatch):
     """Programs whose true times are off their sizes by a factor e^N(0, .3): the range holds them, and is narrow."""

@@ -14,6 +14,7 @@ import sweeps
 from jaxgen import FieldError
 from jaxgen.kernel import Result
 from sweeps.storage import files, launches, merge, status, store, weights
+from sweeps.storage.errors import TryAgain
 from sweeps.storage.workdir import Workdir
 
 AXES = sweeps.product(sweeps.sweep("optimizer.weight_decay", [0.1]), sweeps.seeds(6))
@@ -62,7 +63,7 @@ def test_small_shards_become_one_and_those_of_workers_stay(toy, sweep):
     assert len(store.shards(held)) == 1
     assert rows(held) == before
     assert merge.compact(held).written == 0
-    with held.locked(), pytest.raises(FieldError, match="in use by a launch of the whole sweep"):
+    with held.locked(), pytest.raises(TryAgain, match="in use by a launch of the whole sweep"):
         merge.compact(held)
 
 
@@ -206,10 +207,23 @@ def test_status_counts_runs_and_tells_of_workers(toy, sweep, capfd, monkeypatch)
     ]
     assert found.left_seconds == 200
     said = capfd.readouterr().out
-    assert said.startswith("mine: 2 of 6 runs are stored (2 finished), 0 in training, 4 wait; about 3 min 20 s left")
+    assert said.startswith("mine: 2 of 6 runs are stored (2 finished), 0 in training when lanes were last saved")
+    assert ", 4 wait; about 3 min 20 s left" in said
     assert "1/3" in said
     put(held, *(result(toy, seed) for seed in range(6)))
     assert Program("status")(str(held)) == 0
+
+
+def test_a_damaged_shard_counts_as_not_stored_and_is_told(toy, sweep, capfd):
+    held = sweep()
+    put(held, result(toy, 0), result(toy, 1))
+    put(held, result(toy, 2))
+    largest = max(store.shards(held), key=lambda path: store.ids_of(path) != [result(toy, 2).run_id])
+    largest.write_bytes(largest.read_bytes()[:-100])
+    found = status.look(held)
+    assert (found.stored, found.waiting, found.damaged) == ({"finished": 1}, 5, 1)
+    assert Program("status")(str(held)) == 75
+    assert "1 shards cannot be read" in capfd.readouterr().out
 
 
 def test_on_an_object_store_a_worker_is_at_work_while_it_writes(toy):

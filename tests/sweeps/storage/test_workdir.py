@@ -74,13 +74,13 @@ def test_who_trains_a_share_is_alone_with_it_and_nobody_trains_all(tmp_path):
         with pytest.raises(TryAgain, match=rf"share 1/2 is trained by process {os.getpid()}"), second.locked():
             pass
         with (
-            pytest.raises(FieldError, match="is in use by workers with the shares 0/2, 1/2"),
+            pytest.raises(TryAgain, match="is in use by workers with the shares 0/2, 1/2"),
             Workdir(tmp_path).locked(),
         ):
             pass
     with Workdir(tmp_path).locked():
         assert first.holders() == {"all"}
-        with pytest.raises(FieldError, match=rf"is in use by process {os.getpid()}"), first.locked():
+        with pytest.raises(TryAgain, match=rf"is in use by process {os.getpid()}"), first.locked():
             pass
     assert first.holders() == set()
 
