@@ -20,6 +20,7 @@ from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import laws, refine
 from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
+from sweeps.studies.curves import Curves
 from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, trend
 from sweeps.studies.recipe import Drawing, Recipe
 from sweeps.studies.run import run
@@ -29,6 +30,7 @@ __all__ = [
     "Arm",
     "Boundary",
     "Claim",
+    "Curves",
     "Definition",
     "Derived",
     "Diagram",

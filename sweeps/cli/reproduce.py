@@ -9,9 +9,10 @@
   python scripts/reproduce.py --recipe=edge_of_stability --scale=paper --share=3/32 --workdir=gs://bucket/edge
 
 Writes to the workdir: claims.json and claims.md (every effect with its interval over seeds; PASS, FAIL or UNDECIDED;
-how many claims would PASS by chance, and whether later launches asked for other seeds), a figure per diagram (PNG, SVG,
-and its cells as CSV), and report.html. The same command again continues the training and draws anew; nothing is trained
-twice. A claim that fails is a finding, not an error. The dry run tells what each claim and diagram costs.
+how many claims would PASS by chance, and whether later launches asked for other seeds), a figure per diagram and of
+curves (PNG, SVG, and its cells or points as CSV), and report.html. The same command again continues the training and
+draws anew; nothing is trained twice. A claim that fails is a finding, not an error. The dry run tells what each claim
+and diagram costs.
 
 --share=3/32 only trains, the fourth of 32 shares of the study's runs (see launch_sweep.py --help); once all shares are
 stored, the command without it judges and draws, on a disk.
@@ -20,10 +21,12 @@ Exit codes: 0 everything was written, with --share the share's runs; 1 a claim's
 that, 130 by Ctrl-C, run again; 2 the input is not allowed.
 """
 
+import base64
 import dataclasses
 import json
 import re
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +43,14 @@ from sweeps.execution.plan import Plan
 from sweeps.execution.prediction import Prediction
 from sweeps.execution.progress import clock
 from sweeps.report.gallery import write_gallery
+from sweeps.report.lines import draw_lines, lines_caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
 from sweeps.storage.files import write_csv, write_text
 from sweeps.storage.specification import environment
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import claims, study
+from sweeps.studies.curves import traces
 from sweeps.studies.run import foresee
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of a recipe.")
@@ -114,7 +119,8 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
 
     workdir = place.local
     planned = [c if SEEDS.value is None else dataclasses.replace(c, planned=SEEDS.value) for c in recipe.claims]
-    judgements = sweeps.judge(planned, sweeps.Evidence(results, recipe.base))
+    evidence = sweeps.Evidence(results, recipe.base)
+    judgements = sweeps.judge(planned, evidence)
     for judgement in judgements:
         print(f"({judgement.claim.name}) {judgement.verdict:9}  {judgement.claim.text}")
     launches = results.specification["launches"]
@@ -124,9 +130,11 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
     how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
     found["claims"] = [j.to_dict() for j in judgements]
-    found["drawings"] = [drawing.name for drawing in recipe.drawings]
+    found["drawings"] = [*(one.name for one in recipe.drawings), *(one.name for one in recipe.curves)]
     write_text(workdir / f"claims{some}.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
-    draw(recipe, results, workdir, claims.html(judgements, launches))
+    curves = [c if SEEDS.value is None else dataclasses.replace(c, planned=SEEDS.value) for c in recipe.curves]
+    shown = "".join(draw_curves(one, evidence, workdir) for one in curves)
+    draw(recipe, results, workdir, claims.html(judgements, launches) + shown)
     print(f"claims: {workdir / f'claims{some}.md'}")
     return workdir / f"claims{some}.json" if any(j.verdict == sweeps.Verdict.ERROR for j in judgements) else None
 
@@ -155,6 +163,19 @@ def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: st
     if tabs:
         write_page(tabs, workdir / "report.html", said)
         print(f"page:   {workdir / 'report.html'}")
+
+
+def draw_curves(curves: sweeps.Curves, evidence: sweeps.Evidence, workdir: Path) -> str:
+    """A figure, its caption and a table of its numbers; the figure as HTML."""
+    table, levels = traces(curves, evidence)
+    for ending in ("png", "svg"):
+        draw_lines(table, workdir / f"{curves.name}.{ending}", curves.over, levels, curves.marks)
+    said = lines_caption(table, curves.over, levels, curves.marks)
+    write_text(workdir / f"{curves.name}.txt", said)
+    write_csv(table, workdir / f"{curves.name}.csv")
+    picture = base64.b64encode((workdir / f"{curves.name}.png").read_bytes()).decode()
+    image = f'<img style="max-width:100%" alt="{escape(said, quote=True)}" src="data:image/png;base64,{picture}">'
+    return f"<details><summary>Curves: {escape(curves.name)}</summary>{image}</details>"
 
 
 def end(failed: list[Path | None]) -> None:

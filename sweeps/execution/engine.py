@@ -122,7 +122,6 @@ class Engine:
         ):
             self.pool, self.compiling = pool, 0
             self._fill()
-            self.progress.begin()
             begun = time.monotonic()
             while self.slots:
                 ready = [slot for slot in self.slots if slot.block.ready]
@@ -282,6 +281,7 @@ class Engine:
             self.slots.remove(slot)
             return False
         slot.launched_at = time.monotonic()
+        self.progress.begin()
         full = slot.block.free == 0  # else no run waits, and the last ones may as well end together
         slot.block.launch(slot.work.intervals, math.ceil(FULL * slot.block.program.width) if full else 1)
         return True

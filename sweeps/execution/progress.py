@@ -75,6 +75,7 @@ class Progress(Line):
         self._steps = steps
         self._start = self._shown = time.monotonic()
         self._begun = self._start if begun is None else begun
+        self._launched = False
         self.done = self._done_steps = self._done_budget = self._useful = self._computed = 0
         self._marks = collections.deque([(self._start, 0)])  # when so many lane-steps were made
 
@@ -83,9 +84,10 @@ class Progress(Line):
         super().__exit__()
 
     def begin(self) -> None:
-        """Measuring and compiling are over: rates count from here."""
-        self._start = time.monotonic()
-        self._marks = collections.deque([(self._start, 0)])
+        """A block is launched: rates count from the first time on."""
+        if not self._launched:
+            self._launched, self._start = True, time.monotonic()
+            self._marks = collections.deque([(self._start, 0)])
 
     def finished(self, steps: int, budget: int) -> None:
         """A run ended after `steps` of its `budget`."""

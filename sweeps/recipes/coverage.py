@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Overlay, Scale, Study, fixed, product, sweep
+from sweeps import Claim, Curves, Drawing, Effect, Overlay, Scale, Study, fixed, product, sweep
 
 RATIO, SIZE, FORM, ANSWER = (f"task.{name}" for name in ("ratio", "size", "form", "answer"))
 FITTED, TEST, LEVELS = "train/exact_match", "test/exact_match", 4
@@ -184,6 +184,9 @@ STUDY = Study(
     scales={"quick": Scale(1, claim_seeds=6),
             "smoke": Scale(1, SMOKE, {SIZE: [10, 11], RATIO: [2.0, 2.5]}, 3, {"budget": 4, "gap": 2}),
             "paper": Scale(1, PAPER, {SIZE: [50], RATIO: RATIOS[1:]}, 3, {"budget": 62_500, "gap": 5000})},
+    curves=(Curves("groups", {"N = 400": fixed(RATIO, 1.0), "N = 1,000": fixed(RATIO, 2.5), "N = 2,400": MOST},
+                   {"train rows": FITTED, **{f"k = {k}": f"k{k}/exact_match" for k in range(LEVELS)},
+                    "unseen calls": "both_unseen/exact_match"}, levels={"1 / n": 1 / 20}),),
     drawings=(Drawing("rows", SIZE, RATIO, overlays=[
         Overlay(f"99 % of test rows have k ≥ {k}", needed(k)) for k in (1, 2, 3)]),),
 )

@@ -23,8 +23,8 @@ are known, so that only the controls are decided; nothing was piloted.
 import numpy as np
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, product
-from sweeps.recipes.chain_of_thought import OOD, TEST, chance, gate
+from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, log_ratio, product
+from sweeps.recipes.chain_of_thought import GROUPS, OOD, TEST, chance, gate
 from sweeps.studies.effects import Bounds
 
 RATIO, DECAY, TASK = "task.ratio", "optimizer.weight_decay", "task"
@@ -142,6 +142,8 @@ STUDY = Study(
     description="Grokked transformers: compositions and comparisons of facts that are stored in weights",
     definition={"metric": "exact_match", "threshold": 0.9, "budget": 6000, "gap": 300},
     axes={RATIO: [3.0, 6.0, 9.0], DECAY: [0.1, 1.0]}, drawings=(Drawing("composition", RATIO, DECAY, contour=OOD),),
+    curves=(Curves("groups", {"composition": TWO, "comparison": fixed(TASK, PAIRS), "one block twice": TWICE}, GROUPS,
+                   levels={"chance, unseen facts": chance}),),
     scales={"quick": Scale(1, claim_seeds=6),
             "smoke": Scale(1, SMOKE, {RATIO: [9.0], DECAY: [1.0]}, 2, {"budget": 4, "gap": 2}),
             "paper": Scale(1, PAPER, {RATIO: [3.6, 5.4, 7.2, 9.0, 12.6, 18.0], DECAY: [0.03, 0.1, 0.3]}, 3,

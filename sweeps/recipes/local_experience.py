@@ -22,7 +22,7 @@ more worlds than six.
 """
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, log_ratio, share_of_seeds
+from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, log_ratio, share_of_seeds
 
 OBSERVED, CONCENTRATION = "task.observed", "task.concentration"
 DIRECT, SCAFFOLD, NEGATIVE, FREE = (f"held_out/{name}" for name in ("direct", "scaffold", "negative", "free"))
@@ -118,6 +118,9 @@ STUDY = Study(
         "paper": Scale(1, PAPER, {CONCENTRATION: [0.1, 0.2, 0.5, 1.0]}, 10, {"budget": 300_000, "gap": 15_000}),
     },
     drawings=(Drawing("neighbourhoods", OBSERVED, CONCENTRATION, contour=FREE),),
+    curves=(Curves("estimators", {"neighbours": NEAR, "all": ALL, "wrong neighbours": ELSEWHERE}, {
+        "direct": DIRECT, "own steps": FREE, "given steps": SCAFFOLD, "random steps": NEGATIVE, "marginals": MARGINAL,
+        "direct, seen together": TOGETHER}),),
     claims=(
         Claim("1", "Of pairs that were never seen together it answers better in steps: its own, or given ones",
               reasoning_helps, "direct .027, free .014, scaffold .016 (ten networks)", {"near": NEAR}),

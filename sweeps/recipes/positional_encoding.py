@@ -27,7 +27,7 @@ R² of positions differs too much between seeds to decide (5).
 
 import jaxgen as jg
 from jaxgen import positions
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, product, share_of_seeds
+from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, product, share_of_seeds
 
 POSITIONS, DRAWN, RIGHT, LONGER = "model.positions", "task.drawn", "train/exact_match", "test/exact_match"
 BASE = jg.Experiment(
@@ -150,6 +150,8 @@ STUDY = Study(
     definition={"metric": "exact_match", "threshold": 0.9, "budget": 800, "gap": 100},
     axes={POSITIONS: [*ENCODINGS.values()], DRAWN: ["one"]},
     drawings=(Drawing("encodings", POSITIONS, DRAWN),),
+    curves=(Curves("lengths", ARMS | {"random offset": fixed(POSITIONS, OFFSET)},
+                   {n: f"length_{n}/exact_match" for n in range(2, 21)}, "length", marks={"longest trained": 10}),),
     scales={
         "quick": Scale(1, claim_seeds=6),
         "smoke": Scale(1, {"task.longest": 3, "task.furthest": 4, "task.rows_each": 2, "model.width": 8,

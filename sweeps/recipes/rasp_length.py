@@ -16,7 +16,7 @@ lengths are right; parity may not be learned at all by so small a network, which
 """
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, share_of_seeds
+from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, share_of_seeds
 from sweeps.recipes.positional_encoding import RIGHT, gates
 
 TASK, LONGEST = "task", "task.longest"
@@ -135,6 +135,10 @@ STUDY = Study(
     description="Length generalisation: tasks with and without a short program of what attention can do",
     definition={"metric": "exact_match", "threshold": 0.9, "budget": 2000, "gap": 200},
     axes={LONGEST: [10, 20], LAYERS: [1, 2]}, drawings=(Drawing("counts", LONGEST, LAYERS),),
+    curves=(Curves("lengths", some("distinct", "bits", "parity", "hints"), {
+                n: f"length_{n}/exact_match" for n in range(1, 16)}, "length", marks={"longest trained": 10}),
+            Curves("counts_by_length", {"lengths": ARMS["count"], "pairs of ends": PAIRS}, {
+                n: f"length_{n}/exact_match" for n in range(1, 26)}, "length", marks={"longest trained": 20})),
     scales={"quick": Scale(1, claim_seeds=6),
             "smoke": Scale(1, SMOKE, {LONGEST: [20], LAYERS: [1]}, 2, {"budget": 4, "gap": 2}),
             "paper": Scale(3, PAPER, {LONGEST: [10, 20], LAYERS: [2, 4, 6]}, 20,

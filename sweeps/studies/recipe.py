@@ -15,6 +15,7 @@ from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.plane import Derived
 from sweeps.diagrams.query import Cells, check_overlays
 from sweeps.studies.claims import Claim
+from sweeps.studies.curves import Curves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Recipe:
       definition: metric, below, threshold, budget, gap, sustained of its diagrams (`sweeps.Definition`).
       drawings: its diagrams; their panels hold fields at values, as `where` of `Results.phase_diagram`.
       claims: statements of its paper, checked on the stored runs.
-      parts: what of the sweep is for which claim or diagram, by its `part`, where that is known (`sweeps.Study`).
+      curves: what is shown of its runs one by one.
+      parts: what of the sweep is for which claim, diagram or curves, by its `part`, where known (`sweeps.Study`).
       paper: where it is published.
 
     Raises:
@@ -95,6 +97,7 @@ class Recipe:
     claims: Sequence[Claim] = ()
     parts: Mapping[str, Sweep] = dataclasses.field(default_factory=dict)
     paper: str = ""
+    curves: Sequence[Curves] = ()
 
     def __post_init__(self):
         check_type("recipe.base", self.base, Experiment, "a jaxgen.Experiment")
@@ -105,7 +108,8 @@ class Recipe:
         check_definition(self.definition)
         check_list("recipe.drawings", self.drawings, Drawing, "sweeps.Drawing(…)")
         check_list("recipe.claims", self.claims, Claim, "sweeps.Claim(…)")
-        check_names("drawings", self.drawings)
+        check_list("recipe.curves", self.curves, Curves, "sweeps.Curves(…)")
+        check_names("drawings", [*self.drawings, *self.curves])
         check_names("claims", self.claims)
         known = {*self.base.paths(), *(path for path in self.base.flat() if path.endswith(".type"))}
         for path, values in self.sweep.axes.items():  # whole components have fields that the base's have not
@@ -130,7 +134,7 @@ def chosen(claims: Sequence[Claim], names: Sequence[str]) -> list[Claim]:
     return [known[name] for name in names]
 
 
-def check_names(field: str, parts: Sequence[Drawing] | Sequence[Claim]) -> None:
+def check_names(field: str, parts: Sequence[Drawing | Claim | Curves]) -> None:
     """FieldError where two have one name."""
     names = [part.name for part in parts]
     for name in names:

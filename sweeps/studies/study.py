@@ -14,6 +14,7 @@ from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.plane import SEEDS
 from sweeps.diagrams.results import Results
 from sweeps.studies.claims import Claim
+from sweeps.studies.curves import Curves
 from sweeps.studies.recipe import Drawing, Recipe, check_name, check_names, chosen
 
 QUICK = "quick"
@@ -62,6 +63,7 @@ class Study:
       axes: the values of the diagrams' axes, by path, at scales that have none of their own.
       drawings: its diagrams. The panels of each override the base; what is not an axis has the base's value.
       claims: statements of its paper.
+      curves: what is shown of its runs one by one, for as many seeds as claims have.
 
     Raises:
       FieldError: something is not of its kind, a path does not exist or has no values, or no run can be as an arm says.
@@ -76,6 +78,7 @@ class Study:
     axes: Mapping[str, Sequence] = dataclasses.field(default_factory=dict)
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
+    curves: Sequence[Curves] = ()
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
@@ -90,6 +93,7 @@ class Study:
         check_list("study.claims", self.claims, Claim, "sweeps.Claim(…)")
         if not self.drawings and not self.claims:
             raise FieldError("study.drawings", self.drawings, "has neither drawings nor claims: use sweeps.Recipe")
+        check_list("study.curves", self.curves, Curves, "sweeps.Curves(…)")
         check_names("study.claims", self.claims)
         for name, scale in self.scales.items():
             check_name("study.scales", name)
@@ -109,12 +113,15 @@ class Study:
             raise FieldError("scale", scale, f"must be one of {', '.join(self.scales)}")
         size = self.scales[scale]
         base = self.base.override(size.overrides)
-        judged, drawings = self.claims, self.drawings
+        judged, drawings, curves = self.claims, self.drawings, self.curves
         if claims is not None:
             check_list("claims", claims, str, "names of claims")
-            judged, drawings = chosen(judged, claims), ()
+            judged, drawings, curves = chosen(judged, claims), (), ()
         judged = [dataclasses.replace(c, planned=_seeds_of(c, size)) for c in judged]
-        parts = {c.part: _runs_of_claim(c) for c in judged if c.arms}
+        planned = size.seeds if size.claim_seeds is None else size.claim_seeds
+        curves = [dataclasses.replace(c, planned=planned) for c in curves]
+        parts = {c.part: _runs_of_arms(c) for c in judged if c.arms}
+        parts |= {c.part: _runs_of_arms(c) for c in curves}
         parts |= {d.part: self._runs_of_drawing(d, size) for d in drawings}
         check_arms(base, parts)
         whole = [*parts.values()] or [seeds(size.seeds)]
@@ -128,6 +135,7 @@ class Study:
             claims=judged,
             parts=parts,
             paper=self.paper,
+            curves=curves,
         )
 
     def _runs_of_drawing(self, drawing: Drawing, size: Scale) -> Sweep:
@@ -159,8 +167,8 @@ def _seeds_of(claim: Claim, size: Scale) -> int:
     return (size.seeds if size.claim_seeds is None else size.claim_seeds) + claim.more_seeds
 
 
-def _runs_of_claim(claim: Claim) -> Sweep:
-    arms = [product(arm, seeds(claim.planned or 1)) for arm in claim.arms.values()]
+def _runs_of_arms(of: Claim | Curves) -> Sweep:
+    arms = [product(arm, seeds(of.planned or 1)) for arm in of.arms.values()]
     return arms[0] if len(arms) == 1 else chain(*arms)
 
 

@@ -1,0 +1,103 @@
+"""What a study shows of its runs one by one: probes of groups of rows along the steps, or over what groups go by."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from jaxgen import FieldError
+from jaxgen.errors import check_type
+from sweeps.axes.sweep import Sweep
+from sweeps.diagrams.plane import SEEDS
+from sweeps.studies.claims import Arm, Evidence, Missing
+
+Level: TypeAlias = float | Callable[[Arm], pd.Series]
+"""A number, or what gives one for each seed of an arm."""
+MOST = 8  # of arms, and of groups that have no number
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Curves of groups of rows: for each arm a panel with a line for each group, or one panel with a line for each arm.
+
+    Which it is follows from the groups. Where they are called by numbers, such as lengths, the last value of each is
+    drawn over these; else all values over the steps.
+
+    Attributes:
+      name: of its files.
+      arms: the runs, by what they are called, as those of a `Claim`: trained for as many seeds as claims have.
+      groups: probes, by what they are called. One that no run has measured is left out.
+      over: what the groups' numbers are; "" where they have none.
+      levels: horizontal lines by what they are called, such as that of chance: numbers, or for each arm.
+      marks: vertical lines at a step or number, by what they are called, such as the longest that was trained.
+      planned: how many seeds, the first ones; all that are stored when None. A study says so.
+
+    Raises:
+      FieldError: something is not of its kind, some groups only have numbers, or there are more than eight.
+    """
+
+    name: str
+    arms: Mapping[str, Sweep]
+    groups: Mapping[Any, str]
+    over: str = ""
+    levels: Mapping[str, Level] = dataclasses.field(default_factory=dict)
+    marks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    planned: int | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
+            raise FieldError("curves.name", self.name, "must be letters, digits, _ and -: files are called so")
+        where = f"curves {self.name}"
+        for field in ("arms", "groups", "levels", "marks"):
+            check_type(f"{where}.{field}", getattr(self, field), Mapping, "a table")
+        for title, arm in self.arms.items():
+            check_type(f"{where}.arms", title, str, "text")
+            check_type(f"{where}.arms.{title}", arm, Sweep, "made by sweeps.fixed, product, …")
+            if seeded := arm.axes.keys() & {*SEEDS}:
+                raise FieldError(f"{where}.arms.{title}", sorted(seeded)[0], "is for the study to give")
+        for probe in self.groups.values():
+            check_type(f"{where}.groups", probe, str, "the name of a probe")
+        check_type(f"{where}.over", self.over, str, "text")
+        kinds = {isinstance(group, str) for group in self.groups}
+        if len(kinds) != 1 or kinds == {bool(self.over)}:
+            raise FieldError(f"{where}.groups", [*self.groups], "must be called by numbers, with `over`, or by texts")
+        for field, table in (("arms", self.arms), ("groups", {} if self.over else self.groups)):
+            if not self.arms or len(table) > MOST:
+                raise FieldError(f"{where}.{field}", len(table), f"must be 1 to {MOST}")
+
+    @property
+    def part(self) -> str:
+        """What its runs are called among the parts of a recipe."""
+        return f"curves {self.name}"
+
+
+def traces(curves: Curves, evidence: Evidence) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    """What is drawn: a row for each arm, group, seed and step; and the levels of each arm, means over its seeds.
+
+    Arms without stored runs are left out.
+
+    Returns:
+      Columns arm, group, seed, step and value, the last two as evaluated; {level: {arm: value}}.
+    """
+    parts, levels = [], {name: dict[str, float]() for name in curves.levels}
+    for title, points in curves.arms.items():
+        try:
+            arm = evidence.arm(points, first=curves.planned)
+        except Missing:
+            continue
+        for group, probe in curves.groups.items():
+            try:
+                values = arm.curves(probe)
+            except FieldError:  # these runs have no such rows
+                continue
+            seeds = np.repeat([str(seed) for seed in arm.seeds], np.prod(values.shape[1:3], dtype=int))
+            told = {"seed": seeds, "step": arm.steps.ravel(), "value": values.ravel()}
+            parts.append(pd.DataFrame({"arm": title, "group": group} | told))
+        for name, level in curves.levels.items():
+            levels[name][title] = float(np.mean(level(arm) if callable(level) else level))
+    empty = pd.DataFrame(columns=["arm", "group", "seed", "step", "value"])
+    table = pd.concat(parts, ignore_index=True) if parts else empty
+    return table[np.isfinite(table["value"].astype(float))], levels
