@@ -61,17 +61,20 @@ def chance(arm):
 
     Comparisons of each attribute are of a kind, for they have answers of their own; compositions are all of one.
     """
-    found = []
-    for seed in arm.seeds:
-        one = arm.experiment.override({"seed": int(seed)})
-        data = jg.training.load(jg.training.numbers(one), jg.training.Rows.of(one))
+
+    def right(data):
         tail, there = np.asarray(data.labels)[:, -1], np.asarray(data.weights)[:, -1] > 0
-        kind = np.asarray(data.inputs)[:, 0] if isinstance(one.task, jg.tasks.Comparison) else np.zeros(len(tail), int)
+        kind = (
+            np.asarray(data.inputs)[:, 0]
+            if isinstance(arm.experiment.task, jg.tasks.Comparison)
+            else np.zeros(len(tail), int)
+        )
         asked, ood = (np.asarray(data.splits[name]) & there for name in ("inferred", "ood"))
         usual = {k: np.bincount(tail[asked & (kind == k)]).argmax() for k in np.unique(kind[asked])}
-        right = [usual.get(k) == answer for k, answer in zip(kind[ood], tail[ood])]
-        found.append(np.mean(right) if right else np.nan)
-    return pd.Series(found, arm.seeds)
+        found = [usual.get(k) == answer for k, answer in zip(kind[ood], tail[ood])]
+        return np.mean(found) if found else np.nan
+
+    return arm.mean(arm.of_rows(right))
 
 
 def bridges_generalise(bridge, direct):

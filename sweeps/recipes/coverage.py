@@ -19,12 +19,13 @@ The bounds of (1) and (2), fixed before the pilots, do not know that; they stay.
 filler in (5) was set after them.
 """
 
-import jax
+import functools
+
 import numpy as np
 import pandas as pd
 
 import jaxgen as jg
-from sweeps import Claim, Curves, Drawing, Effect, Overlay, Scale, Study, fixed, product, sweep
+from sweeps import Claim, Curves, Drawing, Effect, Overlay, Scale, Study, fixed, laws, product, sweep
 
 RATIO, SIZE, FORM, ANSWER = (f"task.{name}" for name in ("ratio", "size", "form", "answer"))
 FITTED, TEST, LEVELS = "train/exact_match", "test/exact_match", 4
@@ -39,17 +40,11 @@ BASE = jg.Experiment(
     optimizer=OPTIMIZER,
     training=jg.Training(steps=2000, evaluate_every=100, batch_size=256, stop_metric=None, probes=("loss", "metrics")),
 )
-load = jax.jit(jg.training.load)
 
 
 def by_level(arm):
     """How many test rows have k = 0, 1, 2 and at least 3, (S, P, 4)."""
-    found = np.zeros((*arm.steps.shape[:2], LEVELS))
-    for seed, run in np.ndindex(found.shape[:2]):
-        one = arm.experiments[run].override({"seed": int(arm.seeds[seed])})
-        data = load(jg.training.numbers(one), jg.training.Rows.of(one))
-        found[seed, run] = [data.splits[f"k{k}"].sum() for k in range(LEVELS)]
-    return found
+    return arm.of_rows(lambda data: [int(data.splits[f"k{k}"].sum()) for k in range(LEVELS)])
 
 
 def accuracy(arm, counts, *levels):
@@ -80,40 +75,22 @@ def follows_coverage(few, some):
 
 def needs_coverage(arm, most):
     """Accuracy with unseen calls, the largest over N; `most` has the largest N."""
-    worst = {kind: final(arm, kind).max(axis=1) for kind in UNSEEN}
+    worst = {kind.replace("_", " "): arm.finals(f"{kind}/exact_match").max(axis=1) for kind in UNSEEN}
     return [Effect("final accuracy on test rows, N = 2,400", most.final(TEST), 0.9, gate=True)] + [
-        Effect(
-            f"largest final accuracy over N, {kind.replace('_', ' ')}", pd.Series(values, arm.seeds), None, below=0.15
-        )
+        Effect(f"largest final accuracy over N, {kind}", pd.Series(values, arm.seeds), None, below=0.15)
         for kind, values in worst.items()
     ]
 
 
-def final(arm, kind):
-    """Of each run, (S, P)."""
-    last = np.isfinite(arm.steps).sum(axis=2, keepdims=True) - 1
-    return np.take_along_axis(arm.curves(f"{kind}/exact_match"), last, axis=2)[..., 0]
-
-
-def crossing(values, rows):
-    """log₁₀ of N at which values (S, P) first reach ½, linear in log N between the arms; inf where never."""
-    found = np.full(len(values), np.inf)
-    for seed, along in enumerate(values):
-        after = int(np.argmax(along >= 0.5))
-        if along[after] >= 0.5:
-            share = 0 if after == 0 else (0.5 - along[after - 1]) / (along[after] - along[after - 1])
-            found[seed] = np.log10(rows[max(after - 1, 0)]) + share * np.log10(rows[after] / rows[max(after - 1, 0)])
-    return found
-
-
 def threshold(arm):
     """N at accuracy ½ over N at which half of the test rows have k ≥ 2."""
-    rows, counts = [one.task.rows()["train"] for one in arm.experiments], by_level(arm)
-    learned, covered = crossing(final(arm, "test"), rows), crossing(counts[..., 2:].sum(2) / counts.sum(2), rows)
-    ratio = pd.Series(learned - covered, arm.seeds)
-    return [Effect("log₁₀ of N at accuracy ½ over N at which half of the rows have k ≥ 2", ratio, -0.2, below=0.2)] + [
-        Effect(f"N {name}", pd.Series(10**values, arm.seeds), None)
-        for name, values in (("at accuracy ½", learned), ("at which half of the rows have k ≥ 2", covered))
+    counts, rows = by_level(arm), arm.experiment.task.size**2
+    covered = counts[..., 2:].sum(2) / counts.sum(2)
+    found = [rows * laws.crossing(arm.along(values, RATIO)) for values in (arm.finals(TEST), covered)]
+    name = "log₁₀ of N at accuracy ½ over N at which half of the rows have k ≥ 2"
+    return [Effect(name, np.log10(found[0]) - np.log10(found[1]), -0.2, below=0.2)] + [
+        Effect(f"N {name}", values, None)
+        for name, values in zip(("at accuracy ½", "at which half of the rows have k ≥ 2"), found)
     ]
 
 
@@ -140,13 +117,18 @@ def bridges_save_data(direct, bridge, filler):
     ]
 
 
+@functools.cache
+def covering(size):
+    """N at which 99 % of the test rows are covered at k = 1, 2 and 3."""
+    return jg.tasks.rows_to_cover(jg.tasks.FunctionTables(size=size))
+
+
 def needed(k):
     """N / n² at which 99 % of the test rows are covered at k: a power law through n = 16, 20 and 25."""
 
     def curve(n):
-        sizes = np.array([16, 20, 25])
-        rows = np.array([jg.tasks.rows_to_cover(jg.tasks.FunctionTables(size=int(size)))[k - 1] for size in sizes])
-        slope, start = np.polyfit(np.log(sizes), np.log(rows), 1)
+        sizes = [16, 20, 25]
+        slope, start = np.polyfit(np.log(sizes), np.log([covering(size)[k - 1] for size in sizes]), 1)
         return np.exp(start) * n ** (slope - 2)
 
     return curve

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from jaxgen import Experiment, FieldError
+from jaxgen import Experiment, FieldError, training
 from jaxgen.errors import check_list, check_type, first_line
 from sweeps.axes.sweep import Sweep, product
 from sweeps.diagrams import phases
@@ -193,9 +195,24 @@ class Arm:
         """The mean over the runs of each seed of values (S, P), by seed."""
         return pd.Series(values.mean(axis=1), self.seeds)
 
+    def finals(self, probe: str) -> np.ndarray:
+        """A probe at the last evaluation of each run, (S, P)."""
+        return np.take_along_axis(self.curves(probe), self._last()[..., None], 2)[..., 0]
+
     def final(self, probe: str) -> pd.Series:
         """A probe at the last evaluation, by seed."""
-        return self.mean(np.take_along_axis(self.curves(probe), self._last()[..., None], 2)[..., 0])
+        return self.mean(self.finals(probe))
+
+    def of_rows(self, find: Callable[[training.Data], ArrayLike]) -> np.ndarray:
+        """What a function finds in the rows of each run, which are drawn anew, (S, P, …): the sizes of splits, say."""
+        load = jax.jit(training.load)
+
+        def found(seed: Any, experiment: Experiment) -> np.ndarray:
+            named = dict(zip(SEEDS, seed)) if isinstance(seed, tuple) else {"seed": int(seed)}
+            one = experiment.override(named)
+            return np.asarray(find(load(training.numbers(one), training.Rows.of(one))))
+
+        return np.array([[found(seed, one) for one in self.experiments] for seed in self.seeds])
 
     def largest(self, probe: str) -> pd.Series:
         """A probe's largest value over the run, by seed."""

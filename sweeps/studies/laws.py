@@ -87,6 +87,36 @@ def critical(name: str, arms: Mapping[float, pd.Series], log: bool = False, **cl
     return Effect(f"critical {name}", find, **claimed)
 
 
+def crossing(arms: Mapping[float, pd.Series], level: float = 0.5) -> pd.Series:
+    """The first number of an axis at which a quantity reaches a level, by seed, between numbers linear in their log.
+
+    inf where it reaches it nowhere, the first number where it is there already; NaN where a value is not known.
+
+    Args:
+      arms: it by seed, at each number above 0 of the axis.
+      level: what is reached.
+
+    Raises:
+      FieldError: a number is not above 0.
+    """
+    places = np.array(sorted(arms), float)
+    if not len(places) or places[0] <= 0:
+        raise FieldError("crossing", places.tolist(), "needs numbers above 0")
+    table = pd.DataFrame({place: arms[place] for place in sorted(arms)}, dtype=float)
+
+    def first(values: np.ndarray) -> float:
+        if np.isnan(values).any():
+            return np.nan
+        after = int(np.argmax(values >= level))
+        if values[after] < level:
+            return np.inf
+        before = max(after - 1, 0)
+        share = (level - values[before]) / (values[after] - values[before]) if after else 0.0
+        return float(places[before] * (places[after] / places[before]) ** share)
+
+    return table.apply(lambda row: first(row.to_numpy()), axis=1)
+
+
 def area(arms: Mapping[tuple[float, float], pd.Series], log: tuple[bool, bool] = (False, False)) -> pd.Series:
     """The share of a plane in which runs succeed, by seed: ∫ success over the plane, by the trapezoid rule.
 

@@ -7,7 +7,7 @@ from by_seed import effect
 from scipy import stats
 
 import sweeps
-from jaxgen import Experiment, FieldError, Training, losses, models, optimizers, tasks
+from jaxgen import Experiment, FieldError, Training, losses, models, optimizers, tasks, training
 from sweeps.recipes import edge_of_stability
 from sweeps.studies import claims
 from sweeps.studies.claims import Claim, Evidence
@@ -238,3 +238,18 @@ def test_chance_and_later_launches_are_told(launches, changed, said):
     for text in (claims.table(judgements, launches), claims.html(judgements, launches)):
         assert "0.05 of 2 claims would PASS by chance if none were true" in text
         assert said in text
+
+
+def test_what_is_found_in_rows_is_of_each_runs_own(toy, tmp_path):
+    fractions = sweeps.sweep("task.train_fraction", [0.3, 0.6])
+    base = toy.override({"training.steps": 10, "training.evaluate_every": 10})
+    results = sweeps.run(base, sweeps.product(fractions, sweeps.seeds(2)), workdir=tmp_path / "out", quiet=True)
+    arm = sweeps.Evidence(results, base).arm(fractions)
+    found = arm.of_rows(lambda data: [data.splits["train"].sum(), data.inputs[np.argmax(data.splits["train"])].sum()])
+    assert found.shape == (2, 2, 2)
+    rows = [one.task.rows()["train"] for one in arm.experiments]
+    assert found[..., 0].tolist() == [rows, rows]
+    for s, p in np.ndindex(2, 2):
+        one = arm.experiments[p].override({"seed": s})
+        data = training.load(training.numbers(one), training.Rows.of(one))
+        assert found[s, p, 1] == data.inputs[np.argmax(data.splits["train"])].sum()

@@ -207,3 +207,14 @@ def test_arms_along_axes():
     assert {place: found.tolist() for place, found in both.items()} == {
         place: values[:, i].tolist() for i, place in enumerate(zip(widths, fractions))
     }
+
+
+def test_a_crossing_is_the_first_in_the_logarithm_between_numbers():
+    arms = {1.0: pd.Series([0.0, 0.6, 0.0, np.nan]), 10.0: pd.Series([0.4, 0.9, 0.1, 0.9])}
+    arms[100.0] = pd.Series([0.6, 0.0, 0.2, 0.9])
+    found = laws.crossing(arms)
+    assert found.tolist()[:3] == [pytest.approx(10**1.5), 1.0, np.inf]
+    assert np.isnan(found[3])
+    assert laws.crossing({4.0: arms[1.0], 2.0: arms[100.0]})[0] == 2.0
+    with pytest.raises(FieldError, match="above 0"):
+        laws.crossing({0.0: arms[1.0]})
