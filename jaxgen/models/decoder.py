@@ -62,7 +62,8 @@ class Decoder(nn.Module):
 
     The blocks' parameters have names of their own ("block_0.query.kernel") and are stacked where they are used: one
     block is compiled, however many there are and however often they are applied. Called with `until`, it gives the
-    residual stream after so many of the `layers`, (rows, length, width), in place of logits.
+    residual stream after so many of the `layers`, (rows, length, width), in place of logits; with `read` too, what the
+    last norm and the read-out make of it there.
 
     Attributes:
       width: model dimension d; a multiple of `heads`.
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
         return self.dropout is not None or getattr(self.positions, "offset", False)
 
     @nn.compact
-    def __call__(self, tokens, train=False, until=None):
+    def __call__(self, tokens, train=False, until=None, read=False):
         rows, length = tokens.shape
         init = gaussian(self.init_scale)
         table = self.param("embedding", init, (self.vocabulary, self.width))
@@ -121,7 +122,7 @@ class Decoder(nn.Module):
             bias = self.positions.bias(length, self.heads, tables, x.dtype)
         x = Dropout(self.dropout, name="dropout_embedding")(x, train).reshape(-1, self.width)
         x = self._through(x, length, bias, train, until).reshape(rows, length, self.width)
-        if until is not None:
+        if until is not None and not read:
             return x
         x = (x if self.predicts is None else x[:, -self.predicts :]).reshape(-1, self.width)
         readout = table.T if self.tied else self.param("unembedding", init, (self.width, self.outputs))

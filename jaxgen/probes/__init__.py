@@ -15,7 +15,7 @@ from jaxgen.probes.features import Features
 from jaxgen.probes.fourier import ParticipationRatio
 from jaxgen.probes.linear import LinearFit
 from jaxgen.probes.parallelograms import Parallelograms
-from jaxgen.probes.positions import PositionFit
+from jaxgen.probes.residual import LinearRead, LogitLens, PositionFit
 from jaxgen.probes.stability import Alignment, Collapse, Zeros
 from jaxgen.probes.step_by_step import StepByStep
 from jaxgen.probes.tangent import PopulationError, TangentKernel
@@ -28,6 +28,8 @@ __all__ = [
     "Every",
     "Features",
     "LinearFit",
+    "LinearRead",
+    "LogitLens",
     "LogitRms",
     "Loss",
     "Metrics",

@@ -13,7 +13,7 @@ from jaxgen.kernel import Program
 
 # no probes, or with rows of their own
 ELSEWHERE = "Evaluation", "Every", "Features", "LinearFit", "Parallelograms", "PopulationError"
-ELSEWHERE += "PositionFit", "StepByStep"
+ELSEWHERE += "LinearRead", "LogitLens", "PositionFit", "StepByStep"
 EVERY_PROBE = tuple(getattr(probes, name)() for name in probes.__all__ if name not in ELSEWHERE)
 SHARED = models.Decoder(
     width=8, heads=2, layers=1, repeats=2, norm="rms", tied=True, dropout=0.1, predicts=1, positions=positions.Rotary()
@@ -83,7 +83,9 @@ ROWS = {
     "two-hop": {
         "task": WORLD,
         "model": models.Decoder(width=8, heads=2, layers=1, mlp_width=8),
-        "training": jg.Training(steps=6, evaluate_every=2, probes=("loss", "metrics")),
+        "training": jg.Training(
+            steps=6, evaluate_every=2, probes=("loss", "metrics", probes.LogitLens(), probes.LinearRead())
+        ),
     },
     "tree-network": {
         "task": tasks.TreeNetwork(variables=12, pairs=2, apart=2, longest=6, worlds=2, train_rows=9, test_rows=3),
