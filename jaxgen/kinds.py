@@ -51,8 +51,8 @@ class Component(Protocol):
 class Stream(Protocol):
     """A task whose train rows are drawn anew at each step."""
 
-    def draw(self, key: jax.Array, step: jax.Array, rows: int, /) -> "Examples":
-        """So many rows."""
+    def draw(self, key: jax.Array, step: jax.Array, rows: int, /) -> "Examples | tuple[Examples, ...]":
+        """So many rows, at once or in buckets."""
 
 
 class Loss(Protocol):

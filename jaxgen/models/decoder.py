@@ -73,7 +73,7 @@ class Decoder(nn.Module):
       mlp_width: hidden units of a block's MLP; 4 d when left out.
       norm: "layer", or "rms" (Zhang & Sennrich 2019).
       activation: of the MLP, "gelu", "relu", "silu", "tanh" or "square".
-      positions: a component of `jaxgen.positions`; None, as `NoPositions`: nothing is known.
+      positions: a component of `jaxgen.positions`.
       tied: whether the read-out is the transpose of the embedding.
       use_bias: whether the blocks' products have biases.
       dropout: rate in training, of embeddings, attention weights and what a block adds; None: no dropout.
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
     mlp_width: int | None = static(None, "[1, 1000000]", "hidden units of the MLP; None: 4 · width")
     norm: str = static("layer", tuple(NORMS), "normalisation")
     activation: str = static("gelu", tuple(ACTIVATIONS), "elementwise function of the MLP")
-    positions: Any = part("positions", Learned(), doc="what is known of positions; None: nothing")
+    positions: Any = part("positions", Learned(), doc="what is known of positions")
     tied: bool = static(False, doc="whether the read-out is the transpose of the embedding")
     use_bias: bool = static(True, doc="whether the blocks' products have biases")
     dropout: float | None = leaf(None, "[0, 1)", "rate in training; None: no dropout")

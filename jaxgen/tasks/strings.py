@@ -72,14 +72,20 @@ class Strings(Said):
       shortest, longest: of the strings that are trained on, uniformly.
       furthest: of the test rows.
       rows_each: rows of each length that are evaluated.
+      buckets: a step's rows are computed in so many, of as many lengths and rows each: the shorter ones need no
+        padding to the longest. Lengths must be uniform, and then are so still.
     """
 
     shortest: int = static(1, "[1, 10000]", "shortest string")
     longest: int = static(10, "[1, 10000]", "longest string that is trained on")
     furthest: int = static(20, "[2, 10000]", "longest string that is tested on")
     rows_each: int = static(32, "[1, 1000000]", "rows of each length in evaluations")
+    buckets: int = static(1, "[1, 100]", "of different lengths, that a step's rows are computed in")
 
     def check(self):
+        if (self.longest - self.shortest + 1) % self.buckets:
+            allowed = f"must divide the {self.longest - self.shortest + 1} lengths that are trained on"
+            raise FieldError("buckets", self.buckets, allowed)
         if not self.shortest <= self.longest < self.furthest:
             allowed = f"must be from shortest = {self.shortest} to below furthest = {self.furthest}"
             raise FieldError("longest", self.longest, allowed)
@@ -102,11 +108,19 @@ class Strings(Said):
         splits = {f"length_{n}": lengths == n for n in each}
         return self._drawn(key, lengths, self.furthest).replace(splits=splits)
 
-    def draw(self, key: jax.Array, step: jax.Array, rows: int) -> Examples:
-        """Train rows of one step, padded to what the longest that is trained on may need."""
+    def draw(self, key: jax.Array, step: jax.Array, rows: int) -> Examples | tuple[Examples, ...]:
+        """Train rows of one step, padded to what the longest of their bucket may need."""
         del step
         of_lengths, of_rows = jax.random.split(key)
-        return self._drawn(of_rows, self.lengths(of_lengths, rows), self.longest)
+        if self.buckets == 1:
+            return self._drawn(of_rows, self.lengths(of_lengths, rows), self.longest)
+        if rows % self.buckets:
+            raise FieldError("task.buckets", self.buckets, f"must divide the {rows} rows of a step")
+        size, each = (self.longest - self.shortest + 1) // self.buckets, rows // self.buckets
+        within = jax.random.randint(of_lengths, (self.buckets, each), 0, size, jnp.int32)
+        ends = [self.shortest + size * (i + 1) - 1 for i in range(self.buckets)]
+        keys = jax.random.split(of_rows, self.buckets)
+        return tuple(self._drawn(key, end - some, end) for key, end, some in zip(keys, ends, within))
 
     def _drawn(self, key: jax.Array, lengths: jax.Array, longest: int) -> Examples:
         keys = jax.random.split(key, len(lengths))
@@ -175,6 +189,8 @@ class CountUp(Strings):
         Strings.check(self)
         if self.numbers < self.furthest:
             raise FieldError("numbers", self.numbers, f"must be at least furthest = {self.furthest}")
+        if self.buckets > 1 and self.uniform != "lengths":
+            raise FieldError("buckets", self.buckets, "must be 1 where pairs are uniform, and lengths are not")
 
     @property
     def symbols(self) -> int:

@@ -34,7 +34,9 @@ class Task:
     """Base of all tasks: subclass it as a `flax.struct.dataclass` and give it `outputs`, `rows` and `examples`.
 
     One that has `draw(key, step, rows) -> Examples` is a stream: each step trains on `training.batch_size` fresh rows,
-    of the run's seed and the step. Its `rows` and `examples` are the tables that evaluations are made on.
+    of the run's seed and the step. Its `rows` and `examples` are the tables that evaluations are made on. It may draw a
+    tuple of `Examples` that are so many rows together, in buckets of different lengths, which saves padding: the loss
+    is Σ w ℓ / Σ w of them all.
 
     One that has `practice(key, step, examples) -> Examples` says what a step trains on in place of those rows of its
     table: other labels until some step, mixtures of rows, noise. `examples` are the rows that the step would train on,

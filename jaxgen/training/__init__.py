@@ -1,6 +1,6 @@
 """One training run: its settings, its rows, a step and an evaluation, and in which numbers they are computed."""
 
-from jaxgen.training.data import Data, Passes, Rows, Slices, batch, capacity, computed, load, passes, stream
+from jaxgen.training.data import Data, Passes, Rows, Slices, buckets, capacity, computed, load, passes, stream
 from jaxgen.training.numerics import compiler_options, needs_x64, numbers, numerics
 from jaxgen.training.run import (
     SLICES,
@@ -38,7 +38,7 @@ __all__ = [
     "State",
     "Training",
     "apply",
-    "batch",
+    "buckets",
     "capacity",
     "compiler_options",
     "computed",

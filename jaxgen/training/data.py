@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import flax.struct
 import jax
@@ -97,6 +97,15 @@ class Rows:
     def by_name(self) -> dict[str, jax.Array]:
         """Every count."""
         return {**self.more, **{name: self.counts[i] for i, name in enumerate(self.names)}}
+
+
+class Batch(NamedTuple):
+    """Rows that a step computes together: inputs and labels (rows, …), which of them count, bool (rows,), weights."""
+
+    inputs: jax.Array
+    labels: jax.Array
+    mask: jax.Array
+    weights: jax.Array | None
 
 
 @flax.struct.dataclass
@@ -208,10 +217,8 @@ def load(experiment: "Experiment", rows: Rows, given: Given | None = None) -> Da
     return Data(examples.inputs, examples.labels, splits, examples.weights, rows.passes, rows.capacity)
 
 
-def batch(
-    experiment: "Experiment", data: Data, step: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """Inputs, labels, mask and weights of the rows that one step trains on.
+def buckets(experiment: "Experiment", data: Data, step: jax.Array) -> list[Batch]:
+    """The rows that one step trains on: all in one bucket, or those of a stream in the several that it draws.
 
     Full batch: the first `capacity` rows, which hold the whole train split; the mask leaves out what is not in it. Of a
     stream: what the task draws for this step, from the seed. Rows of a table are what its `practice` makes of them.
@@ -219,15 +226,16 @@ def batch(
     task, size = experiment.task, experiment.training.batch_size
     fresh = jax.random.fold_in(stream(experiment.seed, BATCHES), step)
     if is_stream(task) and size is not None:  # as it has to be
-        drawn = _examples(experiment, "draw", task.draw(fresh, step, size))
-        return drawn.inputs, drawn.labels, jnp.ones(size, bool), drawn.weights
+        drawn = task.draw(fresh, step, size)
+        parts = [_examples(experiment, "draw", one) for one in (drawn if isinstance(drawn, tuple) else (drawn,))]
+        return [Batch(one.inputs, one.labels, jnp.ones(len(one.labels), bool), one.weights) for one in parts]
     inputs, labels, mask, weights = _picked(experiment, data, step)
     practice = getattr(task, "practice", None)
     if practice is None:
-        return inputs, labels, mask, weights
+        return [Batch(inputs, labels, mask, weights)]
     key, seen = jax.random.fold_in(fresh, PRACTICE), Examples(inputs, labels, {"train": mask}, weights)
     seen = _examples(experiment, "practice", practice(key, step, seen))
-    return seen.inputs, seen.labels, mask, seen.weights
+    return [Batch(seen.inputs, seen.labels, mask, seen.weights)]
 
 
 def _examples(experiment: "Experiment", method: str, made: object) -> Examples:

@@ -20,7 +20,20 @@ from jaxgen.optimizers.parts import same_bits
 from jaxgen.paths import by_name
 from jaxgen.probes.evaluation import Evaluation, masked_mean, masked_sums, measured_by, remembers
 from jaxgen.starts import Fit, is_continuing, masked, parent
-from jaxgen.training.data import DATA, INIT, NOISE, Data, Passes, Rows, Slices, batch, load, ordered, stream, unordered
+from jaxgen.training.data import (
+    DATA,
+    INIT,
+    NOISE,
+    Data,
+    Passes,
+    Rows,
+    Slices,
+    buckets,
+    load,
+    ordered,
+    stream,
+    unordered,
+)
 from jaxgen.training.numerics import compiler_options, numbers, numerics
 
 if TYPE_CHECKING:
@@ -58,11 +71,13 @@ def forward(
     inputs: jax.Array,
     step: jax.Array | None = None,
     mask: jax.Array | None = None,
+    bucket: int = 0,
 ) -> tuple[jax.Array, Mapping[str, Tree]]:
     """The network's outputs (rows, …, outputs), and what it keeps: in evaluations or, given a step, in training.
 
-    A network whose `__call__` takes `train` is told, and has random numbers under the name "dropout", of the run's seed
-    and the step. One that takes `mask` is told in training which of the rows count, bool (rows,), and None elsewhere.
+    A network whose `__call__` takes `train` is told, and has random numbers under the name "dropout", of the run's
+    seed, the step, and the bucket where a step has several. One that takes `mask` is told in training which of the
+    rows count, bool (rows,), and None elsewhere.
     """
     network: Callable = models.bind(experiment.model, experiment.task).apply
     trains = step is not None and (bool(kept) or models.is_random(experiment.model))
@@ -70,7 +85,8 @@ def forward(
     variables = {"params": params, **kept}
     if step is None or not trains:
         return network(variables, inputs, **told), kept
-    rngs = {"dropout": jax.random.fold_in(stream(experiment.seed, NOISE), step)}
+    key = jax.random.fold_in(stream(experiment.seed, NOISE), step)
+    rngs = {"dropout": jax.random.fold_in(key, bucket) if bucket else key}
     if not kept:
         return network(variables, inputs, rngs=rngs, **told), kept
     return network(variables, inputs, rngs=rngs, mutable=list(kept), **told)
@@ -226,20 +242,25 @@ def gradient(experiment: "Experiment", data: Data, state: State) -> tuple[optax.
 
     And what the network keeps after it.
     """
-    rows = batch(experiment, data, state.step)
+    drawn = buckets(experiment, data, state.step)
 
-    def losses(params, rows):
+    def losses(params, kept, rows, bucket=0):
         inputs, labels, mask, _ = rows
-        outputs, kept = forward(experiment, params, state.kept, inputs, state.step, mask)
+        outputs, kept = forward(experiment, params, kept, inputs, state.step, mask, bucket)
         return of_step(experiment.loss, outputs * experiment.training.logit_scale, labels, state.step), kept
 
     def mean(params):
-        found, kept = losses(params, rows)
-        return masked_mean(found, *rows[2:]), kept
+        sums, kept = [], state.kept
+        for bucket, rows in enumerate(drawn):
+            found, kept = losses(params, kept, rows, bucket)
+            sums.append(masked_sums(found, rows.mask, rows.weights))
+        total, weight = (functools.reduce(jnp.add, parts) for parts in zip(*sums))
+        return total / weight, kept
 
     if data.passes is None or state.kept:
         return jax.grad(mean, has_aux=True)(state.params)
-    return in_passes(lambda *some: losses(*some)[0], state.params, rows, data.passes), state.kept
+    (rows,) = drawn
+    return in_passes(lambda params, some: losses(params, {}, some)[0], state.params, rows, data.passes), state.kept
 
 
 def in_passes(

@@ -188,12 +188,15 @@ def _check_stream(template: Experiment, name: str, data: training.Data, numbers:
     """That what a task draws for a step is like the rows of its table; of rows with many labels it may be shorter."""
     size = template.training.batch_size
     with _traced("task", name, "its rows of a step cannot be drawn"):
-        found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
-    for what, drawn, held in (("inputs", found[0], data.inputs), ("labels", found[1], data.labels)):
+        found = jax.eval_shape(training.buckets, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
+    if len(found) > 1 and (total := sum(len(one.mask) for one in found)) != size:
+        raise FieldError("task", name, f"draws {total} rows in {len(found)} buckets where {size} are needed")
+    parts = [(one, what, getattr(one, what), getattr(data, what)) for one in found for what in ("inputs", "labels")]
+    for one, what, drawn, held in parts:
         length = held.shape[1:2]
-        if data.labels.ndim > 1 and found[0].shape[1:2] == found[1].shape[1:2] and drawn.shape[1:2] < length:
+        if data.labels.ndim > 1 and one.inputs.shape[1:2] == one.labels.shape[1:2] and drawn.shape[1:2] < length:
             length = drawn.shape[1:2]
-        needed = jax.ShapeDtypeStruct((size, *length, *held.shape[2:]), held.dtype)
+        needed = jax.ShapeDtypeStruct((len(one.mask) if len(found) > 1 else size, *length, *held.shape[2:]), held.dtype)
         if _kind(drawn) != _kind(needed):
             shown = f"{drawn.dtype} {drawn.shape}"
             raise FieldError("task", name, f"draws {what} as {shown} where {needed.dtype} {needed.shape} are needed")
@@ -202,7 +205,7 @@ def _check_stream(template: Experiment, name: str, data: training.Data, numbers:
 def _check_practice(template: Experiment, name: str, data: training.Data, numbers: Experiment) -> None:
     """That what a task makes of the rows of a step is as many rows, for the same network."""
     with _traced("task", name, "its practice fails"):
-        found = jax.eval_shape(training.batch, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
+        (found,) = jax.eval_shape(training.buckets, numbers, data, jax.ShapeDtypeStruct((), jnp.int32))
     inputs, labels, mask, _ = found
     needed = jax.ShapeDtypeStruct((*mask.shape, *data.inputs.shape[1:]), data.inputs.dtype)
     if _kind(inputs) != _kind(needed):

@@ -88,11 +88,11 @@ def test_it_sees_the_step_the_rows_that_count_and_a_key_of_the_step():
     e = run(Weighty(p=5, train_fraction=0.5))
     values, rows = training.numbers(e), training.Rows.of(e)
     data = training.load(values, rows)
-    first, second, fourth = (training.batch(values, data, jnp.int32(step))[3] for step in (0, 1, 3))
+    first, second, fourth = (training.buckets(values, data, jnp.int32(step))[0][3] for step in (0, 1, 3))
     assert first.tolist() == [1.0] + [0.0] * (len(first) - 1)
     assert len({*second.tolist()}) == len(second)
     assert not np.array_equal(second, fourth)
-    other = training.batch(values.override({"seed": 1}), data, jnp.int32(1))[3]
+    other = training.buckets(values.override({"seed": 1}), data, jnp.int32(1))[0][3]
     assert not np.array_equal(second, other)
 
 

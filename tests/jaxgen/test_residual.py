@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxgen as jg
-from jaxgen import probes, training
+from jaxgen import probes
 
 TASK = jg.tasks.TwoHop(entities=6, relations=8, degree=4, ratio=1.0, largest=2.0, test_rows=4, ood_rows=3)
 

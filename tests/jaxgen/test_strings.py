@@ -177,3 +177,24 @@ def test_positions_are_fitted_where_the_residual_stream_holds_them(step, r2):
     seen.params["embedding"][0, 3] = 1  # so that there is something to look at
     measured = jg.probes.PositionFit(layers=1).measure(seen)["position_r2"]
     assert measured == pytest.approx(r2, abs=1e-3) if r2 else measured < 0.5
+
+
+def test_buckets_have_their_own_lengths_each_as_often():
+    task = tasks.CopyString(alphabet=3, shortest=2, longest=7, furthest=8, buckets=3)
+    parts = drawn(task, 3000)
+    assert [part.inputs.shape for part in parts] == [(1000, 2 * n + 2) for n in (3, 5, 7)]
+    counts = Counter()
+    for part, lengths in zip(parts, ((2, 3), (4, 5), (6, 7))):
+        found = Counter(len(prompt) for prompt, answer in pairs(task, part))
+        assert {*found} == {*lengths}
+        counts += found
+    assert all(400 < count < 600 for count in counts.values())
+    for prompt, answer in pairs(task, parts[1]):
+        assert answer == prompt
+
+
+@pytest.mark.parametrize(("fields", "told"), [({"longest": 5}, "must divide the 5 lengths"), ({}, "pairs are uniform")])
+def test_buckets_need_uniform_lengths_that_they_divide(fields, told):
+    given = {"longest": 4, "furthest": 8, "numbers": 20, "uniform": "pairs" if not fields else "lengths"}
+    with pytest.raises(jg.FieldError, match=told):
+        tasks.CountUp(**given | fields, buckets=2).check()

@@ -110,7 +110,7 @@ def test_minibatches_pass_over_the_train_rows_once_per_epoch(toy):
     experiment = toy.override({"training.batch_size": 7})
     values, rows = training.numbers(experiment), training.Rows.of(experiment)
     data = training.load(values, rows)
-    draw = jax.jit(lambda step: training.batch(values, data, step)[0])
+    draw = jax.jit(lambda step: training.buckets(values, data, step)[0][0])
     epochs = [[tuple(r) for s in range(4) for r in np.asarray(draw(4 * e + s)).tolist()] for e in range(2)]
     train = {tuple(r) for r in np.asarray(data.inputs[:29]).tolist()}
     for epoch in epochs:  # 4 batches of 7 out of 29 rows: no row twice, one left out
@@ -171,7 +171,7 @@ def test_a_seed_draws_what_it_always_drew(toy):
     np.testing.assert_array_equal(data.inputs[:3], [[2, 2], [1, 0], [6, 1]])
     kernel = training.init(values, data).params["Linear_0"]["kernel"]
     np.testing.assert_allclose(kernel[0, :2], [-0.018918162, -0.073179096], rtol=1e-6)
-    batch = training.batch(values, data, jnp.int32(0))[0]
+    batch = training.buckets(values, data, jnp.int32(0))[0][0]
     np.testing.assert_array_equal(batch[:4], [[2, 6], [5, 1], [6, 1], [2, 3]])
     noise = jax.random.key_data(training.stream(jnp.int32(0), training.data.NOISE))
     np.testing.assert_array_equal(noise, [2467461003, 3840466878])
@@ -196,7 +196,7 @@ def test_the_order_of_minibatches_is_of_the_seed_and_not_of_the_split(toy):
         changes = {"training.batch_size": 7, "seed": seed, "split_seed": split_seed}
         experiment = training.numbers(toy.override(changes))
         data = training.load(experiment, training.Rows.of(toy))
-        inputs = training.batch(experiment, data, jnp.int32(0))[0]
+        inputs = training.buckets(experiment, data, jnp.int32(0))[0][0]
         return [data.inputs.tolist().index(row) for row in inputs.tolist()]
 
     assert order(0, 3) == order(0, 4) != order(1, 3)

@@ -76,7 +76,7 @@ def test_the_gradient_is_that_of_the_weighted_mean(toy, weight):
 def test_weights_go_with_the_rows_of_a_minibatch(toy):
     run = toy.override({"task": Weighted(p=7, train_fraction=0.6, weight=3.0), "training.batch_size": 7})
     values = training.numbers(run)
-    inputs, _, mask, weights = training.batch(values, training.load(values, training.Rows.of(run)), jnp.int32(2))
+    inputs, _, mask, weights = training.buckets(values, training.load(values, training.Rows.of(run)), jnp.int32(2))[0]
     assert mask.all()
     np.testing.assert_array_equal(weights, np.where(np.asarray(inputs[:, 0]) % 2 == 0, 3.0, 1.0))
 
