@@ -19,9 +19,10 @@ from sweeps.execution.ray import Ray
 from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import laws, refine
+from sweeps.studies.chance import chance
 from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
 from sweeps.studies.curves import Curves
-from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, trend
+from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, told, trend
 from sweeps.studies.recipe import Drawing, Recipe
 from sweeps.studies.run import run
 from sweeps.studies.study import Scale, Study
@@ -54,6 +55,7 @@ __all__ = [
     "Verdict",
     "boundary",
     "chain",
+    "chance",
     "compare",
     "fits",
     "fixed",
@@ -76,5 +78,6 @@ __all__ = [
     "statistics",
     "sweep",
     "tie",
+    "told",
     "trend",
 ]

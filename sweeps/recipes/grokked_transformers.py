@@ -26,8 +26,8 @@ Comparisons with 6, 12 and 20 questions for each fact had .80, .88 and .99 of ne
 import numpy as np
 
 import jaxgen as jg
-from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, log_ratio, product
-from sweeps.recipes.chain_of_thought import GROUPS, OOD, TEST, chance, gate
+from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, log_ratio, product, told
+from sweeps.recipes.chain_of_thought import GROUPS, OOD, TEST, gate, guess
 from sweeps.studies.effects import Bounds
 
 RATIO, DECAY, TASK = "task.ratio", "optimizer.weight_decay", "task"
@@ -44,17 +44,20 @@ PAIRS = jg.tasks.Comparison(entities=100, attributes=10, values=10, ratio=12.0, 
 # fmt: on
 
 
+def by_kind(arm):
+    """Chance; comparisons of each attribute have answers of their own."""
+    return guess(arm, by=0 if isinstance(arm.experiment.task, jg.tasks.Comparison) else None)
+
+
 def only_seen_facts(arm):
     """Compositions of seen facts beside those of unseen ones."""
     known, unseen = gate("two layers", arm)
-    seen = arm.final(TEST)
+    seen, all_ = arm.final(TEST), "final exact match, {}"
     return [
         known,
         Effect("final exact match, seen - unseen facts", seen - unseen, 0.5, published=1.0),
         Effect("final exact match, unseen facts", unseen, None, below=0.2, published=0.0),
-        Effect("final exact match, seen facts", seen, None, within=(0, 1)),
-        Effect("final exact match, train questions", arm.final(TRAINED), None, within=(0, 1)),
-        Effect("chance: the most frequent answer, unseen facts", chance(arm), None, within=(0, 1)),
+        *told({"seen facts": seen, "train questions": arm.final(TRAINED), "unseen facts, by chance": guess(arm)}, all_),
     ]
 
 
@@ -78,7 +81,7 @@ def comparisons_are_systematic(comparison, composition):
         *gates,
         Effect("final exact match, unseen facts, comparison - composition", beside - after, 0.5, published=1.0),
         Effect("final exact match, unseen facts, comparison", beside, 0.9, published=1.0),
-        Effect("chance: the most frequent answer, unseen facts, comparison", chance(comparison), None, within=(0, 1)),
+        *told({"unseen facts, comparison, by chance": by_kind(comparison)}, "final exact match, {}"),
     ]
 
 
@@ -94,26 +97,21 @@ def sharing_reaches_unseen_facts(shared, own):
     return [
         *gates,
         Effect("final exact match, unseen facts, one block twice - two blocks", twice - once, 0.1),
-        Effect("final exact match, unseen facts, one block twice", twice, None, within=(0, 1)),
-        Effect("final exact match, seen facts, one block twice", shared.final(TEST), None, within=(0, 1)),
+        *told({"unseen": twice, "seen": shared.final(TEST)}, "final exact match, {} facts, one block twice"),
     ]
 
 
 def two_hops_take_two_blocks(two, one):
     """The control: after one block nothing can be looked up with what was looked up."""
     gap = two.final(TEST) - one.final(TEST)
-    return [
-        Effect("final exact match, seen facts, two blocks - one", gap, 0.2),
-        Effect("final exact match, seen facts, one block", one.final(TEST), None, within=(0, 1)),
-    ]
+    rest = told({"one block": one.final(TEST)}, "final exact match, seen facts, {}")
+    return [Effect("final exact match, seen facts, two blocks - one", gap, 0.2), *rest]
 
 
 def random_answers_teach_nothing(arm):
     """The control: answers of train questions are drawn at random; tests are right."""
-    return [
-        Effect("final exact match, seen facts, less chance", arm.final(TEST) - chance(arm), None, below=0.05),
-        Effect("final exact match, train questions", arm.final(TRAINED), None, within=(0, 1)),
-    ]
+    gain = Effect("final exact match, seen facts, less chance", arm.final(TEST) - guess(arm), None, below=0.05)
+    return [gain, *told({"final exact match, train questions": arm.final(TRAINED)})]
 
 
 # fmt: off
@@ -147,7 +145,7 @@ STUDY = Study(
     definition={"metric": "exact_match", "threshold": 0.9, "budget": 5000, "gap": 500},
     axes={RATIO: [3.0, 6.0, 9.0], DECAY: [0.05, 0.2]}, drawings=(Drawing("composition", RATIO, DECAY, contour=OOD),),
     curves=(Curves("groups", {"composition": TWO, "comparison": fixed(TASK, PAIRS), "one block twice": TWICE}, GROUPS,
-                   levels={"chance, unseen facts": chance}),),
+                   levels={"chance, unseen facts": by_kind}),),
     scales={"quick": Scale(1, claim_seeds=6),
             "smoke": Scale(1, SMOKE, {RATIO: [9.0], DECAY: [0.2]}, 2, {"budget": 4, "gap": 2}),
             "paper": Scale(1, PAPER, {RATIO: [3.6, 5.4, 7.2, 9.0, 12.6, 18.0], DECAY: [0.03, 0.1, 0.3]}, 3,

@@ -276,6 +276,19 @@ def near(name: str, measured: Measured, published: float, tolerance: float, **to
     return Effect(name, measured, low, below=high, published=published, **told)
 
 
+def told(
+    arms: Mapping[str, pd.Series], what: str = "{}", within: tuple[float, float] | None = (0, 1), **published: float
+) -> list[Effect]:
+    """Quantities of which nothing is claimed: an effect for each, called `what` with its name put in for {}.
+
+    `within` is of all; `published` are the paper's own numbers, by name.
+    """
+    return [
+        Effect(what.format(name), values, None, within=within, published=published.get(name))
+        for name, values in arms.items()
+    ]
+
+
 def ordered(name: str, arms: Mapping[str, pd.Series], within: tuple[float, float] | None = None) -> list[Effect]:
     """That several arms are in an order, the lowest first: the difference of each to the one before, seed by seed.
 

@@ -1,0 +1,42 @@
+"""What is right by chance: of who knows how often each answer is asked for, and nothing else."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxgen import FieldError
+from sweeps.studies.claims import Arm
+
+
+def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None = None) -> pd.Series:
+    """The share of a split's rows whose answer is the most frequent one of another split's rows, by seed.
+
+    An answer is a row's last label of weight above 0, a class. NaN for a seed without such rows.
+
+    Args:
+      arm: whose tasks have classes as labels.
+      known: the split that is counted.
+      asked: the split that is answered; rows without an answer are left out.
+      by: place of a token in a row's inputs that says of which kind it is: then the most frequent answer of its kind
+        is said, and nothing where `known` has none of it. None: all are of one kind.
+
+    Raises:
+      FieldError: there is no such split.
+    """
+
+    def right(data: Any) -> float:
+        for split in (known, asked):
+            if split not in data.splits:
+                raise FieldError("chance", split, f"must be one of {', '.join(data.splits)}")
+        labels = np.reshape(np.asarray(data.labels), (len(data.labels), -1))
+        counted = np.ones(labels.shape) if data.weights is None else np.asarray(data.weights)
+        counted = np.broadcast_to(np.reshape(counted, (len(labels), -1)) > 0, labels.shape)
+        last = labels.shape[1] - 1 - np.argmax(counted[:, ::-1], axis=1)
+        answer, there = labels[np.arange(len(labels)), last], counted.any(axis=1)
+        kind = np.zeros(len(labels), int) if by is None else np.asarray(data.inputs)[:, by]
+        seen, test = (np.asarray(data.splits[split]) & there for split in (known, asked))
+        usual = {k: np.bincount(answer[seen & (kind == k)]).argmax() for k in np.unique(kind[seen])}
+        return float(np.mean([usual.get(k) == a for k, a in zip(kind[test], answer[test])])) if test.any() else np.nan
+
+    return arm.mean(arm.of_rows(right))
