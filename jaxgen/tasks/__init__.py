@@ -8,6 +8,7 @@ from jaxgen.tasks.corrupted import CorruptedLabels
 from jaxgen.tasks.coverage import coverage_cutoff
 from jaxgen.tasks.function_tables import FunctionTables, covered_shares, rows_to_cover
 from jaxgen.tasks.groups import GroupProduct
+from jaxgen.tasks.mixture import Mixture
 from jaxgen.tasks.modular import (
     Modular,
     ModularAddition,
@@ -38,6 +39,7 @@ __all__ = [
     "GaussianQuadratic",
     "GroupProduct",
     "KnownClasses",
+    "Mixture",
     "Modular",
     "ModularAddition",
     "ModularDivision",
