@@ -26,6 +26,7 @@ import dataclasses
 import json
 import re
 import sys
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,21 @@ def main() -> None:
         return show_studies()
     if not ALL.value:
         recipe = command.find_recipe(RECIPE.value, SWEEP.value, SCALE.value, CLAIMS.value)
-        return end([reproduced(recipe, asked(f"out/{recipe.name}-{SCALE.value}"))])
+        place = asked(f"out/{recipe.name}-{SCALE.value}")
+        if FORETOLD.dry_run:
+            foretell(recipe, place)
+            return None
+        return end([reproduced(recipe, place)])
     folder = asked("out").local
     found = [recipes.load(name).at(SCALE.value) for name in recipes.names()]
     places = {recipe.name: folder / f"{recipe.name}-{SCALE.value}" for recipe in found}
-    failed = [reproduced(recipe, Workdir(places[recipe.name])) for recipe in found]
-    if not FORETOLD.dry_run and SHARE.value is None:
+    if FORETOLD.dry_run:
+        told = [foretell(recipe, Workdir(places[recipe.name])) for recipe in found]
+        low, high = (sum(getattr(one, end) for one in told) for end in ("low", "high"))
+        return print(f"all {len(told)} studies: {clock(low)} to {clock(high)}")
+    check_hours({Workdir(places[recipe.name]): recipe for recipe in found})
+    failed = [reproduced(recipe, Workdir(places[recipe.name]), max_hours=None) for recipe in found]
+    if SHARE.value is None:
         write_gallery(list(places.values()), folder / "gallery.html")
         print(f"all:    {folder / 'gallery.html'}")
     end(failed)
@@ -98,21 +108,48 @@ def asked(otherwise: str) -> Workdir:
     return workdir
 
 
-def reproduced(recipe: sweeps.Recipe, place: Workdir) -> Path | None:
-    """Trains, judges and draws one recipe; the file with the traceback of a claim's own code, where one failed."""
-    if not recipe.drawings and not recipe.claims:
+def points_of(recipe: sweeps.Recipe) -> sweeps.Sweep:
+    """Its runs, for as many seeds as are asked for."""
+    if not recipe.drawings and not recipe.claims and not recipe.curves:
         raise FieldError("recipe", recipe.name, "has neither drawings nor claims: use launch_sweep.py")
-    points = command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
-    options: dict[str, Any] = {"width": WIDTH.value, "devices": DEVICES.value, **FORETOLD.limits}
+    return command.set_axes(recipe.base, recipe.sweep, [], SEEDS.value)
+
+
+def options() -> dict[str, Any]:
+    """What `sweeps.Options` holds of the flags."""
+    asked: dict[str, Any] = {"width": WIDTH.value, "devices": DEVICES.value, **FORETOLD.limits}
+    return asked | {"grace_seconds": GRACE.value, "share": command.share(SHARE.value)}
+
+
+def foretell(recipe: sweeps.Recipe, place: Workdir) -> Prediction:
+    """Prints what one recipe takes, and each of its claims and diagrams."""
     target = FORETOLD.target
-    options |= {"grace_seconds": GRACE.value, "share": command.share(SHARE.value)}
-    if FORETOLD.dry_run:
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
+    plan, prediction = foresee(recipe.base, points_of(recipe), place, **named, **options())
+    foretold.show_plan(plan, prediction, place, target)
+    show_parts(recipe, plan, prediction)
+    return prediction
+
+
+def check_hours(found: Mapping[Workdir, sweeps.Recipe]) -> None:
+    """Refuses several recipes that together may take longer than --max_hours, before the first is trained."""
+    limit = FORETOLD.limits["max_hours"]
+    if limit is None:
+        return
+    told = []
+    for place, recipe in found.items():
         named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        plan, prediction = foresee(recipe.base, points, place, **named, **options)
-        foretold.show_plan(plan, prediction, place, target)
-        show_parts(recipe, plan, prediction)
-        return None
-    results, stored = command.run_recipe(recipe, points, place, **options)
+        told.append(foresee(recipe.base, points_of(recipe), place, **named, **options() | {"max_hours": None})[1])
+    low, high = (sum(getattr(one, end) for one in told) / 3600 for end in ("low", "high"))
+    if high > limit:
+        why = f"all {len(told)} studies take {low:.2g} to {high:.2g} h on this machine: allow more, or train some alone"
+        raise FieldError("max_hours", limit, why)
+
+
+def reproduced(recipe: sweeps.Recipe, place: Workdir, **other: Any) -> Path | None:
+    """Trains, judges and draws one recipe; the file with the traceback of a claim's own code, where one failed."""
+    FORETOLD.target  # noqa: B018 (refused where something is trained)
+    results, stored = command.run_recipe(recipe, points_of(recipe), place, **options() | other)
     if SHARE.value is not None:
         print(f"all {stored} runs of share {SHARE.value} are stored in {place}: without --share they are judged")
         return None

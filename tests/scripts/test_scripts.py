@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,22 @@ def test_studies_are_listed_and_the_dry_run_tells_what_each_claim_needs(program,
     rows = [line for line in capfd.readouterr().out.splitlines() if "claim (" in line]
     assert [[int(word) for word in row.split() if word.isdigit()][:2] for row in rows] == [[3, 3], [9, 9]]
     assert not (tmp_path / "none").exists()
+
+
+def test_limits_of_all_studies_are_of_their_sum(program, tmp_path, capfd, monkeypatch):
+    reproduce = program("reproduce")
+    module = reproduce.module
+    monkeypatch.setattr(module.recipes, "names", lambda: ["quickstart", "xor_clusters"])
+    monkeypatch.setattr(module, "foresee", lambda *_, **__: (None, SimpleNamespace(low=1800.0, high=2700.0)))
+    trained = []
+    monkeypatch.setattr(module, "reproduced", lambda recipe, place, **other: trained.append((recipe.name, other)))
+    monkeypatch.setattr(module, "write_gallery", lambda *_: None)
+    asked = ["--all", "--scale=smoke", f"--workdir={tmp_path}"]
+    assert reproduce(*asked, "--max_hours=1.4") == 2
+    assert "max_hours = 1.4: all 2 studies take 1 to 1.5 h on this machine" in capfd.readouterr().err
+    assert trained == []
+    assert reproduce(*asked, "--max_hours=1.6") == 0
+    assert trained == [("quickstart", {"max_hours": None}), ("xor_clusters", {"max_hours": None})]
 
 
 @pytest.mark.slow
