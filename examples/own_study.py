@@ -1,4 +1,4 @@
-"""A study of your own is one file: its experiment, scales, diagram and claim.
+"""A study of your own is one file: its experiment, scales, diagram, curves and claim.
 
     python scripts/reproduce.py --sweep=examples/own_study.py --dry_run
     python scripts/reproduce.py --sweep=examples/own_study.py --workdir=out/own_study
@@ -12,6 +12,8 @@ import jaxgen as jg
 import sweeps
 
 FRACTION, DECAY, ACCURACY = "task.train_fraction", "optimizer.weight_decay", "test/accuracy"
+ARMS = {"weak": sweeps.fixed(DECAY, 0.1), "strong": sweeps.fixed(DECAY, 1.0)}
+GROUPS = {"train": "train/accuracy", "test": ACCURACY}
 
 
 def decay_speeds(weak, strong):
@@ -38,12 +40,6 @@ recipe = sweeps.Study(
     axes={FRACTION: [0.4, 0.6, 0.8], DECAY: [0.03, 0.3, 3.0]},
     scales={"quick": sweeps.Scale(seeds=2, claim_seeds=6), "paper": sweeps.Scale(3, {"task.p": 97}, claim_seeds=6)},
     drawings=[sweeps.Drawing("decay", FRACTION, DECAY)],
-    claims=[
-        sweeps.Claim(
-            "1",
-            "Weight decay makes a network generalise sooner",
-            decay_speeds,
-            arms={"weak": sweeps.fixed(DECAY, 0.1), "strong": sweeps.fixed(DECAY, 1.0)},
-        )
-    ],
+    curves=[sweeps.Curves("accuracy", ARMS, GROUPS, levels={"chance": 1 / 31})],
+    claims=[sweeps.Claim("1", "Weight decay makes a network generalise sooner", decay_speeds, arms=ARMS)],
 )
