@@ -8,12 +8,13 @@ counting trained up to 60 is nearly right up to 150, copies of distinct symbols 
 parity does not, and does with the right scratchpad; and where some bits are always 1 in training a transformer still
 looks at them, as the interpolator of least degree does not.
 
-quick: two layers of width 64; counts of up to 20 and other strings of up to 10, tested five longer; 2,000 steps of 64
-fresh strings, rate 1e-3, cosine; of strings of up to 10 half of a step's have 1 to 5. Rows begin at random positions in
+quick: two layers of width 64; counts of up to 20 and other strings of up to 10, tested five longer; 1,000 steps of 64
+fresh strings with Muon, cosine; of strings of up to 10 half of a step's have 1 to 5. Rows begin at random positions in
 training, so that all are trained, in the place of the paper's several examples in one row. The claims should survive:
 what a program can be written for does not depend on width. Right is a whole answer. Claims on longer strings have as a
-gate that fresh strings of the trained lengths are right; parity may not be learned at all by so small a network, which
-is told. Bounds are older than any run.
+gate that fresh strings of the trained lengths are right; parity may not be learned by so small a network, which is
+told. Bounds are older than any run. Pilots with seed 100: AdamW (rate 1e-3) had .98 to 1 of the trained lengths after
+2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000; copies of distinct symbols were at 0 four longer in both.
 """
 
 from typing import Any
@@ -37,9 +38,9 @@ TASKS = {
 BASE = jg.Experiment(
     task=TASKS["count"],
     model=jg.models.Decoder(positions=jg.positions.Learned(longest=ROOM, offset=True)), loss=jg.losses.CrossEntropy(),
-    optimizer=jg.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.1,
-                                  schedule=jg.schedules.Cosine(warmup=100, steps=2000)),
-    training=jg.Training(steps=2000, evaluate_every=200, batch_size=64, stop_metric=None, probes=("loss", "metrics")))
+    optimizer=jg.optimizers.Muon(learning_rate=0.01, weight_decay=0.1, decay_mask="matrices",
+                                 schedule=jg.schedules.Cosine(warmup=50, steps=1000)),
+    training=jg.Training(steps=1000, evaluate_every=100, batch_size=64, stop_metric=None, probes=("loss", "metrics")))
 # fmt: on
 
 
@@ -132,12 +133,12 @@ CLAIMS = (
 SMOKE = {"model.width": 8, "model.heads": 2, "training.steps": 4, "training.evaluate_every": 2,
          "training.batch_size": 4}
 PAPER = {"model.layers": 6, "model.heads": 8, "model.width": 512, "training.steps": 10_000,
-         "training.evaluate_every": 500, "training.batch_size": 128, "optimizer.schedule.steps": 10_000,
-         "optimizer.schedule.warmup": 300}
+         "training.evaluate_every": 500, "training.batch_size": 128, "optimizer": jg.optimizers.AdamW(
+             learning_rate=1e-3, weight_decay=0.1, schedule=jg.schedules.Cosine(warmup=300, steps=10_000))}
 STUDY = Study(
     name="rasp_length", paper="Zhou et al. 2023, arXiv 2310.16028", base=BASE, claims=CLAIMS,
     description="Length generalisation: tasks with and without a short program of what attention can do",
-    definition={"metric": "exact_match", "threshold": 0.9, "budget": 2000, "gap": 200},
+    definition={"metric": "exact_match", "threshold": 0.9, "budget": 1000, "gap": 100},
     axes={LONGEST: [10, 20], LAYERS: [1, 2]}, drawings=(Drawing("counts", LONGEST, LAYERS),),
     curves=(Curves("lengths", some("distinct", "bits", "parity", "hints"), {
                 n: f"length_{n}/exact_match" for n in range(1, 16)}, "length", marks={"longest trained": 10}),
