@@ -20,7 +20,7 @@ from sweeps.statistics import boundary, fits, moments
 from sweeps.statistics.boundary import Boundary
 from sweeps.studies import laws, refine
 from sweeps.studies.chance import chance
-from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_ratio
+from sweeps.studies.claims import Arm, Claim, Evidence, judge, log_delay, log_ratio
 from sweeps.studies.curves import Curves
 from sweeps.studies.effects import Effect, Verdict, near, ordered, share_of_seeds, told, trend
 from sweeps.studies.recipe import Drawing, Recipe
@@ -63,6 +63,7 @@ __all__ = [
     "labels",
     "laws",
     "linspace",
+    "log_delay",
     "log_ratio",
     "logspace",
     "moments",

@@ -14,7 +14,7 @@ training, so that all are trained, in the place of the paper's several examples 
 what a program can be written for does not depend on width. Right is a whole answer. Claims on longer strings have as a
 gate that fresh strings of the trained lengths are right; parity may not be learned by so small a network, which is
 told. Bounds are older than any run. Pilots with seed 100: AdamW (rate 1e-3) had .98 to 1 of the trained lengths after
-2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000; copies of distinct symbols were at 0 four longer in both.
+2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000.
 """
 
 from typing import Any
@@ -23,8 +23,7 @@ import jaxgen as jg
 from sweeps import Claim, Curves, Drawing, Effect, Scale, Study, fixed, share_of_seeds
 from sweeps.recipes.positional_encoding import RIGHT, gates
 
-TASK, LONGEST = "task", "task.longest"
-POSITIONS, LAYERS = "model.positions", "model.layers"
+TASK, LONGEST, POSITIONS, LAYERS = "task", "task.longest", "model.positions", "model.layers"
 FURTHER, ROOM = 5, 64
 # fmt: off
 TEN: Any = {"shortest": 1, "longest": 10, "furthest": 10 + FURTHER, "buckets": 2}

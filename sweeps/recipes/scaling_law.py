@@ -21,24 +21,19 @@ import pandas as pd
 from flax.core import FrozenDict
 
 import jaxgen as jg
-from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, product, share_of_seeds
+from sweeps import Claim, Drawing, Effect, Scale, Study, fixed, product, share_of_seeds, told
 
 FRACTION, RATE, DECAY = "task.train_fraction", "optimizer.learning_rate", "optimizer.weight_decay"
 ACCURACY, PURITY, COVERED = "test/accuracy", "features/purity", "features/covered"
 SIZES, COUNTS = (13, 17, 23), (2.2, 2.45, 2.7, 2.95)
+# fmt: off
 BASE = jg.Experiment(
     task=jg.tasks.ModularAddition(p=23, train_fraction=0.4),
-    model=jg.models.MLP(width=128, depth=1, activation="square"),
-    loss=jg.losses.CentredSquaredError(),
+    model=jg.models.MLP(width=128, depth=1, activation="square"), loss=jg.losses.CentredSquaredError(),
     optimizer=jg.optimizers.Adam(learning_rate=5e-3, weight_decay=2e-3),
-    training=jg.Training(
-        steps=1000,
-        evaluate_every=20,
-        stop_threshold=0.99,
-        stop_patience=100,
-        probes=("loss", "metrics", "weight_norm", "features"),
-    ),
-)
+    training=jg.Training(steps=1000, evaluate_every=20, stop_threshold=0.99, stop_patience=100,
+                         probes=("loss", "metrics", "weight_norm", "features")))
+# fmt: on
 PAPER = {"task.p": 71, "model.width": 1024, DECAY: 2e-4, "training.steps": 30_000, "training.evaluate_every": 100}
 SMOKE = {"model.width": 4, "training.steps": 4, "training.evaluate_every": 2}
 
@@ -53,8 +48,7 @@ def boundaries(arms):
     found = {}
     for size in SIZES:
         finals = pd.DataFrame({c: arms[f"M{size}_{i}"].final(ACCURACY) for i, c in enumerate(COUNTS)})
-        counts = finals.apply(lambda row: crossing(row.to_numpy()), axis=1)
-        found[size] = np.log(counts * size * np.log(size))
+        found[size] = np.log(finals.apply(lambda row: crossing(row.to_numpy()), axis=1) * size * np.log(size))
     return pd.DataFrame(found)
 
 
@@ -73,17 +67,13 @@ def boundary_is_m_log_m(**arms):
     slope = (logs * centred).sum(axis=1, skipna=False) / (centred**2).sum()
     doubled = 2 * np.log(SIZES) - np.mean(2 * np.log(SIZES))
     constant = np.exp((logs - x).mean(axis=1, skipna=False))
+    narrower = (logs - 2 * np.log(SIZES)).std(axis=1, skipna=False) - (logs - x).std(axis=1, skipna=False)
     return [
         Effect("exponent of M ln M in the boundary n_c", slope, 0.8, below=1.2, note="M² would be 1.45, M 0.72"),
         Effect("exponent of M²", (logs * doubled).sum(axis=1, skipna=False) / (doubled**2).sum(), None),
         Effect("n_c / (M ln M)", constant, None, published=2.7482, note="at 50 % test accuracy"),
-        Effect("spread over M of ln(n_c / M²) less that of ln(n_c / (M ln M))", narrowing(logs, x)),
+        Effect("spread over M of ln(n_c / M²) less that of ln(n_c / (M ln M))", narrower),
     ]
-
-
-def narrowing(logs, x):
-    """Spread over M of ln(n_c / M²) less that of ln(n_c / (M ln M)): above 0 the second collapses better."""
-    return (logs - 2 * np.log(SIZES)).std(axis=1, skipna=False) - (logs - x).std(axis=1, skipna=False)
 
 
 def decay_is_needed(none, some):
@@ -97,10 +87,10 @@ def decay_is_needed(none, some):
 
 def small_rates(small, large):
     """At 2.6 M ln M the same number of steps at two learning rates."""
+    gap = Effect("final test accuracy, lr .005 less lr .05", small.final(ACCURACY) - large.final(ACCURACY))
     return [
-        Effect("final test accuracy, lr .005 less lr .05", small.final(ACCURACY) - large.final(ACCURACY)),
-        Effect("final test accuracy, lr .05", large.final(ACCURACY), None, within=(0, 1)),
-        Effect("final train accuracy, lr .05", large.final("train/accuracy"), None, within=(0, 1)),
+        gap,
+        *told({"test": large.final(ACCURACY), "train": large.final("train/accuracy")}, "final {} accuracy, lr .05"),
     ]
 
 
@@ -112,21 +102,18 @@ def become_features(cyclic, permutations):
         found += [
             share_of_seeds(f"units of {name} have .9 of their power in one part", arm.final(PURITY) > 0.9),
             Effect(f"that share, {name}, end less beginning", arm.final(PURITY) - first),
-            Effect(f"energy over its largest value, {name}", arm.final("features/energy"), None, within=(0, 1.01)),
-            Effect(f"test accuracy, {name}", arm.final(ACCURACY), None, within=(0, 1)),
+            *told({name: arm.final("features/energy")}, "energy over its largest value, {}", (0, 1.01)),
+            *told({name: arm.final(ACCURACY)}, "test accuracy, {}"),
         ]
     return found
 
 
 def muon_covers_more(adam, muon):
     """Share of the frequencies that have a unit, of few units."""
+    one, other = muon.final(COVERED), adam.final(COVERED)
     return [
-        Effect(
-            "share of frequencies with a unit, Muon less Adam",
-            muon.final(COVERED) - adam.final(COVERED),
-        ),
-        Effect("share, Adam", adam.final(COVERED), None, within=(0, 1)),
-        Effect("share, Muon", muon.final(COVERED), None, within=(0, 1)),
+        Effect("share of frequencies with a unit, Muon less Adam", one - other),
+        *told({"Adam": other, "Muon": one}, "share, {}"),
         Effect("final test accuracy, Muon less Adam", muon.final(ACCURACY) - adam.final(ACCURACY), None),
     ]
 
@@ -151,18 +138,12 @@ CLAIMS = (
           arms={"adam": NARROW, "muon": product(NARROW, fixed("optimizer", MUON))}),
 )
 STUDY = Study(
-    name="scaling_law",
-    paper="Tian 2025, arXiv 2509.21519",
-    base=BASE,
+    name="scaling_law", paper="Tian 2025, arXiv 2509.21519", base=BASE, claims=CLAIMS,
     description="Scaling laws of feature emergence: how much data of which group, decay, learning rate, Muon",
     definition={"threshold": 0.9, "budget": 1000, "gap": 100},
     axes={"task.p": [*SIZES], FRACTION: [0.3, 0.35, 0.4, 0.45, 0.5, 0.55], DECAY: [0.0, 5e-4, 2e-3, 8e-3]},
-    scales={
-        "quick": Scale(1, claim_seeds=6),
-        "smoke": Scale(1, SMOKE, {"task.p": [13], FRACTION: [0.5], DECAY: [0.0]}, 3, {"budget": 4, "gap": 2}),
-        "paper": Scale(3, PAPER, {"task.p": [23, 71, 127]}, 6, {"budget": 30_000, "gap": 3000}),
-    },
-    drawings=(Drawing("boundary", FRACTION, "task.p"), Drawing("decay", FRACTION, DECAY)),
-    claims=CLAIMS,
-)
+    scales={"quick": Scale(1, claim_seeds=6),
+            "smoke": Scale(1, SMOKE, {"task.p": [13], FRACTION: [0.5], DECAY: [0.0]}, 3, {"budget": 4, "gap": 2}),
+            "paper": Scale(3, PAPER, {"task.p": [23, 71, 127]}, 6, {"budget": 30_000, "gap": 3000})},
+    drawings=(Drawing("boundary", FRACTION, "task.p"), Drawing("decay", FRACTION, DECAY)))
 # fmt: on

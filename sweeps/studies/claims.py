@@ -267,6 +267,21 @@ def log_ratio(
     return Bounds(low.fillna(-np.inf), high.fillna(np.inf))
 
 
+def log_delay(arm: Arm, first: str, then: str, threshold: float) -> Bounds:
+    """log₁₀ of the steps between two probes reaching a threshold, one interval of evaluation at least, by seed.
+
+    Where the second does not reach it the end of observation is the lower bound; of a seed whose first does not,
+    nothing is known. Arms of one run per seed.
+    """
+    before, after = arm.time(first, threshold)[:, 0], arm.time(then, threshold)[:, 0]
+    known, ends = np.isfinite(before), []
+    for until, unknown in ((np.minimum(after, arm.observed()[:, 0]), -np.inf), (after, np.inf)):
+        steps = np.where(known, until, 1) - np.where(known, before, 0)
+        logs = np.log10(np.maximum(steps, arm.experiment.training.evaluate_every))
+        ends.append(pd.Series(np.where(known, logs, unknown), arm.seeds))
+    return Bounds(*ends)
+
+
 class Evidence:
     """The stored runs of a recipe, as its claims see them.
 

@@ -29,10 +29,18 @@ class Verdict(enum.StrEnum):
 
 
 class Bounds(NamedTuple):
-    """What is known of a quantity where it could not be watched to its end: for each seed it is in [low, high]."""
+    """What is known of a quantity where it could not be watched to its end: for each seed it is in [low, high].
+
+    The difference of two is what follows of that of the quantities, seed by seed.
+    """
 
     low: pd.Series
     high: pd.Series
+
+    def __sub__(self, other: "Bounds") -> "Bounds":
+        with np.errstate(invalid="ignore"):
+            low, high = self.low - other.high, self.high - other.low
+        return Bounds(low.fillna(-np.inf), high.fillna(np.inf))
 
 
 class Estimator(Protocol):

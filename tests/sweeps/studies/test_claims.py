@@ -68,6 +68,18 @@ def test_ratios_of_times_use_censored_ones_only_as_the_bounds_they_are(evidence)
     assert Effect("x", ratio(never, late)).seeds == 3
 
 
+def test_a_delay_is_between_two_probes_and_known_from_the_fit_on():
+    steps = np.array([[[0, 50, 100, 150, 200]]] * 4, float)
+    first = np.array([[[0, 1, 1, 1, 1]], [[0, 1, 1, 1, 1]], [[0, 0, 0, 0, 0]], [[0, 0, 1, 1, 1]]], float)
+    then = np.array([[[0, 0, 0, 1, 1]], [[0, 0, 0, 0, 0]], [[0, 0, 0, 0, 1]], [[1, 1, 1, 1, 1]]], float)
+    probes = {"first": first, "then": then}
+    base = BASE.override({"training.evaluate_every": 50})
+    arm = claims.Arm(pd.Index(range(4)), steps, probes.__getitem__, experiments=[base])
+    low, high = claims.log_delay(arm, "first", "then", 0.9)
+    assert low.tolist() == pytest.approx([2, np.log10(150), -np.inf, np.log10(50)])
+    assert high.tolist() == pytest.approx([2, np.inf, np.inf, np.log10(50)])
+
+
 def test_a_claim_of_several_effects_does_not_fail_by_their_number():
     values = stats.t.ppf(0.02, 4)  # a t statistic whose interval at 95 % is just below 0
     draws = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])

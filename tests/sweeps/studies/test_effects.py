@@ -9,7 +9,7 @@ from scipy import stats
 from jaxgen import FieldError
 from sweeps.statistics import units
 from sweeps.studies import effects
-from sweeps.studies.effects import Effect, Verdict
+from sweeps.studies.effects import Bounds, Effect, Verdict
 
 
 def interval(effect):
@@ -193,3 +193,11 @@ def test_shares_of_seeds_are_exact():
 def test_values_that_do_not_fit_the_interval_are_refused(values, options, said):
     with pytest.raises(FieldError, match=said):
         Effect("x", values, **options)
+
+
+def test_a_difference_of_bounds_holds_every_difference_of_what_they_hold():
+    one = Bounds(pd.Series([1.0, 2.0, -np.inf]), pd.Series([3.0, np.inf, np.inf]))
+    other = Bounds(pd.Series([0.5, np.inf, 1.0]), pd.Series([1.0, np.inf, 2.0]))
+    found = one - other
+    assert found.low.tolist() == [0.0, -np.inf, -np.inf]
+    assert found.high.tolist() == [2.5, np.inf, np.inf]
