@@ -32,6 +32,7 @@ from sweeps.storage.files import write_text
 CHUNK_SECONDS = 0.1
 WIDER, MAX_WIDTH = 8, {"cpu": 64}  # elsewhere memory is the limit
 BETTER = 0.9  # a wider block must take less than this share of the time per lane
+COMPILED = "for-all"  # what one compilation serves: what was remembered before is measured anew
 CHANGED = 1.25  # how much faster or slower the machine may be than when a program was measured
 
 
@@ -215,7 +216,7 @@ def _busy_since(clocks: tuple[float, float], devices: Sequence[jax.Device]) -> f
 def _key(experiment: Experiment, devices: Sequence[jax.Device], width: int) -> str:
     where = f"{devices[0].device_kind} {','.join(str(device.id) for device in devices)}"  # compiled for each of them
     program = f"{experiment.structure_id}-r{computed(experiment)}-w{width} {where}"
-    return f"{program} jaxgen {jaxgen.__version__} jaxlib {jaxlib.__version__}"
+    return f"{program} jaxgen {jaxgen.__version__}-{COMPILED} jaxlib {jaxlib.__version__}"
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_they_take_the_flags_of_the_scripts(tmp_path):
     ]
     (tmp_path / "jaxgen").write_text("from sweeps.cli.programs import main\nmain()\n")
     code, out, err = ran("launch", *flags, file=tmp_path / "jaxgen", cwd=tmp_path)
-    assert (code, err) == (0, "")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("program 1 of 1 is compiled and timed")
     assert "nothing was trained" in out
     code, out, err = ran("diagram", f"--workdir={tmp_path / 'none'}", cwd=ROOT)
     assert (code, out, err.count("\n")) == (2, "", 1)
