@@ -10,7 +10,8 @@
   python scripts/phase_diagram.py --workdir=out/quickstart --watch=30      # while the sweep runs
 
 Writes to --out: diagram.png and .svg with their caption diagram.txt, diagram.csv (a row per cell, with intervals) and
-report.html, the page to explore. With --facet: panels of every value of a third field, and, if it has two values,
+report.html, the page to explore; those that are there are written anew, so give another --out to keep both of two
+definitions. With --facet: panels of every value of a third field, and, if it has two values,
 comparison.csv (paired tests of each cell on the seeds that both have) and comparison_overall.csv (one of the whole
 map). With --values: values.png, a map of any number of the runs, with its caption values.txt, and values.csv, every
 statistic of its cells.
