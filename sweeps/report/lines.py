@@ -38,7 +38,7 @@ def draw_lines(table: pd.DataFrame, path: str | Path, over: str, levels: Levels,
 def lines_caption(table: pd.DataFrame, over: str, levels: Levels, marks: Mapping[str, float]) -> str:
     """What a figure of curves shows: arms, seeds, and what its lines are."""
     seeds = table.groupby("arm", sort=False)["seed"].nunique()
-    arms = ", ".join(f"{arm} ({count} seeds)" for arm, count in seeds.items())
+    arms = ", ".join(f"{arm} ({_seeds(count)})" for arm, count in seeds.items())
     shown = f"last values over {over}, a dot for each seed, lines are their means"
     shown = shown if over else "over steps, each seed thin, the mean over seeds thick"
     lines = [f"Curves of {arms or 'no stored run'}: {shown}."]
@@ -104,10 +104,14 @@ def _over_numbers(table: pd.DataFrame, over: str, levels: Levels, marks: Mapping
     drawing.set_x_ticks(axes, [(at, style.value_text(float(at))) for at in shown])
     _open(axes)
     seeds = table.groupby("arm", sort=False)["seed"].nunique()
-    entries: list[Entry] = [(f"{arm} ({seeds[arm]} seeds)", INKS[i], "solid") for i, arm in enumerate(arms)]
+    entries: list[Entry] = [(f"{arm} ({_seeds(seeds[arm])})", INKS[i], "solid") for i, arm in enumerate(arms)]
     entries += _other_entries(levels, marks)
     _key(drawn, entries, left + width + drawing.GAP, total, total - TOP, KEY, 1)
     return drawn
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 def _references(axes: Axes, levels: Mapping[str, float], marks: Mapping[str, float]) -> None:

@@ -181,6 +181,25 @@ def test_studies_are_listed_and_the_dry_run_tells_what_each_claim_needs(program,
     assert not (tmp_path / "none").exists()
 
 
+def test_curves_are_drawn_with_their_caption_and_table_and_shown_on_the_page(program, smoke, tmp_path):
+    recipe = recipes.load("quickstart").at("smoke")
+    arms = {"<b>all</b>": sweeps.fixed("task.train_fraction", recipe.sweep.axes["task.train_fraction"][-1])}
+    points = {path: values[0] for path, values in recipe.sweep.axes.items()}
+    decay = sweeps.fixed("optimizer.weight_decay", points["optimizer.weight_decay"])
+    groups = {"train": "train/accuracy", "test": "test/accuracy"}
+    curves = sweeps.Curves(
+        "both", {name: sweeps.product(arm, decay) for name, arm in arms.items()}, groups, levels={"chance": 1 / 31}
+    )
+    evidence = sweeps.Evidence(sweeps.Results(smoke), recipe.base)
+    shown = program("reproduce").module.draw_curves(curves, evidence, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"both.{ending}" for ending in ("png", "svg", "txt", "csv")}
+    assert "<b>" not in shown.replace("<details>", "")
+    assert "data:image/png;base64," in shown
+    table = pd.read_csv(tmp_path / "both.csv")
+    assert {*table["group"]} == {"train", "test"}
+    assert (tmp_path / "both.txt").read_text().startswith("Curves of <b>all</b> (1 seed): over steps")
+
+
 def test_limits_of_all_studies_are_of_their_sum(program, tmp_path, capfd, monkeypatch):
     reproduce = program("reproduce")
     module = reproduce.module
