@@ -116,7 +116,8 @@ PAPER = {"task.entities": 2000, "task.relations": 200, "task.degree": 20, "task.
          "task.largest": 7.2, "task.test_rows": 3000, "task.ood_rows": 3000, "model.width": 768, "model.heads": 12,
          "model.layers": 8, "model.tied": True, "model.dropout": 0.1, "optimizer": jg.optimizers.AdamW(
              learning_rate=1e-4, weight_decay=0.1, decay_mask="matrices", schedule=jg.schedules.Warmup(steps=2000)),
-         "training.steps": 20_000, "training.evaluate_every": 500, "training.batch_size": 512, "training.evaluation_rows": 3000}
+         "training.steps": 20_000, "training.evaluate_every": 500, "training.batch_size": 512,
+         "training.evaluation_rows": 3000}
 SMOKE = {"task.entities": 4, "task.relations": 6, "task.degree": 3, "task.ratio": 1.0, "task.largest": 1.0,
          "task.test_rows": 3, "task.ood_rows": 2, "model.width": 4, "model.layers": 1, "training.batch_size": 4,
          "training.steps": 4, "training.evaluate_every": 2}

@@ -13,12 +13,10 @@ two layers of width 64. paper: trees of 100 variables and ten layers of width 51
 and conditionals of those have no closed form. The claims should survive: a table of what is seen together knows nothing
 of a held-out pair but the marginals, and all of it in steps (`jaxgen.probes.StepByStep`; a test holds the probe to
 that), however many variables there are. Runs where all are seen have as many steps, so more than twice the tokens.
-A seed draws the network too. Thresholds are those that the paper's numbers suggest, fixed before any training; nothing
-was piloted.
-
-Found: after steps that lie between the error falls from .124 to .049 (its own) and .036 (given); random ones do not
-help, which is (3). In one of six worlds the neighbours are not known to .02, so that (1) is undecided; (2) and (4) need
-more worlds than six.
+A seed draws the network too. Thresholds are those that the paper's numbers suggest, fixed before any training.
+The six seeds were judged first after 8,000 steps of AdamW (rate 1e-3, decay .01): (3) PASS, the others UNDECIDED, for
+in one of six worlds the neighbours were not known to .02. Then a pilot with seeds 100 and 101: Muon, rate .01, decay
+.03, cosine, knew them to .001 after 2,500 steps. So Muon trains here; no bound was changed.
 """
 
 import jaxgen as jg
@@ -37,12 +35,15 @@ BASE = jg.Experiment(
     task=jg.tasks.TreeNetwork(train_rows=32768, test_rows=512),
     model=jg.models.Decoder(),
     loss=jg.losses.CrossEntropy(),
-    optimizer=jg.optimizers.AdamW(
-        learning_rate=1e-3, weight_decay=0.01, schedule=jg.schedules.Cosine(warmup=400, steps=8000)
+    optimizer=jg.optimizers.Muon(
+        learning_rate=0.01,
+        weight_decay=0.03,
+        decay_mask="matrices",
+        schedule=jg.schedules.Cosine(warmup=100, steps=2500),
     ),
     training=jg.Training(
-        steps=8000,
-        evaluate_every=800,
+        steps=2500,
+        evaluate_every=250,
         batch_size=64,
         evaluation_rows=1024,
         stop_metric=None,
@@ -103,14 +104,14 @@ SMOKE = {"task.train_rows": 64, "task.test_rows": 8, "task.worlds": 2, "model.wi
          "training.steps": 4, "training.evaluate_every": 2, "training.batch_size": 8, "training.probes": PROBES}
 PAPER = {"task.variables": 100, "task.shape": "tree", "task.pairs": 25, "task.apart": 18, "task.longest": 20,
          "task.train_rows": 1_000_000, "model.layers": 10, "model.width": 512, "model.heads": 8, "model.dropout": 0.1,
-         "optimizer.learning_rate": 5e-5, "optimizer.schedule.steps": 300_000, "training.steps": 300_000,
-         "training.evaluate_every": 15_000}
+         "training.steps": 300_000, "training.evaluate_every": 15_000, "optimizer": jg.optimizers.AdamW(
+             learning_rate=5e-5, weight_decay=0.01, schedule=jg.schedules.Cosine(warmup=400, steps=300_000))}
 STUDY = Study(
     name="local_experience",
     paper="Prystawski, Li & Goodman 2023, arXiv 2304.03843",
     base=BASE,
     description="Reasoning from local experience: inferring in steps what was never seen together",
-    definition={"metric": DIRECT, "below": True, "threshold": 0.05, "budget": 8000, "gap": 800},
+    definition={"metric": DIRECT, "below": True, "threshold": 0.05, "budget": 2500, "gap": 250},
     axes={OBSERVED: ["near", "elsewhere"], CONCENTRATION: [0.2]},
     scales={
         "quick": Scale(1, claim_seeds=6),
