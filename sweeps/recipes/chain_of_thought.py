@@ -17,6 +17,8 @@ first: (2) and (5) PASS, (3) and (4) FAIL, (1) and (6) UNDECIDED, for without th
 learned in time, and with it .54 of the questions about them were right. Then a pilot with Muon, rate .01, decays .1 and
 .3, 2,000 steps and a cosine knew all facts: 1 of these questions with the bridge, 0 without, .01 with a filler. So Muon
 trains here, with .1; no bound was changed.
+Found: 1.00 and .03 (1), at least 9 times sooner (2); unseen questions take three times as long as the facts (3 fails);
+two of five wrong answers are memorised before they are averaged (4 fails); wrong bridges cost more (5).
 """
 
 import functools

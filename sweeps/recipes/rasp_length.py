@@ -15,6 +15,8 @@ what a program can be written for does not depend on width. Right is a whole ans
 gate that fresh strings of the trained lengths are right; parity may not be learned by so small a network, which is
 told. Bounds are older than any run. Pilots with seed 100: AdamW (rate 1e-3) had .98 to 1 of the trained lengths after
 2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000.
+Found: counts go on (.73 five further), copies stop, of distinct symbols as of bits; parity of ten bits is learned
+without a scratchpad, whose whole answers are not more often right further on: (3) fails, (4) passes.
 """
 
 from typing import Any
