@@ -5,16 +5,14 @@
 Transformers should answer longer strings than they were trained on where a short program of what attention can do
 (RASP-L) answers strings of all lengths, and the trained lengths are diverse. Published in figures, without a table:
 counting trained up to 60 is nearly right up to 150, copies of distinct symbols go on where copies of bits do not,
-parity does not, and does with the right scratchpad; and where some bits are always 1 in training a transformer still
-looks at them, as the interpolator of least degree does not.
+parity does not, and does with the right scratchpad; bits that are always 1 in training are looked at all the same.
 
 quick: two layers of width 64; counts of up to 20 and other strings of up to 10, tested five longer; 1,000 steps of 64
 fresh strings with Muon, cosine; of strings of up to 10 half of a step's have 1 to 5. Rows begin at random positions in
 training, so that all are trained, in the place of the paper's several examples in one row. The claims should survive:
 what a program can be written for does not depend on width. Right is a whole answer. Claims on longer strings have as a
-gate that fresh strings of the trained lengths are right; parity may not be learned by so small a network, which is
-told. Bounds are older than any run. Pilots with seed 100: AdamW (rate 1e-3) had .98 to 1 of the trained lengths after
-2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000.
+gate that fresh strings of the trained lengths are right. Bounds are older than any run. Pilots with seed 100: AdamW
+(rate 1e-3) had .98 to 1 of the trained lengths after 2,000 steps, Muon (rate .01, decay .1) .99 to 1 after 1,000.
 Found: counts go on (.73 five further), copies stop, of distinct symbols as of bits; parity of ten bits is learned
 without a scratchpad, whose whole answers are not more often right further on: (3) fails, (4) passes.
 """
