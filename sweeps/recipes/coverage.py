@@ -24,8 +24,8 @@ import jaxgen as jg
 from sweeps import Claim, Curves, Drawing, Effect, Overlay, Scale, Study, fixed, laws, product, sweep, told
 
 RATIO, SIZE, FORM, ANSWER = (f"task.{name}" for name in ("ratio", "size", "form", "answer"))
-FITTED, TEST, LEVELS = "train/exact_match", "test/exact_match", 4
-UNSEEN = "first_unseen", "second_unseen", "both_unseen"
+FITTED, TEST = "train/exact_match", "test/exact_match"
+LEVELS, UNSEEN = 4, ("first_unseen", "second_unseen", "both_unseen")
 # fmt: off
 BASE = jg.Experiment(
     task=jg.tasks.FunctionTables(size=20, ratio=2.5, largest=6.0, ood_rows=512),
@@ -60,8 +60,7 @@ def follows_coverage(few, some):
         Effect("final accuracy at N = 1,000, k ≥ 3 less k ≤ 1", high - low, 0.3),
         Effect("final accuracy at N = 400, k = 0, less 1/n", accuracy(few, none, 0) - 1 / 20, -0.05, below=0.05),
         *told({f"k = {k}": accuracy(some, counts, k) for k in range(1, LEVELS)}, "final accuracy at N = 1,000, {}"),
-        *told({"rows of k = 0 at N = 400": pd.Series(none[:, 0, 0], few.seeds)}, within=None),
-    ]
+        *told({"rows of k = 0 at N = 400": pd.Series(none[:, 0, 0], few.seeds)}, within=None)]
 
 
 def needs_coverage(arm, most):
@@ -117,7 +116,7 @@ def needed(k):
 
 
 OVERLAYS = [Overlay(f"99 % of test rows have k ≥ {k}", needed(k)) for k in (1, 2, 3)]
-RATIOS, MOST = [1.0, 1.5, 2.5, 4.0, 6.0], fixed(RATIO, 6.0)
+RATIOS, MOST = [1.0, 1.5, 2.5, 4.0, 6.0], fixed(RATIO, 6.0)  # of N to n²
 CLAIMS = (
     Claim("1", "The accuracy on a test row follows its coverage: those of k = 0 stay at chance", follows_coverage,
           arms={"few": fixed(RATIO, 1.0), "some": fixed(RATIO, 2.5)}),
