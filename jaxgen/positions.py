@@ -49,7 +49,7 @@ class Learned(Positions):
     """A trained vector for each position: x_i + p_{i + o}.
 
     Attributes:
-      longest: how many vectors there are; None: as many as the inputs' length, o = 0.
+      longest: how many vectors there are; None: as many as the longest inputs have positions, o = 0.
       offset: whether o is drawn anew for each row in training, uniformly from 0 to longest - length, so that all
         vectors are trained (Zhou et al. 2023, arXiv 2310.16028); 0 in evaluations.
     """

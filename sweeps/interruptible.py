@@ -21,7 +21,8 @@ def end(number: int, _) -> None:
         sys.stdout.flush()
     with contextlib.suppress(OSError):
         shown = b"\x1b[?25h" if os.isatty(2) else b""  # the cursor, which a progress display hides
-        os.write(2, shown + b"interrupted: the same command continues\n")
+        rest = b"" if any(text.startswith("--dry_run") for text in sys.argv) else b": the same command continues"
+        os.write(2, shown + b"interrupted" + rest + b"\n")
     os._exit(CODES[signal.Signals(number)])
 
 

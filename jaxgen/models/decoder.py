@@ -117,7 +117,7 @@ class Decoder(nn.Module):
         bias = None
         if self.positions is not None:
             shapes = self.positions.tables(length, self.width, self.heads)
-            tables = {name: self.param(f"positions_{name}", init, shape) for name, shape in shapes.items()}
+            tables = {name: self._held(f"positions_{name}", init, shape) for name, shape in shapes.items()}
             x = self.positions.add(x, tables, self.make_rng("dropout") if train and self.random else None)
             bias = self.positions.bias(length, self.heads, tables, x.dtype)
         x = Dropout(self.dropout, name="dropout_embedding")(x, train).reshape(-1, self.width)
@@ -128,6 +128,11 @@ class Decoder(nn.Module):
         readout = table.T if self.tied else self.param("unembedding", init, (self.width, self.outputs))
         logits = normed(x, self.norm, "norm") @ readout[:, : self.outputs]
         return logits if self.predicts == 1 else logits.reshape(rows, -1, logits.shape[1])
+
+    def _held(self, name, init, shape):
+        """A parameter as it was made, of the longest rows: those of a step may be shorter."""
+        made = not self.is_initializing() and self.has_variable("params", name)
+        return self.get_variable("params", name) if made else self.param(name, init, shape)
 
     def _through(self, x, length, bias, train, until):
         """What the blocks, or the first of them until so many, make of the residual stream."""

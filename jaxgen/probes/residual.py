@@ -77,33 +77,40 @@ class LogitLens:
 
 @flax.struct.dataclass
 class LinearRead:
-    """Share of rows whose answer is linear in the residual stream at a position, "linear_read/test" and so on.
+    """Share of rows whose answer is linear in the residual stream at a position, "linear_read_1_-1/test" and so on.
 
-    The answer is a row's last label of weight above 0, y. Ridge regression on the train rows of even number,
-    W = (C + λ tr C / d)⁻¹ c with the covariances C of the stream h and c of h and the indicators of y, λ = 1e-5; right
-    is argmax_y (ȳ + (h - h̄) W)_y = y. Of the train split only rows of odd number count. For `jaxgen.models.Decoder`
+    The name has layers and position. The answer y is one of a row's labels of weight above 0, the last by default; of
+    strings, which all end alike, `label=-2` is the last before the end. Ridge regression on the train rows of even
+    number, W = (C + λ tr C / d)⁻¹ c with the covariances C of the stream h and c of h and the indicators of y and
+    λ = 1e-5; right is argmax_y (ȳ + (h - h̄) W)_y = y. Of the train split only rows of odd number count. For `Decoder`
     (Alain & Bengio 2017, arXiv 1610.01644).
 
     Attributes:
       layers: blocks after which the residual stream is looked at.
       position: of the tokens, from the first, 0, or the last, -1.
+      label: which of a row's labels of weight above 0 is the answer, from the last, -1.
     """
 
     layers: int = static(1, "[1, 1000]", "blocks after which the residual stream is looked at")
     position: int = static(-1, "[-10000, 10000]", "of the tokens: from the first, 0, or the last, -1")
+    label: int = static(-1, "[-10000, -1]", "of those that count: from the last, -1, which is the answer")
 
     def measure(self, e: Evaluation) -> dict[str, jax.Array]:
         stream = _network(e, self)({"params": e.params}, e.inputs, until=self.layers)
         rows, length, _ = stream.shape
         if not -length <= self.position < length:
-            raise FieldError("position", self.position, f"must be in [{-length}, {length}): rows are so long")
+            why = f"position {self.position} must be in [{-length}, {length}): rows are so long"
+            raise FieldError("training.probes", type(self).__name__, why)
         x, labels = stream[:, self.position], jnp.reshape(e.labels, (rows, -1))
-        last = jnp.full(rows, labels.shape[1] - 1)
-        if e.weights is not None and e.weights.ndim > 1:
-            last = last - jnp.argmax(jnp.flip(e.weights, 1) > 0, axis=1).astype(last.dtype)
-        answer = jnp.take_along_axis(labels, last[:, None], 1)[:, 0]
+        counted = jnp.ones(labels.shape, bool)
+        if e.weights is not None:
+            counted = jnp.broadcast_to(jnp.reshape(e.weights > 0, (rows, -1)), labels.shape)
+        behind = jnp.flip(jnp.cumsum(jnp.flip(counted, 1), 1, dtype=jnp.int32), 1)  # labels from there on that count
+        chosen = counted & (behind == -self.label)
+        answer = jnp.take_along_axis(labels, jnp.argmax(chosen, axis=1)[:, None], 1)[:, 0]
+        there = jnp.any(chosen, axis=1)
         odd = jnp.arange(rows, dtype=jnp.int32) % 2 == 1
-        fitted = e.splits["train"] & ~odd
+        fitted = e.splits["train"] & ~odd & there
 
         def mean(values):
             return jnp.mean(values, axis=0, keepdims=True, where=fitted[:, None])
@@ -113,15 +120,17 @@ class LinearRead:
         kept = jnp.where(fitted[:, None], centred, 0)
         weights = _ridge(kept.T @ kept, kept.T @ told)
         right = jnp.argmax(mean(told) + centred @ weights, axis=1) == answer
-        counted = {name: mask & odd if name == "train" else mask for name, mask in e.splits.items()}
-        return {f"linear_read/{name}": masked_mean(right, mask) for name, mask in counted.items()}
+        told_of = {name: there & (mask & odd if name == "train" else mask) for name, mask in e.splits.items()}
+        name = f"linear_read_{self.layers}_{self.position}"
+        return {f"{name}/{split}": masked_mean(right, mask) for split, mask in told_of.items()}
 
 
 def _network(e: Evaluation, probe: PositionFit | LogitLens | LinearRead) -> Callable:
     """A decoder, which gives the residual stream after some of its blocks."""
     model = e.experiment.model
     if not isinstance(model, models.Decoder) or probe.layers > model.layers:
-        why = f"looks behind block {probe.layers} of a Decoder that has as many"
+        has = f"Decoder with {model.layers}" if isinstance(model, models.Decoder) else type(model).__name__
+        why = f"looks behind block {probe.layers}: needs a Decoder with as many, the model is a {has}"
         raise FieldError("training.probes", type(probe).__name__, why)
     return cast(Callable, models.bind(model, e.experiment.task).apply)
 

@@ -199,17 +199,27 @@ def draw(recipe: sweeps.Recipe, results: sweeps.Results, workdir: Path, said: st
         write_csv(cells, workdir / f"{drawing.name}.csv")
     if tabs:
         write_page(tabs, workdir / "report.html", said)
+    elif said:
+        name = escape(recipe.name)
+        head = f'<!doctype html><html lang=en><meta charset="utf-8"><title>{name}</title><h1>{name}</h1>'
+        write_text(workdir / "report.html", f"{head}{said}</html>")
+    if tabs or said:
         print(f"page:   {workdir / 'report.html'}")
 
 
 def draw_curves(curves: sweeps.Curves, evidence: sweeps.Evidence, workdir: Path) -> str:
     """A figure, its caption and a table of its numbers; the figure as HTML."""
-    table, levels = traces(curves, evidence)
+    found = traces(curves, evidence)
+    for note in found.notes:
+        print(f"curves {curves.name}: {note}")
+    measured = {probe.rpartition("/")[2] for probe in curves.groups.values()}
+    what = measured.pop() if len(measured) == 1 else ""
     for ending in ("png", "svg"):
-        draw_lines(table, workdir / f"{curves.name}.{ending}", curves.over, levels, curves.marks)
-    said = lines_caption(table, curves.over, levels, curves.marks)
+        path = workdir / f"{curves.name}.{ending}"
+        draw_lines(found.table, path, curves.over, found.levels, curves.marks, what)
+    said = lines_caption(found.table, curves.over, found.levels, curves.marks, curves.groups)
     write_text(workdir / f"{curves.name}.txt", said)
-    write_csv(table, workdir / f"{curves.name}.csv")
+    write_csv(found.table, workdir / f"{curves.name}.csv")
     picture = base64.b64encode((workdir / f"{curves.name}.png").read_bytes()).decode()
     image = f'<img style="max-width:100%" alt="{escape(said, quote=True)}" src="data:image/png;base64,{picture}">'
     return f"<details><summary>Curves: {escape(curves.name)}</summary>{image}</details>"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,18 @@ INKS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a07800", "#56b4e9", "#7a3e9
 COLUMNS, HEIGHT, KEY = 3, 1.45, 2.1  # panels side by side; inches of one; of the key of a single panel
 TOP, BELOW = 0.3, 0.42  # inches
 TICKS = 10  # below numbers, at most
+DASHES = drawing.DASHED, (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (2, 2))  # of levels, in their order
 SPREAD = 0.6  # of the distance of two numbers that the dots of all arms take
 Levels: TypeAlias = Mapping[str, Mapping[str, float]]
 Entry: TypeAlias = tuple[str, str, str | tuple[int, tuple[float, ...]]]  # of a key: text, colour, dashes
 
 
-def draw_lines(table: pd.DataFrame, path: str | Path, over: str, levels: Levels, marks: Mapping[str, float]) -> None:
+def draw_lines(
+    table: pd.DataFrame, path: str | Path, over: str, levels: Levels, marks: Mapping[str, float], what: str = ""
+) -> None:
     """Writes a figure of curves: each seed thin, over numbers a dot, and the mean over seeds thick.
+
+    In the mean along steps runs that ended keep their last value.
 
     Args:
       table: columns arm, group, seed, step, value.
@@ -30,18 +35,31 @@ def draw_lines(table: pd.DataFrame, path: str | Path, over: str, levels: Levels,
       over: what the groups' numbers are; along the steps if empty.
       levels: {name: {arm: value}}, horizontal lines.
       marks: {name: place}, vertical lines.
+      what: of which the values are, beside the first panel.
     """
     make = _over_numbers if over else _along_steps
-    drawing.save(lambda: make(table, over, levels, marks), path)
+
+    def figure() -> Figure:
+        drawn = make(table, over, levels, marks)
+        drawn.axes[0].set_ylabel(drawing.clip(what, HEIGHT), labelpad=2)
+        return drawn
+
+    drawing.save(figure, path)
 
 
-def lines_caption(table: pd.DataFrame, over: str, levels: Levels, marks: Mapping[str, float]) -> str:
-    """What a figure of curves shows: arms, seeds, and what its lines are."""
+def lines_caption(
+    table: pd.DataFrame, over: str, levels: Levels, marks: Mapping[str, float], groups: Mapping[Any, str]
+) -> str:
+    """What a figure of curves shows: arms, seeds, what its lines are, and of which probes its groups are."""
     seeds = table.groupby("arm", sort=False)["seed"].nunique()
     arms = ", ".join(f"{arm} ({_seeds(count)})" for arm, count in seeds.items())
     shown = f"last values over {over}, a dot for each seed, lines are their means"
-    shown = shown if over else "over steps, each seed thin, the mean over seeds thick"
+    if not over:
+        shown = "over steps, each seed thin, the mean over seeds thick, in which runs that ended keep their last value"
     lines = [f"Curves of {arms or 'no stored run'}: {shown}."]
+    probes = [f"{group} {probe}" for group, probe in groups.items()]
+    some = [probes[0], "…", probes[-1]] if over and len(probes) > 2 else probes
+    lines.append(f"Of the probes: {', '.join(some)}.")
     for name, by_arm in levels.items():
         lines.append(f"{name} (dashed): {', '.join(f'{arm} {value:.3g}' for arm, value in by_arm.items())}.")
     lines += [f"Dotted: {name}, {place:g}." for name, place in marks.items()]
@@ -66,8 +84,8 @@ def _along_steps(table: pd.DataFrame, over: str, levels: Levels, marks: Mapping[
         for j, group in enumerate(groups):
             one = some[some["group"] == group].groupby(["seed", "step"])["value"].mean().unstack(0)
             axes.plot(one.index, one.to_numpy(), color=INKS[j], linewidth=0.4, alpha=0.5)
-            axes.plot(one.index, one.mean(axis=1), color=INKS[j], linewidth=1.3)
-        _references(axes, {name: by_arm[arm] for name, by_arm in levels.items() if arm in by_arm}, marks)
+            axes.plot(one.index, one.ffill().mean(axis=1), color=INKS[j], linewidth=1.3)
+        _references(axes, {name: by_arm.get(arm, np.nan) for name, by_arm in levels.items()}, marks)
         axes.set(xscale="log", ylim=_span(table["value"], levels))
         axes.set_title(drawing.clip(arm, width), loc="left", size=8, pad=3)
         axes.set_xlabel("step", labelpad=1)
@@ -96,7 +114,7 @@ def _over_numbers(table: pd.DataFrame, over: str, levels: Levels, marks: Mapping
         axes.plot(by_seed.index, by_seed.mean(axis=1), color=INKS[i], linewidth=1.2)
         at = by_seed.index.to_numpy(float)[:, None] + apart * ((i + 0.5) / len(arms) - 0.5) + 0 * by_seed
         axes.scatter(at, by_seed, s=3, color=INKS[i], linewidths=0, alpha=0.8)
-    shared = {name: float(np.mean([*by_arm.values()])) for name, by_arm in levels.items() if by_arm}
+    shared = {name: float(np.mean([*by_arm.values()])) if by_arm else np.nan for name, by_arm in levels.items()}
     _references(axes, shared, marks)
     axes.set(ylim=_span(table["value"], levels))
     axes.set_xlabel(drawing.clip(over, width), labelpad=2)
@@ -115,8 +133,10 @@ def _seeds(count: int) -> str:
 
 
 def _references(axes: Axes, levels: Mapping[str, float], marks: Mapping[str, float]) -> None:
-    for value in levels.values():
-        axes.axhline(value, color="#000000", linewidth=0.8, linestyle=drawing.DASHED)
+    for i, value in enumerate(levels.values()):
+        if np.isnan(value):  # of another arm
+            continue
+        axes.axhline(value, color="#000000", linewidth=0.8, linestyle=DASHES[i % len(DASHES)])
     for place in marks.values():
         axes.axvline(place, color="#000000", linewidth=0.8, linestyle=drawing.DOTTED)
 
@@ -135,7 +155,7 @@ def _open(axes: Axes) -> None:
 
 
 def _other_entries(levels: Levels, marks: Mapping[str, float]) -> list[Entry]:
-    dashed: list[Entry] = [(name, "#000000", drawing.DASHED) for name in levels]
+    dashed: list[Entry] = [(name, "#000000", DASHES[i % len(DASHES)]) for i, name in enumerate(levels)]
     return [*dashed, *((name, "#000000", drawing.DOTTED) for name in marks)]
 
 

@@ -44,7 +44,7 @@ class Status:
 
     Attributes:
       name: of the sweep.
-      runs: of the sweep, points that are the same run counted apart.
+      runs: of the sweep; points that are the same run count apart where no launch has told how many there are.
       stored: runs by how they ended.
       running: runs in mid-training, when lanes were last saved.
       workers: of each share the last.
@@ -86,7 +86,18 @@ def look(workdir: Workdir) -> Status:
     at_work = launches.holders(workdir)
     workers = tuple(_worker(share, last[share], share in at_work) for share in sorted(last, key=_order))
     damaged = [path for path in store.shards(workdir) if not intact(path)]
-    return Status(held["name"], held.get("runs", 0), Counter(ended.values()), len(lanes), workers, len(damaged))
+    whole = _runs(last) or held.get("runs", 0)
+    return Status(held["name"], whole, Counter(ended.values()), len(lanes), workers, len(damaged))
+
+
+def _runs(last: Mapping[str, Mapping[str, object]]) -> int:
+    """Runs of the sweep by what launches said: of one that trains all, or of all shares of one count; 0: not known."""
+    own = {share: value for share, said in last.items() if isinstance(value := said.get("own_runs"), int)}
+    if "all" in own:
+        return own["all"]
+    counts = {share.partition("of")[2] for share in own}
+    whole = [[s for s in own if s.endswith(f"of{count}")] for count in counts if count.isdecimal()]
+    return max((sum(own[s] for s in some) for some in whole if len(some) == int(some[0].partition("of")[2])), default=0)
 
 
 def _order(share: str) -> tuple[int, ...]:

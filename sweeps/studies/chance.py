@@ -9,10 +9,10 @@ from jaxgen import FieldError
 from sweeps.studies.claims import Arm
 
 
-def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None = None) -> pd.Series:
+def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None = None, label: int = -1) -> pd.Series:
     """The share of a split's rows whose answer is the most frequent one of another split's rows, by seed.
 
-    An answer is a row's last label of weight above 0, a class. NaN for a seed without such rows.
+    An answer is one of a row's labels of weight above 0, a class. NaN for a seed without such rows.
 
     Args:
       arm: whose tasks have classes as labels.
@@ -20,9 +20,11 @@ def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None =
       asked: the split that is answered; rows without an answer are left out.
       by: place of a token in a row's inputs that says of which kind it is: then the most frequent answer of its kind
         is said, and nothing where `known` has none of it. None: all are of one kind.
+      label: which of a row's labels of weight above 0 is its answer, from the last, -1.
 
     Raises:
-      FieldError: there is no such split.
+      FieldError: there is no such split or token, or all rows have one answer, as where the last is a token that ends
+        each: -2 is then the last before it.
     """
 
     def right(data: Any) -> float:
@@ -32,10 +34,20 @@ def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None =
         labels = np.reshape(np.asarray(data.labels), (len(data.labels), -1))
         counted = np.ones(labels.shape) if data.weights is None else np.asarray(data.weights)
         counted = np.broadcast_to(np.reshape(counted, (len(labels), -1)) > 0, labels.shape)
-        last = labels.shape[1] - 1 - np.argmax(counted[:, ::-1], axis=1)
-        answer, there = labels[np.arange(len(labels)), last], counted.any(axis=1)
-        kind = np.zeros(len(labels), int) if by is None else np.asarray(data.inputs)[:, by]
+        behind = np.cumsum(counted[:, ::-1], axis=1)[:, ::-1]  # labels from there on that count
+        chosen = counted & (behind == -label)
+        answer, there = labels[np.arange(len(labels)), np.argmax(chosen, axis=1)], chosen.any(axis=1)
+        kind = np.zeros(len(labels), int)
+        if by is not None:
+            inputs = np.reshape(np.asarray(data.inputs), (len(labels), -1))
+            if not -inputs.shape[1] <= by < inputs.shape[1]:
+                raise FieldError("chance.by", by, f"must be a place in rows of {inputs.shape[1]} inputs")
+            kind = inputs[:, by]
         seen, test = (np.asarray(data.splits[split]) & there for split in (known, asked))
+        if test.any() and len(np.unique(answer[seen | test])) == 1:
+            raise FieldError(
+                "chance.label", label, "is the same in all rows, as a token that ends each is: give another"
+            )
         usual = {k: np.bincount(answer[seen & (kind == k)]).argmax() for k in np.unique(kind[seen])}
         return float(np.mean([usual.get(k) == a for k, a in zip(kind[test], answer[test])])) if test.any() else np.nan
 

@@ -271,8 +271,13 @@ def log_delay(arm: Arm, first: str, then: str, threshold: float) -> Bounds:
     """log₁₀ of the steps between two probes reaching a threshold, one interval of evaluation at least, by seed.
 
     Where the second does not reach it the end of observation is the lower bound; of a seed whose first does not,
-    nothing is known. Arms of one run per seed.
+    nothing is known.
+
+    Raises:
+      FieldError: the arm has several runs per seed.
     """
+    if arm.steps.shape[1] != 1:
+        raise FieldError("log_delay", arm.steps.shape[1], "runs per seed: needs one, as sweeps.fixed gives it")
     before, after = arm.time(first, threshold)[:, 0], arm.time(then, threshold)[:, 0]
     known, ends = np.isfinite(before), []
     for until, unknown in ((np.minimum(after, arm.observed()[:, 0]), -np.inf), (after, np.inf)):

@@ -1,6 +1,7 @@
 """What a study shows of its runs one by one: probes of groups of rows along the steps, or over what groups go by."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
-from jaxgen.errors import check_type
+from jaxgen.errors import check_type, first_line
 from sweeps.axes.sweep import Sweep
 from sweeps.diagrams.plane import SEEDS
 from sweeps.studies.claims import Arm, Evidence, Missing
@@ -60,6 +61,12 @@ class Curves:
                 raise FieldError(f"{where}.arms.{title}", sorted(seeded)[0], "is for the study to give")
         for probe in self.groups.values():
             check_type(f"{where}.groups", probe, str, "the name of a probe")
+        for field, table in (("levels", self.levels), ("marks", self.marks)):
+            for name, value in table.items():
+                number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+                if not number and (field == "marks" or not callable(value)):
+                    what = "a number" if field == "marks" else "a number, or a function of an arm"
+                    raise FieldError(f"{where}.{field}.{name}", value, f"must be {what}")
         check_type(f"{where}.over", self.over, str, "text")
         kinds = {isinstance(group, str) for group in self.groups}
         if len(kinds) != 1 or kinds == {bool(self.over)}:
@@ -74,15 +81,25 @@ class Curves:
         return f"curves {self.name}"
 
 
-def traces(curves: Curves, evidence: Evidence) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
-    """What is drawn: a row for each arm, group, seed and step; and the levels of each arm, means over its seeds.
+@dataclasses.dataclass(frozen=True)
+class Traces:
+    """What is drawn.
 
-    Arms without stored runs are left out.
-
-    Returns:
-      Columns arm, group, seed, step and value, the last two as evaluated; {level: {arm: value}}.
+    Attributes:
+      table: a row for each arm, group, seed and step; columns arm, group, seed, step and value, as evaluated.
+      levels: {level: {arm: value}}, means over seeds.
+      notes: a line for each group that no run has measured, and for each level that cannot be computed.
     """
-    parts, levels = [], {name: dict[str, float]() for name in curves.levels}
+
+    table: pd.DataFrame
+    levels: dict[str, dict[str, float]]
+    notes: list[str]
+
+
+def traces(curves: Curves, evidence: Evidence) -> Traces:
+    """The stored runs of curves; arms without any are left out, and so is what no run has measured."""
+    parts, levels, notes = [], {name: dict[str, float]() for name in curves.levels}, []
+    unknown = {}
     for title, points in curves.arms.items():
         try:
             arm = evidence.arm(points, first=curves.planned)
@@ -91,13 +108,17 @@ def traces(curves: Curves, evidence: Evidence) -> tuple[pd.DataFrame, dict[str, 
         for group, probe in curves.groups.items():
             try:
                 values = arm.curves(probe)
-            except FieldError:  # these runs have no such rows
+            except FieldError as error:
+                unknown[group] = f"{group!r}: {first_line(error)}"
                 continue
             seeds = np.repeat([str(seed) for seed in arm.seeds], np.prod(values.shape[1:3], dtype=int))
             told = {"seed": seeds, "step": arm.steps.ravel(), "value": values.ravel()}
             parts.append(pd.DataFrame({"arm": title, "group": group} | told))
         for name, level in curves.levels.items():
-            levels[name][title] = float(np.mean(level(arm) if callable(level) else level))
+            try:
+                levels[name][title] = float(np.mean(level(arm) if callable(level) else level))
+            except Exception as error:  # a mistake in it must not lose the picture
+                notes.append(f"the level {name!r} of {title} cannot be computed: {first_line(error)}")
     empty = pd.DataFrame(columns=["arm", "group", "seed", "step", "value"])
     table = pd.concat(parts, ignore_index=True) if parts else empty
-    return table[np.isfinite(table["value"].astype(float))], levels
+    return Traces(table[np.isfinite(table["value"].astype(float))], levels, [*unknown.values(), *notes])

@@ -292,7 +292,7 @@ def told(
     `within` is of all; `published` are the paper's own numbers, by name.
     """
     return [
-        Effect(what.format(name), values, None, within=within, published=published.get(name))
+        Effect(what.replace("{}", str(name)), values, None, within=within, published=published.get(name))
         for name, values in arms.items()
     ]
 

@@ -59,8 +59,13 @@ def test_an_answer_is_read_where_it_stands_linearly_and_nowhere_else():
     weights = np.tile([1.0, 1.0, 0.0], (rows, 1))  # the last label is padding
     for position, low, high in ((0, 0.97, 1.0), (1, 0.2, 0.5), (-2, 0.97, 1.0)):
         measured = probes.LinearRead(layers=1, position=position).measure(seen(stream, labels, splits, weights))
-        assert {*measured} == {"linear_read/train", "linear_read/test"}
+        assert {*measured} == {f"linear_read_1_{position}/{split}" for split in ("train", "test")}
         assert all(low <= float(value) <= high for value in measured.values())
+    ends = np.concatenate([labels[:, :2], np.full((rows, 1), 2)], 1)
+    whole = seen(stream, ends, splits, np.ones((rows, 3)))
+    assert float(probes.LinearRead(position=1).measure(whole)["linear_read_1_1/test"]) == 1.0  # all end alike
+    assert float(probes.LinearRead(position=1, label=-2).measure(whole)["linear_read_1_1/test"]) < 0.5
+    assert float(probes.LinearRead(position=0, label=-2).measure(whole)["linear_read_1_0/test"]) > 0.97
     with pytest.raises(jg.FieldError, match="rows are so long"):
         probes.LinearRead(position=2).measure(seen(stream, labels, splits, weights))
 
@@ -71,7 +76,7 @@ def test_rows_that_were_fitted_do_not_count():
     rows = 120
     stream, answer = rng.normal(size=(rows, 1, 60)).astype(np.float32), rng.integers(0, 2, (rows, 1))
     splits = {"train": jnp.ones(rows, bool)}
-    assert 0.2 < float(probes.LinearRead().measure(seen(stream, answer, splits))["linear_read/train"]) < 0.8
+    assert 0.2 < float(probes.LinearRead().measure(seen(stream, answer, splits))["linear_read_1_-1/train"]) < 0.8
 
 
 @pytest.mark.parametrize("kind", [probes.LogitLens, probes.LinearRead, probes.PositionFit])
@@ -81,5 +86,5 @@ def test_who_has_no_such_block_is_refused(kind):
         run(jg.models.Decoder(width=8, heads=2, layers=2), kind(layers=3)),
         run(jg.models.Transformer(width=8, heads=2), kind(layers=1), task=one_answer),
     ):
-        with pytest.raises(jg.FieldError, match="of a Decoder that has as many"):
+        with pytest.raises(jg.FieldError, match="needs a Decoder with as many"):
             jg.train(wrong)

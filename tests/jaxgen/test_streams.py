@@ -134,3 +134,17 @@ def test_buckets_hold_as_many_rows_as_a_step_has(toy):
         rehearsal.rehearse(
             toy.override({**given, "task": jg.tasks.CopyString(alphabet=4, longest=4, furthest=5, buckets=4)}), False
         )
+
+
+def test_learned_positions_are_of_the_longest_rows_where_those_of_a_step_are_shorter():
+    run = jg.Experiment(
+        task=jg.tasks.CopyString(alphabet=4, longest=3, furthest=6, rows_each=2),
+        model=jg.models.Decoder(width=8, heads=2, layers=1),
+        loss=jg.losses.CrossEntropy(),
+        optimizer=jg.optimizers.SGD(learning_rate=0.1),
+        training=jg.Training(steps=4, evaluate_every=2, batch_size=8, stop_metric=None),
+    )
+    found = jg.train(run)
+    assert np.isfinite(found["test/loss"]).all()
+    same = jg.train(run.override({"model.positions.longest": 14}))
+    np.testing.assert_array_equal(found["test/loss"], same["test/loss"])  # 14 inputs in the table

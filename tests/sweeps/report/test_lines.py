@@ -48,7 +48,7 @@ def test_along_the_steps_each_arm_has_a_panel_with_every_seed_and_their_mean():
         assert all(line.get_xdata().tolist() == [10, 100] for line in curves)  # 0 has no place on a log axis
         thick = [line for line in curves if line.get_linewidth() > 1]
         assert [line.get_ydata()[0] for line in thick] == pytest.approx([1.01, 0.51])
-        assert sum(line.get_linestyle() == "--" for line in axes.lines) == (arm in "ab")
+        assert sum(line.get_color() == "#000000" for line in axes.lines) == (arm in "ab")
 
 
 def test_over_numbers_each_arm_is_a_line_of_last_values_with_a_dot_for_each_seed():
@@ -65,8 +65,30 @@ def test_over_numbers_each_arm_is_a_line_of_last_values_with_a_dot_for_each_seed
     assert not np.allclose(*places)
 
 
+def test_runs_that_ended_keep_their_last_value_in_the_mean():
+    some = table("a", ["test"])
+    some = some[~((some["seed"] == "2") & (some["step"] == 100))]
+    some.loc[(some["seed"] == "2"), "value"] = 4.0
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        axes = lines._along_steps(some, "", {}, {}).axes[0]
+    (thick,) = [line for line in axes.lines if line.get_linewidth() > 1]
+    assert thick.get_ydata() == pytest.approx([(1 + 1.01 + 4) / 3] * 2)
+
+
+def test_levels_are_told_apart_and_the_values_are_named(tmp_path):
+    levels = {"chance": {"a": 0.25}, "other": {"a": 0.5}}
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        axes = lines._along_steps(table("a", ["test"]), "", levels, {}).axes[0]
+    first, second = [line for line in axes.lines if line.get_color() == "#000000"]
+    assert first._dash_pattern != second._dash_pattern
+    lines.draw_lines(table("a", ["test"]), tmp_path / "a.svg", "", levels, {}, "exact_match")
+    assert "exact_match" in (tmp_path / "a.svg").read_text()
+
+
 def test_the_caption_counts_seeds_and_says_what_lines_are():
-    said = lines.lines_caption(table("ab", [1, 2]), "length", LEVELS, MARKS)
+    groups = {n: f"length_{n}/exact_match" for n in (1, 2, 3)}
+    said = lines.lines_caption(table("ab", [1, 2]), "length", LEVELS, MARKS, groups)
+    assert "Of the probes: 1 length_1/exact_match, …, 3 length_3/exact_match." in said
     assert said.startswith("Curves of a (3 seeds), b (3 seeds): last values over length")
     assert "chance (dashed): a 0.25, b 0.25." in said
     assert "Dotted: longest trained, 2." in said

@@ -214,6 +214,19 @@ def test_status_counts_runs_and_tells_of_workers(toy, sweep, capfd, monkeypatch)
     assert Program("status")(str(held)) == 0
 
 
+def test_runs_are_counted_once_where_a_launch_has_told_how_many_there_are(toy, sweep):
+    held = sweep()  # six points
+    launches.Launch(held, AXES, 5, 0).write(ended="all stored")
+    put(held, *(result(toy, seed) for seed in range(5)))
+    assert (status.look(held).runs, status.look(held).waiting) == (5, 0)
+    assert Program("status")(str(held)) == 0
+    other = sweep()
+    for i, own in ((0, 2), (1, 3)):
+        launches.Launch(other.owned((i, 2)), AXES, own, 0)
+    launches.Launch(other.owned((0, 4)), AXES, 1, 0)
+    assert status.look(other).runs == 5
+
+
 def test_a_damaged_shard_counts_as_not_stored_and_is_told(toy, sweep, capfd):
     held = sweep()
     put(held, result(toy, 0), result(toy, 1))

@@ -64,3 +64,13 @@ def test_on_stored_runs_a_network_that_says_the_most_frequent_answer_has_it(toy,
     results = sweeps.run(base, sweeps.seeds(2), workdir=tmp_path / "out", quiet=True)
     found = sweeps.chance(sweeps.Evidence(results, base).arm(sweeps.fixed("task.p", 7)))
     assert ((found > 0.4) & (found < 0.75)).all()
+
+
+def test_a_token_that_ends_each_row_is_no_answer():
+    labels = np.array([[3, 9], [3, 9], [4, 9], [3, 9], [3, 9], [3, 9], [4, 9], [3, 9]])
+    rows = arm(labels=labels, splits={"train": TRAIN, "test": ~TRAIN}, inputs=labels)
+    with pytest.raises(FieldError, match="is the same in all rows"):
+        sweeps.chance(rows)
+    assert sweeps.chance(rows, label=-2)[0] == pytest.approx(2 / 3)
+    with pytest.raises(FieldError, match="must be a place in rows of 2 inputs"):
+        sweeps.chance(rows, label=-2, by=99)

@@ -78,6 +78,9 @@ def test_a_delay_is_between_two_probes_and_known_from_the_fit_on():
     low, high = claims.log_delay(arm, "first", "then", 0.9)
     assert low.tolist() == pytest.approx([2, np.log10(150), -np.inf, np.log10(50)])
     assert high.tolist() == pytest.approx([2, np.inf, np.inf, np.log10(50)])
+    two = claims.Arm(arm.seeds, np.concatenate([steps, steps], 1), probes.__getitem__, experiments=[base, base])
+    with pytest.raises(FieldError, match="runs per seed"):
+        claims.log_delay(two, "first", "then", 0.9)
 
 
 def test_a_claim_of_several_effects_does_not_fail_by_their_number():

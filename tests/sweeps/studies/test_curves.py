@@ -37,9 +37,14 @@ def test_traces_are_what_is_stored_of_planned_seeds(toy, tmp_path):
     groups = {**GROUPS, "none": "no/such"}
     level = lambda arm: arm.final("test/accuracy")  # noqa: E731
     arms = {**ARMS, "absent": sweeps.fixed(DECAY, 5.0)}
-    curves = sweeps.Curves("g", arms, groups, levels={"half": 0.5, "own": level}, planned=2)
+    wrong = lambda arm: arm.final("test/acuracy")  # noqa: E731
+    curves = sweeps.Curves("g", arms, groups, levels={"half": 0.5, "own": level, "wrong": wrong}, planned=2)
     evidence = sweeps.Evidence(results, base)
-    table, levels = traces(curves, evidence)
+    found = traces(curves, evidence)
+    table, levels = found.table, found.levels
+    assert found.notes[0].startswith("'none': ")
+    assert all("the level 'wrong' of" in note and "did you mean test/accuracy" in note for note in found.notes[1:])
+    assert len(found.notes) == 3
     assert {*table["arm"]} == {"weak", "strong"}
     assert {*table["group"]} == {"train", "test"}
     assert {*table["seed"]} == {"0", "1"}
@@ -65,6 +70,9 @@ def test_traces_are_what_is_stored_of_planned_seeds(toy, tmp_path):
         ({"groups": {str(i): "a" for i in range(9)}}, "must be 1 to 8"),
         ({"groups": {"a": 3}}, "the name of a probe"),
         ({"levels": 3}, "a table"),
+        ({"levels": {"chance": "an eighth"}}, "must be a number, or a function of an arm"),
+        ({"marks": {"longest": "five"}}, "must be a number"),
+        ({"marks": {"longest": abs}}, "must be a number"),
     ],
 )
 def test_what_is_no_curves_is_refused(wrong, why):
