@@ -14,6 +14,7 @@ from jaxgen.models.layers import Dropout, gaussian, look_up
 from jaxgen.models.mlp import ACTIVATIONS
 from jaxgen.positions import Learned, Positions
 
+SHORT = 8  # tokens
 NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 
 
@@ -168,14 +169,22 @@ class Decoder(nn.Module):
 def attended(query, key, value, bias, drop):
     """drop(softmax(q kᵀ / √d + bias)) v over the positions up to each one's own, (rows, length, heads, dimension).
 
-    As `jax.nn.dot_product_attention`, which has neither dropout nor float64 under strict promotion.
+    As `jax.nn.dot_product_attention`, which has neither dropout nor float64 under strict promotion. Rows of at most
+    `SHORT` tokens are sums of what is multiplied: many small products of matrices take longer on CPUs.
     """
     _, length, _, dimension = query.shape
-    logits = jnp.einsum("bihd,bjhd->bhij", query, key) / np.sqrt(dimension).astype(query.dtype)
+    short = length <= SHORT
+    if short:
+        logits = jnp.moveaxis(jnp.sum(query[:, :, None] * key[:, None], axis=-1), 3, 1)
+    else:
+        logits = jnp.einsum("bihd,bjhd->bhij", query, key)
+    logits = logits / np.sqrt(dimension).astype(query.dtype)
     logits = logits if bias is None else logits + bias[None]
     seen = np.tril(np.ones((length, length), bool))[None, None]
-    weights = jax.nn.softmax(jnp.where(seen, logits, jnp.finfo(logits.dtype).min), axis=-1)
-    return jnp.einsum("bhij,bjhd->bihd", drop(weights), value)
+    weights = drop(jax.nn.softmax(jnp.where(seen, logits, jnp.finfo(logits.dtype).min), axis=-1))
+    if short:
+        return jnp.sum(jnp.moveaxis(weights, 1, 3)[..., None] * value[:, None], axis=2)
+    return jnp.einsum("bhij,bjhd->bihd", weights, value)
 
 
 def normed(x: jax.Array, kind: str, name: str) -> jax.Array:
