@@ -12,6 +12,7 @@ from jaxgen import models
 from jaxgen.components import static
 from jaxgen.errors import FieldError
 from jaxgen.probes.evaluation import Evaluation, masked_mean
+from jaxgen.tasks.task import answers
 
 
 @flax.struct.dataclass
@@ -101,14 +102,8 @@ class LinearRead:
         if not -length <= self.position < length:
             why = f"position {self.position} must be in [{-length}, {length}): rows are so long"
             raise FieldError("training.probes", type(self).__name__, why)
-        x, labels = stream[:, self.position], jnp.reshape(e.labels, (rows, -1))
-        counted = jnp.ones(labels.shape, bool)
-        if e.weights is not None:
-            counted = jnp.broadcast_to(jnp.reshape(e.weights > 0, (rows, -1)), labels.shape)
-        behind = jnp.flip(jnp.cumsum(jnp.flip(counted, 1), 1, dtype=jnp.int32), 1)  # labels from there on that count
-        chosen = counted & (behind == -self.label)
-        answer = jnp.take_along_axis(labels, jnp.argmax(chosen, axis=1)[:, None], 1)[:, 0]
-        there = jnp.any(chosen, axis=1)
+        x = stream[:, self.position]
+        answer, there = answers(e.labels, e.weights, self.label)
         odd = jnp.arange(rows, dtype=jnp.int32) % 2 == 1
         fitted = e.splits["train"] & ~odd & there
 

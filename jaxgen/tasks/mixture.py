@@ -55,14 +55,15 @@ class Mixture(Texts):
         places: dict[str, list[jax.Array]] = {name: [] for name in self.rows()}
         splits, start = dict[str, jax.Array](), 0
         for rows, (which, one) in zip(found, self._parts()):
-            begin = start
+            size, begin, masks = len(rows.labels), 0, dict(rows.splits)
+            index = jnp.arange(size, dtype=jnp.int32)
             for name, count in one.rows().items():
-                places[name].append(jnp.arange(begin, begin + count, dtype=jnp.int32))
+                masks[name] = (index >= begin) & (index < begin + count)
+                places[name].append(start + index[begin : begin + count])
                 begin += count
-            masks = {**rows.splits, **{name: _of(at[-1], start, len(rows.labels)) for name, at in places.items() if at}}
-            before, after = start, len(whole.labels) - start - len(rows.labels)
-            splits |= {f"{which}_{name}": jnp.pad(mask, (before, after)) for name, mask in masks.items()}
-            start += len(rows.labels)
+            around = start, len(whole.labels) - start - size
+            splits |= {f"{which}_{name}": jnp.pad(mask, around) for name, mask in masks.items()}
+            start += size
         order = jnp.concatenate([at for parts in places.values() for at in parts])
         return jax.tree.map(lambda a: a[order], dataclasses.replace(whole, splits=splits))
 
@@ -80,11 +81,6 @@ class Mixture(Texts):
 
     def _parts(self):
         return ("first", self.first), ("second", self.second)
-
-
-def _of(at: jax.Array, start: int, rows: int) -> jax.Array:
-    """Which of so many rows from `start` on are at these places."""
-    return jnp.zeros(rows, bool).at[at - start].set(True)
 
 
 def _without_splits(rows: Examples) -> Examples:

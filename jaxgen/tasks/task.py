@@ -123,6 +123,24 @@ class Regression(Task):
         return found
 
 
+def answers(labels: jax.Array, weights: jax.Array | None, label: int = -1) -> tuple[jax.Array, jax.Array]:
+    """Of each row one of its labels of weight above 0, from the last, -1: (rows,), and which rows have it, bool.
+
+    Args:
+      labels: (rows, …).
+      weights: like them, or (rows,); None: all count.
+      label: which of those that count, -1, -2, ….
+    """
+    rows = len(labels)
+    labels = jnp.reshape(labels, (rows, -1))
+    counted = jnp.ones(labels.shape, bool)
+    if weights is not None:
+        counted = jnp.broadcast_to(jnp.reshape(weights > 0, (rows, -1)), labels.shape)
+    behind = jnp.flip(jnp.cumsum(jnp.flip(counted, 1), 1, dtype=jnp.int32), 1)  # labels from there on that count
+    chosen = counted & (behind == -label)
+    return jnp.take_along_axis(labels, jnp.argmax(chosen, axis=1)[:, None], 1)[:, 0], jnp.any(chosen, axis=1)
+
+
 def table(task: Task, key: jax.Array, **known: Mapping[str, jax.Array]) -> Examples:
     """`task.examples`, told what it takes of `counts` and `given`."""
     examples: Callable[..., Examples] = task.examples

@@ -229,13 +229,14 @@ def buckets(experiment: "Experiment", data: Data, step: jax.Array) -> list[Batch
         drawn = task.draw(fresh, step, size)
         parts = [_examples(experiment, "draw", one) for one in (drawn if isinstance(drawn, tuple) else (drawn,))]
         return [Batch(one.inputs, one.labels, jnp.ones(len(one.labels), bool), one.weights) for one in parts]
-    inputs, labels, mask, weights = _picked(experiment, data, step)
+    rows = Batch(*_picked(experiment, data, step))
     practice = getattr(task, "practice", None)
     if practice is None:
-        return [Batch(inputs, labels, mask, weights)]
-    key, seen = jax.random.fold_in(fresh, PRACTICE), Examples(inputs, labels, {"train": mask}, weights)
+        return [rows]
+    key = jax.random.fold_in(fresh, PRACTICE)
+    seen = Examples(rows.inputs, rows.labels, {"train": rows.mask}, rows.weights)
     seen = _examples(experiment, "practice", practice(key, step, seen))
-    return [Batch(seen.inputs, seen.labels, mask, seen.weights)]
+    return [Batch(seen.inputs, seen.labels, rows.mask, seen.weights)]
 
 
 def _examples(experiment: "Experiment", method: str, made: object) -> Examples:

@@ -121,11 +121,16 @@ def options() -> dict[str, Any]:
     return asked | {"grace_seconds": GRACE.value, "share": command.share(SHARE.value)}
 
 
+def foreseen(recipe: sweeps.Recipe, place: Workdir, **other: Any) -> tuple[Plan, Prediction]:
+    """The plan of one recipe and what it takes."""
+    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
+    return foresee(recipe.base, points_of(recipe), place, **named, **options() | other)
+
+
 def foretell(recipe: sweeps.Recipe, place: Workdir) -> Prediction:
     """Prints what one recipe takes, and each of its claims and diagrams."""
     target = FORETOLD.target
-    named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-    plan, prediction = foresee(recipe.base, points_of(recipe), place, **named, **options())
+    plan, prediction = foreseen(recipe, place)
     foretold.show_plan(plan, prediction, place, target)
     show_parts(recipe, plan, prediction)
     return prediction
@@ -136,10 +141,7 @@ def check_hours(found: Mapping[Workdir, sweeps.Recipe]) -> None:
     limit = FORETOLD.limits["max_hours"]
     if limit is None:
         return
-    told = []
-    for place, recipe in found.items():
-        named: dict[str, Any] = {"name": recipe.name, "definition": recipe.definition}
-        told.append(foresee(recipe.base, points_of(recipe), place, **named, **options() | {"max_hours": None})[1])
+    told = [foreseen(recipe, place, max_hours=None)[1] for place, recipe in found.items()]
     low, high = (sum(getattr(one, end) for one in told) / 3600 for end in ("low", "high"))
     if high > limit:
         why = f"all {len(told)} studies take {low:.2g} to {high:.2g} h on this machine: allow more, or train some alone"

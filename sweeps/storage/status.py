@@ -85,9 +85,8 @@ def look(workdir: Workdir) -> Status:
     last = {str(one.get("share", "all")): one for one in launches.read(workdir)}
     at_work = launches.holders(workdir)
     workers = tuple(_worker(share, last[share], share in at_work) for share in sorted(last, key=_order))
-    damaged = [path for path in store.shards(workdir) if not intact(path)]
     whole = _runs(last) or held.get("runs", 0)
-    return Status(held["name"], whole, Counter(ended.values()), len(lanes), workers, len(damaged))
+    return Status(held["name"], whole, Counter(ended.values()), len(lanes), workers, len(store.damaged(workdir)))
 
 
 def _runs(last: Mapping[str, Mapping[str, object]]) -> int:
@@ -95,9 +94,10 @@ def _runs(last: Mapping[str, Mapping[str, object]]) -> int:
     own = {share: value for share, said in last.items() if isinstance(value := said.get("own_runs"), int)}
     if "all" in own:
         return own["all"]
-    counts = {share.partition("of")[2] for share in own}
-    whole = [[s for s in own if s.endswith(f"of{count}")] for count in counts if count.isdecimal()]
-    return max((sum(own[s] for s in some) for some in whole if len(some) == int(some[0].partition("of")[2])), default=0)
+    by_count: dict[str, list[int]] = {}
+    for share, runs in own.items():
+        by_count.setdefault(share.partition("of")[2], []).append(runs)
+    return max((sum(shares) for count, shares in by_count.items() if count == str(len(shares))), default=0)
 
 
 def _order(share: str) -> tuple[int, ...]:

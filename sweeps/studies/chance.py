@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxgen import FieldError
+from jaxgen.tasks.task import answers
 from sweeps.studies.claims import Arm
 
 
@@ -31,15 +32,10 @@ def chance(arm: Arm, known: str = "train", asked: str = "test", by: int | None =
         for split in (known, asked):
             if split not in data.splits:
                 raise FieldError("chance", split, f"must be one of {', '.join(data.splits)}")
-        labels = np.reshape(np.asarray(data.labels), (len(data.labels), -1))
-        counted = np.ones(labels.shape) if data.weights is None else np.asarray(data.weights)
-        counted = np.broadcast_to(np.reshape(counted, (len(labels), -1)) > 0, labels.shape)
-        behind = np.cumsum(counted[:, ::-1], axis=1)[:, ::-1]  # labels from there on that count
-        chosen = counted & (behind == -label)
-        answer, there = labels[np.arange(len(labels)), np.argmax(chosen, axis=1)], chosen.any(axis=1)
-        kind = np.zeros(len(labels), int)
+        answer, there = map(np.asarray, answers(data.labels, data.weights, label))
+        kind = np.zeros(len(answer), int)
         if by is not None:
-            inputs = np.reshape(np.asarray(data.inputs), (len(labels), -1))
+            inputs = np.reshape(np.asarray(data.inputs), (len(answer), -1))
             if not -inputs.shape[1] <= by < inputs.shape[1]:
                 raise FieldError("chance.by", by, f"must be a place in rows of {inputs.shape[1]} inputs")
             kind = inputs[:, by]

@@ -9,7 +9,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
 import numpy as np
@@ -59,12 +59,7 @@ class Claim:
             check_type(f"claim.{field}", getattr(self, field), str, "text")
         if not callable(self.measure):
             raise FieldError("claim.measure", self.measure, "must be a function that gives a list of effects")
-        check_type("claim.arms", self.arms, Mapping, "a table of names and sweeps")
-        for name, arm in self.arms.items():
-            check_type("claim.arms", name, str, "text")
-            check_type(f"claim.arms.{name}", arm, Sweep, "made by sweeps.fixed, product, …")
-            if seeded := arm.axes.keys() & {*SEEDS}:
-                raise FieldError(f"claim.arms.{name}", sorted(seeded)[0], "is for the study to give")
+        check_sweeps("claim.arms", self.arms)
         if self.arms:
             try:
                 inspect.signature(self.measure).bind(**self.arms)
@@ -285,6 +280,16 @@ def log_delay(arm: Arm, first: str, then: str, threshold: float) -> Bounds:
         logs = np.log10(np.maximum(steps, arm.experiment.training.evaluate_every))
         ends.append(pd.Series(np.where(known, logs, unknown), arm.seeds))
     return Bounds(*ends)
+
+
+def check_sweeps(field: str, arms: object) -> None:
+    """FieldError where it is no table of names and of sweeps without seeds, which a study gives."""
+    check_type(field, arms, Mapping, "a table of names and sweeps")
+    for name, arm in cast(Mapping[object, object], arms).items():
+        check_type(field, name, str, "text")
+        check_type(f"{field}.{name}", arm, Sweep, "made by sweeps.fixed, product, …")
+        if seeded := cast(Sweep, arm).axes.keys() & {*SEEDS}:
+            raise FieldError(f"{field}.{name}", sorted(seeded)[0], "is for the study to give")
 
 
 class Evidence:

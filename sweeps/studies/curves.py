@@ -12,8 +12,7 @@ import pandas as pd
 from jaxgen import FieldError
 from jaxgen.errors import check_type, first_line
 from sweeps.axes.sweep import Sweep
-from sweeps.diagrams.plane import SEEDS
-from sweeps.studies.claims import Arm, Evidence, Missing
+from sweeps.studies.claims import Arm, Evidence, Missing, check_sweeps
 
 Level: TypeAlias = float | Callable[[Arm], pd.Series]
 """A number, or what gives one for each seed of an arm."""
@@ -49,16 +48,11 @@ class Curves:
     planned: int | None = None
 
     def __post_init__(self):
-        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
-            raise FieldError("curves.name", self.name, "must be letters, digits, _ and -: files are called so")
+        check_file_name("curves.name", self.name)
         where = f"curves {self.name}"
-        for field in ("arms", "groups", "levels", "marks"):
+        for field in ("groups", "levels", "marks"):
             check_type(f"{where}.{field}", getattr(self, field), Mapping, "a table")
-        for title, arm in self.arms.items():
-            check_type(f"{where}.arms", title, str, "text")
-            check_type(f"{where}.arms.{title}", arm, Sweep, "made by sweeps.fixed, product, …")
-            if seeded := arm.axes.keys() & {*SEEDS}:
-                raise FieldError(f"{where}.arms.{title}", sorted(seeded)[0], "is for the study to give")
+        check_sweeps(f"{where}.arms", self.arms)
         for probe in self.groups.values():
             check_type(f"{where}.groups", probe, str, "the name of a probe")
         for field, table in (("levels", self.levels), ("marks", self.marks)):
@@ -79,6 +73,12 @@ class Curves:
     def part(self) -> str:
         """What its runs are called among the parts of a recipe."""
         return f"curves {self.name}"
+
+
+def check_file_name(field: str, name: object) -> None:
+    """FieldError where files cannot be called so."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name):
+        raise FieldError(field, name, "must be letters, digits, _ and -: files are called so")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What a recipe is: an experiment, its axes, its diagrams, and the claims it checks."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from sweeps.diagrams.phases import check_definition
 from sweeps.diagrams.plane import Derived
 from sweeps.diagrams.query import Cells, check_overlays
 from sweeps.studies.claims import Claim
-from sweeps.studies.curves import Curves
+from sweeps.studies.curves import Curves, check_file_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Drawing:
     overlays: Sequence[Overlay] = ()
 
     def __post_init__(self):
-        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
-            raise FieldError("drawing.name", self.name, "must be letters, digits, _ and -: files are called so")
+        check_file_name("drawing.name", self.name)
         where = f"drawing {self.name}"
         for axis in ("x", "y"):
             check_type(f"{where}.{axis}", getattr(self, axis), (str, Derived), "a dotted path, or sweeps.Derived(…)")
