@@ -85,7 +85,7 @@ def look(workdir: Workdir) -> Status:
     last = {str(one.get("share", "all")): one for one in launches.read(workdir)}
     at_work = launches.holders(workdir)
     workers = tuple(_worker(share, last[share], share in at_work) for share in sorted(last, key=_order))
-    whole = _runs(last) or held.get("runs", 0)
+    whole = max(_runs(last) or held.get("runs", 0), len(ended) + len(lanes))  # the last launch may ask for some only
     return Status(held["name"], whole, Counter(ended.values()), len(lanes), workers, len(store.damaged(workdir)))
 
 

@@ -219,6 +219,8 @@ def test_runs_are_counted_once_where_a_launch_has_told_how_many_there_are(toy, s
     launches.Launch(held, AXES, 5, 0).write(ended="all stored")
     put(held, *(result(toy, seed) for seed in range(5)))
     assert (status.look(held).runs, status.look(held).waiting) == (5, 0)
+    launches.Launch(held, AXES, 2, 2).write(ended="all stored")  # of one claim
+    assert (status.look(held).runs, status.look(held).waiting) == (5, 0)
     assert Program("status")(str(held)) == 0
     other = sweep()
     for i, own in ((0, 2), (1, 3)):
