@@ -89,11 +89,19 @@ class Program:
     def compiled(self, device: jax.Device) -> jax.stages.Compiled:
         """The executable for one device, compiled on first use."""
         with self._compiling:  # one after another: where compilations are kept, the first serves the others
-            if device not in self._compiled:
+            if (found := self._compiled.get(device)) is None:
                 lowered = self.lowered(device)
                 with training.numerics(self.template):
-                    self._compiled[device] = lowered.compile(compiler_options=training.compiler_options())
-        return self._compiled[device]
+                    found = lowered.compile(compiler_options=training.compiler_options())
+                self._compiled[device] = found
+        return found
+
+    def forget(self) -> bool:
+        """Gives up the executables, which are compiled again where they are asked for; whether there were any."""
+        found = bool(self._compiled)
+        self._compiled.clear()
+        self._jitted = jax.jit(self._chunk, donate_argnums=4)  # what JAX keeps of the other goes with it
+        return found
 
     def lowered(self, device: jax.Device) -> jax.stages.Lowered:
         """The program for one device, before it is compiled."""

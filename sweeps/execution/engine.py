@@ -1,8 +1,10 @@
 """Trains a plan on the local devices: blocks are launched, harvested and refilled until every run is stored."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
+import gc
 import json
 import math
 import threading
@@ -60,6 +62,11 @@ class _Work:
     resumed: dict[str, Experiment]
     returned: list[tuple[str, Experiment]] = dataclasses.field(default_factory=list)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there are runs that no block has."""
+        return bool(self.pending or self.saved or self.returned)
+
     def pace(self, seconds: float) -> None:
         """Makes chunks longer or shorter, after one that took so long: no bit of a run depends on it."""
         if seconds < widths.CHUNK_SECONDS:  # while the device's other block trained for as long
@@ -103,7 +110,7 @@ class Engine:
         self.devices = jax.local_devices()[: options.devices]
         self.saved = checkpoint.load(workdir)
         self.widths = workdir.written_widths()
-        self.useful = self.computed = 0
+        self.useful = self.computed = self.forgotten = 0
         self.stop = threading.Event()
         self.stopped_by: int | None = None
         self.slots: list[_Slot] = []
@@ -116,6 +123,7 @@ class Engine:
         self.works = [self._work(group) for group in groups]
         self._share_out()
         with (
+            _frozen(len(self.works) > KEPT),
             interruptible.asked(self._ask, self.options.grace_seconds),
             ThreadPoolExecutor(len(self.devices)) as pool,
             store.Writer(self.workdir, self.options.checkpoint_seconds) as self.writer,
@@ -204,14 +212,27 @@ class Engine:
 
     def _fill(self) -> None:
         """Starts blocks on the devices that have too few of them, while there are runs that no lane has taken."""
+        self._forget()
         for count in range(1, BLOCKS_PER_DEVICE + 1):
             for device in self.devices:
                 while sum(slot.device is device for slot in self.slots) < count and self._start(device):
                     pass
 
+    def _forget(self) -> None:
+        """Gives up the executables of groups that have ended: Linux lets a process have 65,530 pieces of memory.
+
+        One that is compiled for a CPU has 30 to 200 of them, and cycles of references hold it.
+        """
+        training = {id(slot.work) for slot in self.slots}
+        ended = (w for w in self.works if not w.waits and id(w) not in training and w.name not in _PROGRAMS)
+        self.forgotten += sum(work.program.forget() for work in ended)
+        if self.forgotten >= KEPT:
+            self.forgotten = 0
+            gc.collect()
+
     def _start(self, device: jax.Device) -> bool:
         """Launches a block of the first program for this device that has runs left; False when all are taken."""
-        left = [i for i, w in enumerate(self.works) if (w.pending or w.saved or w.returned) and device in w.devices]
+        left = [i for i, work in enumerate(self.works) if work.waits and device in work.devices]
         if not left or self.stop.is_set():
             return False
         self._compile_ahead(left[0])
@@ -296,6 +317,19 @@ class Engine:
             self.progress.finished(result.steps, result.experiment.training.steps)
         self.useful += block.useful_steps - useful
         self.computed += block.computed_steps - computed
+
+
+@contextlib.contextmanager
+def _frozen(wanted: bool) -> Iterator[None]:
+    """Leaves what there is out of garbage collections: with hundreds of programs each takes a second of all threads."""
+    if wanted:
+        gc.collect()
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.unfreeze()
 
 
 def _program(template: Experiment, width: int) -> tuple[Program, str]:

@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import json
 import random
 import re
@@ -235,6 +236,25 @@ def test_one_program_is_traced_per_signature_and_capacity(toy, tmp_path, monkeyp
     assert all(len(p._compiled) == 2 for p in compiled)
     sweeps.run(toy, sweeps.product(sweeps.fixed("optimizer.eps", 1e-7), GRID), tmp_path / "more", **BOTH)
     assert [p.traces for p in programs if p._compiled] == [1, 1]  # the process keeps its programs
+
+
+def test_executables_of_groups_that_have_ended_are_given_up(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_PROGRAMS", {})
+    monkeypatch.setattr(engine, "KEPT", 2)
+    gc.collect()
+    client, compiled, alive = jax.devices()[0].client, kernel.Program.compiled, []
+    before = len(client.live_executables())
+
+    def counted(self, device):
+        found = compiled(self, device)
+        alive.append(len(client.live_executables()) - before)
+        return found
+
+    monkeypatch.setattr(kernel.Program, "compiled", counted)
+    widths = sweeps.product(sweeps.sweep("model.width", list(range(4, 18))), sweeps.fixed("training.steps", 20))
+    sweeps.run(toy, widths, tmp_path, **FAST)
+    assert len(store.read(tmp_path)) == 14
+    assert max(alive) < 10  # 2 that are kept, 2 that wait to be collected, those compiled ahead
 
 
 def test_a_run_is_replayed_to_the_same_bits(toy, tmp_path):
