@@ -61,7 +61,7 @@ SECONDS = flags.DEFINE_float("seconds", 3, "Length of one timed round.", lower_b
 LANES = flags.DEFINE_list("lanes", [], f"Also time {', '.join(WIDE)} with so many lanes in a block.")
 RUNS = flags.DEFINE_integer("runs", 100_000, "At most so many runs in whole sweeps.", lower_bound=100)
 PROGRAMS = flags.DEFINE_integer("programs", 300, "Of the mixed sweep of prediction.", lower_bound=1, upper_bound=300)
-SWEEPS = flags.DEFINE_list("sweeps", ["quickstart", "mixed"], "Of prediction: quickstart, mixed, smoke (a small one).")
+SWEEPS = flags.DEFINE_list("sweeps", ["quickstart", "mixed"], f"Of prediction: {', '.join(prediction.SWEEPS)}.")
 KEPT = flags.DEFINE_string(
     "kept", "out/prediction", "Where prediction keeps what it has found; delete it to begin anew."
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-SWEEPS = "quickstart", "mixed", "smoke"
+SWEEPS = "quickstart", "mixed", "edge_of_stability", "smoke"
 RUN = """
 import json, sys, time
 import sweeps
@@ -35,12 +35,12 @@ print(json.dumps(found))
 
 
 def recipe(name: str, programs: int) -> Any:
-    """The quickstart, at its quick or smoke scale, or toys of so many programs."""
+    """The quickstart, at its quick or smoke scale, a study at its quick scale, or toys of so many programs."""
     import sweeps
     from sweeps import recipes
 
     if name != "mixed":
-        return recipes.load("quickstart").at("quick" if name == "quickstart" else "smoke")
+        return recipes.load("quickstart" if name == "smoke" else name).at("smoke" if name == "smoke" else "quick")
     import jaxgen as jg
 
     t, o = jg.tasks, jg.optimizers
@@ -64,7 +64,7 @@ def recipe(name: str, programs: int) -> Any:
 
 
 def prediction(names: list[str], programs: int, folder: Path) -> list[dict[str, Any]]:
-    """Foretells and trains each of some sweeps: "quickstart", "smoke" (a small one of it), "mixed".
+    """Foretells and trains each of some sweeps: "quickstart", "smoke" (a small one of it), "mixed", a study.
 
     Args:
       names: of the sweeps.

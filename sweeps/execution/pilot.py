@@ -13,22 +13,22 @@ from jaxgen.starts import parent
 from sweeps.execution import widths
 from sweeps.execution.plan import Group
 
-RUNS, FEWEST = 24, 6  # of a program
+RUNS, FEWEST = 48, 6  # of a program
 SECONDS = 40.0  # of a device, busy, at most
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """Steps that runs make, as a share of their budgets, and its standard error; how many runs were tried."""
+    """Steps that runs make, as a share of their budgets, with half of its 95 % interval; how many runs were tried."""
 
     share: float
     error: float
     runs: int
 
 
-UNKNOWN = Made(0.85, 0.15, 0)
-"""Where too few runs can be tried."""
+UNKNOWN = Made(0.865, 0.135, 0)
+"""Where too few runs can be tried: .73 to 1."""
 
 
 def can_stop(experiment: Experiment) -> bool:
@@ -68,7 +68,8 @@ def made(
         [made / of for made, of in _trained(blocks, waiting, widths.first_intervals(group.template, lanes))]
     )
     left = 1 - len(runs) / len(group.pending)
-    return Made(float(steps.mean()), float(steps.std() * math.sqrt(left / max(len(runs) - 1, 1))), len(runs))
+    error = 1.96 * float(steps.std()) * math.sqrt(left / max(len(runs) - 1, 1))
+    return Made(float(steps.mean()), error, len(runs))
 
 
 def _trained(blocks: list[Block], runs: Iterator[tuple], intervals: int) -> Iterator[tuple[int, int]]:

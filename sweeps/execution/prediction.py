@@ -30,11 +30,11 @@ from sweeps.storage.workdir import Width
 
 MEASURED_SHARE = 8  # only what is sure to take less than this part of the memory is timed
 MEASURED, SECONDS = 10, 45.0  # programs at most; no other is begun after so long
-SPREAD = {"start": 0.2, "compiling": 0.15, "training": 0.12, "storing": 0.5}  # relative errors of what was measured
+SPREAD = {"start": 0.2, "compiling": 0.18, "training": 0.12, "storing": 0.5}  # relative errors of what was measured
 OTHERS = 0.25  # of a program that was not
 COMPILING = 1.5, 6.0  # busy seconds to trace and to compile a usual program: for ratios of programs
 USUAL_TENSORS = 10  # of that program
-LOADED, COMPILED = 0.8, 0.25  # share that tracing, one thread's work, has in loading a program and in compiling it
+TRACING = 0.8  # share that tracing, one thread's work, has in loading a program
 STORING = 2e-3  # busy seconds of a run: its start, its curves, its rows in a file
 FEW_RUNS, PILOTED = 0.1, 3  # share of the time from which it is tried how early runs stop; programs that are tried
 
@@ -49,6 +49,7 @@ class Cost:
       steps: lane-steps that its runs are expected to make.
       milliseconds: of a device, busy, per lane-step.
       compiling: busy seconds to trace it and to compile it, or to load what is compiled.
+      tracing: those of them in which other threads can neither trace nor start anything.
       bytes: of one block.
       is_measured: whether it was measured, and so is compiled already; else its times follow from its sizes.
       rate: FLOP/s of a device, padded rows included.
@@ -59,6 +60,7 @@ class Cost:
     steps: int
     milliseconds: float
     compiling: float
+    tracing: float
     bytes: int
     is_measured: bool
     rate: float
@@ -201,18 +203,21 @@ def _costs(
     groups: list[Group], usual: list[Measured], found: dict[int, Measured], places: list[list[jax.Device]]
 ) -> list[Cost]:
     """What each program costs if no run ends early."""
-    times, compiles, sizes = (_ratio(usual, found, name) for name in ("milliseconds", "compile_seconds", "bytes"))
+    names = "milliseconds", "compile_seconds", "load_seconds", "bytes"
+    times, compiles, loads, sizes = (_ratio(usual, found, name) for name in names)
     costs = []
     for i, group in enumerate(groups):
         own, by_size = found.get(i), usual[i]
         if own is None:
             milliseconds, compiling = times * by_size.milliseconds, compiles * by_size.compile_seconds
+            loading = loads * by_size.load_seconds
             lanes, size = by_size.width, int(sizes * by_size.bytes)
         else:
             milliseconds = own.milliseconds * group.flops / step_flops(group.template)
-            compiling, lanes, size = own.load_seconds, own.width, own.bytes
-        rate = 1e3 * group.flops / milliseconds
-        costs.append(Cost(lanes, len(places[i]), group.steps, milliseconds, compiling, size, own is not None, rate))
+            compiling, loading, lanes, size = own.load_seconds, own.load_seconds, own.width, own.bytes
+        rate, placed = 1e3 * group.flops / milliseconds, len(places[i])
+        tracing, known = TRACING * loading, own is not None
+        costs.append(Cost(lanes, placed, group.steps, milliseconds, compiling, tracing, size, known, rate))
     return costs
 
 
@@ -239,8 +244,7 @@ def _stops(plan: Plan, groups: list[Group], costs: list[Cost], places: list[list
 def _ranged(costs: list[Cost], stops: list[Made], start: float, storing: float, now: Speed, devices: int) -> Prediction:
     """Adds up what programs cost, and in quadrature how far each part may be wrong."""
     measured_ones = sum(cost.is_measured for cost in costs)
-    tracing = sum(cost.compiling * (LOADED if cost.is_measured else COMPILED) for cost in costs)
-    alone = tracing * (1 - 1 / devices)  # what tracing takes longer where nobody trains meanwhile
+    alone = sum(cost.tracing for cost in costs) * (1 - 1 / devices)  # where nobody trains meanwhile
     parts = {
         "start": start,
         "compiling": sum(cost.compiling for cost in costs) / devices + alone / 2,

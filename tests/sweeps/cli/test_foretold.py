@@ -13,7 +13,7 @@ from sweeps.execution.prediction import Cost, Prediction
 
 def told(plan, free=1.0, tried=0):
     groups = [g for g in plan.groups if g.pending]
-    costs = [Cost(8, 2, g.steps, 2.0, 3.0, 2**20, i < 10, 5e9) for i, g in enumerate(groups)]
+    costs = [Cost(8, 2, g.steps, 2.0, 3.0, 1.0, 2**20, i < 10, 5e9) for i, g in enumerate(groups)]
     parts = {"start": 1.0, "compiling": 1.5 * len(costs), "training": 6.0, "storing": 0.1}
     return Prediction(100.0, 140.0, parts, costs, 2, Speed(5e10, free), tried)
 
