@@ -25,6 +25,9 @@ class Solve:
     ridge regression too, θ = Jᵀ (J Jᵀ + ridge)⁻¹ (y - f(x; 0)): with m parameters and n rows × outputs it takes
     O(m n min(m, n)) operations, whichever of the two is larger.
 
+    As a transform it is the same with the others as they are so far: `AfterTraining(transforms=(Solve(…),))` solves
+    for the last layer of a network that is trained. What is pruned would not stay so, and is refused before it.
+
     Attributes:
       ridge: of the squared length of the parameters.
       parameters: patterns of the names of the parameters that are solved for ("Linear_1"); all where there are none.
@@ -40,7 +43,20 @@ class Solve:
     def weights(self, drawn: optax.Params, given: Given | None, fit: Fit) -> tuple[optax.Params, None]:
         """The parameters that are solved for, and as they are drawn the others; nothing is masked."""
         del given
-        theta, whole = self.chosen(drawn)
+        return self.apply(drawn, drawn, None, fit)
+
+    def apply(
+        self, drawn: optax.Params, params: optax.Params, mask: optax.Params | None, fit: Fit
+    ) -> tuple[optax.Params, None]:
+        """See `Continued.transformed`.
+
+        Raises:
+          FieldError: weights have been removed before.
+        """
+        del drawn
+        if mask is not None:
+            raise FieldError("start.transforms", "Solve", "would bring back what was pruned: put it first")
+        theta, whole = self.chosen(params)
 
         def residual(theta):
             outputs = fit.outputs(whole(theta))
@@ -59,15 +75,15 @@ class Solve:
         shrunk = jnp.where(counted, values, 0) / jnp.where(counted, jnp.square(values) + self.ridge, 1)
         return whole(directions.T @ (shrunk * (left.T @ right))), None
 
-    def bend(self, drawn: optax.Params, fit: Fit) -> jax.Array:
-        """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those drawn."""
-        theta, whole = self.chosen(drawn)
+    def bend(self, params: optax.Params, fit: Fit) -> jax.Array:
+        """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those given."""
+        theta, whole = self.chosen(params)
         none, once, twice = (fit.outputs(whole(factor * theta)) for factor in (0, 1, 2))
         return jnp.linalg.norm(jnp.ravel(twice - 2 * once + none)) / jnp.linalg.norm(jnp.ravel(twice))
 
-    def chosen(self, drawn: optax.Params) -> tuple[jax.Array, Callable[[jax.Array], optax.Params]]:
+    def chosen(self, params: optax.Params) -> tuple[jax.Array, Callable[[jax.Array], optax.Params]]:
         """The parameters to solve for as one vector, and what makes all parameters of such a vector."""
-        tensors, tree = by_name(drawn), jax.tree.structure(drawn)
+        tensors, tree = by_name(params), jax.tree.structure(params)
         chosen = {name: w for name, w in tensors.items() if in_group(name, self.parameters or ("*",))}
         if not chosen:
             raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(tensors)}")

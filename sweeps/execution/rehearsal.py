@@ -66,8 +66,9 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if template.start is not None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 state = jax.eval_shape(training.init, numbers, data, _given(template))
-            if isinstance(template.start, Solve):
-                _check_linear(template, template.start, rows)
+            for one in (template.start, *getattr(template.start, "transforms", ())):
+                if isinstance(one, Solve):
+                    _check_linear(template, one, rows)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
             outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs, kept=state.kept)
             if models.is_random(template.model) or state.kept:

@@ -252,6 +252,25 @@ def test_classes_are_solved_for_as_one_hot_vectors(toy):
     np.testing.assert_allclose(padded["test/loss"], plain["test/loss"], rtol=1e-6)
 
 
+def test_of_a_trained_network_the_last_layer_is_solved_for(toy):
+    start = AfterTraining(steps=20, transforms=(Solve(parameters=("Linear_1",), ridge=1e-3),))
+    run = toy.override({"start": start, "training.dtype": "float64", "training.steps": 0})
+    with training.numerics(run):
+        found, ended = (training.trained(one)[1].params for one in (run, start.run(run)))
+        data = training.load(training.numbers(run), training.Rows.of(run))
+        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+    first = np.asarray(ended["Linear_0"]["kernel"])
+    np.testing.assert_array_equal(found["Linear_0"]["kernel"], first)
+    features = (x @ first) ** 2
+    solved = np.linalg.solve(features.T @ features + 1e-3 * np.eye(12), features.T @ y)
+    np.testing.assert_allclose(found["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_pruned_is_not_solved_for(run):
+    with pytest.raises(jg.FieldError, match=r"start.transforms = 'Solve': would bring back what was pruned"):
+        jg.train(from_run(run, Prune(rate=0.5), Solve(parameters=("Linear_1",))))
+
+
 @flax.struct.dataclass
 class FromThere:
     """How far the first weight is from where it was at the first evaluation, and from the start."""
