@@ -14,6 +14,12 @@ import jaxgen as jg
 import sweeps
 
 
+@jg.one_by_one  # lane by lane: batches of LAPACK's functions may stop a block on a CPU for ever
+def singular_values(matrix):
+    """Of a matrix, largest first."""
+    return jnp.linalg.svd(matrix, compute_uv=False)
+
+
 @flax.struct.dataclass
 class Spectrum:
     """The singular values of the first layer, largest first: "spectrum", (count,)."""
@@ -21,7 +27,7 @@ class Spectrum:
     count: int = jg.static(4, "[1, 1000]", "how many")
 
     def measure(self, e):
-        return {"spectrum": jnp.linalg.svd(e.params["Linear_0"]["kernel"], compute_uv=False)[: self.count]}
+        return {"spectrum": singular_values(e.params["Linear_0"]["kernel"])[: self.count]}
 
 
 @flax.struct.dataclass

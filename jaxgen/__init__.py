@@ -4,6 +4,7 @@ from jaxgen import clamps, filters, losses, models, optimizers, positions, probe
 from jaxgen.components import leaf, part, static
 from jaxgen.errors import FieldError
 from jaxgen.experiment import Experiment
+from jaxgen.lapack import one_by_one
 from jaxgen.tasks import Examples, Regression, Task
 from jaxgen.training import Training, train
 
@@ -21,6 +22,7 @@ __all__ = [
     "leaf",
     "losses",
     "models",
+    "one_by_one",
     "optimizers",
     "part",
     "positions",

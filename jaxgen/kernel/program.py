@@ -98,10 +98,11 @@ class Program:
 
     def forget(self) -> bool:
         """Gives up the executables, which are compiled again where they are asked for; whether there were any."""
-        found = bool(self._compiled)
+        if not self._compiled:
+            return False
         self._compiled.clear()
         self._jitted = jax.jit(self._chunk, donate_argnums=4)  # what JAX keeps of the other goes with it
-        return found
+        return True
 
     def lowered(self, device: jax.Device) -> jax.stages.Lowered:
         """The program for one device, before it is compiled."""

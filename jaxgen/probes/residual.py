@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxgen import models
 from jaxgen.components import static
 from jaxgen.errors import FieldError
+from jaxgen.lapack import one_by_one
 from jaxgen.probes.evaluation import Evaluation, masked_mean
 from jaxgen.tasks.task import answers
 
@@ -133,4 +134,5 @@ def _network(e: Evaluation, probe: PositionFit | LogitLens | LinearRead) -> Call
 def _ridge(square: jax.Array, product: jax.Array) -> jax.Array:
     """(C + λ tr C / d)⁻¹ c with λ = 1e-5."""
     width = len(square)
-    return jnp.linalg.solve(square + 1e-5 * jnp.trace(square) / width * jnp.eye(width, dtype=square.dtype), product)
+    ridge = 1e-5 * jnp.trace(square) / width * jnp.eye(width, dtype=square.dtype)
+    return one_by_one(jnp.linalg.solve)(square + ridge, product)

@@ -1,5 +1,6 @@
 """Parameters that are solved for."""
 
+import functools
 from collections.abc import Callable
 
 import flax.struct
@@ -11,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxgen.components import leaf, static
 from jaxgen.errors import FieldError
 from jaxgen.kinds import Given
+from jaxgen.lapack import one_by_one
 from jaxgen.paths import by_name, in_group
 from jaxgen.starts.fit import Fit
 
@@ -70,23 +72,29 @@ class Solve:
 
         zero = jnp.zeros_like(theta)
         matrix, right = jax.jacfwd(residual)(zero), -residual(zero)
-        left, values, directions = jnp.linalg.svd(matrix, full_matrices=False)
+        left, values, directions = one_by_one(functools.partial(jnp.linalg.svd, full_matrices=False))(matrix)
         counted = values > jnp.finfo(values.dtype).eps * max(matrix.shape) * values[0]  # others are rounding
         shrunk = jnp.where(counted, values, 0) / jnp.where(counted, jnp.square(values) + self.ridge, 1)
         return whole(directions.T @ (shrunk * (left.T @ right))), None
 
     def bend(self, params: optax.Params, fit: Fit) -> jax.Array:
-        """How far outputs are from linear in the parameters: ‖f(2θ) - 2 f(θ) + f(0)‖ / ‖f(2θ)‖ at those given."""
-        theta, whole = self.chosen(params)
-        none, once, twice = (fit.outputs(whole(factor * theta)) for factor in (0, 1, 2))
-        return jnp.linalg.norm(jnp.ravel(twice - 2 * once + none)) / jnp.linalg.norm(jnp.ravel(twice))
+        """How far outputs are from linear: ‖f(θ + η) - f(θ) - f(η) + f(0)‖ / ‖f(θ + η)‖, with θ, η ~ N(0, 1).
+
+        NaN where all outputs are 0. Multiples of one θ would not do: ReLU networks without biases are linear in them.
+        """
+        drawn, whole = self.chosen(params)
+        one, other = jax.random.normal(jax.random.key(0, impl="threefry2x32"), (2, *drawn.shape), drawn.dtype)
+        none, first, second, both = (fit.outputs(whole(theta)) for theta in (0 * one, one, other, one + other))
+        return jnp.linalg.norm(jnp.ravel(both - first - second + none)) / jnp.linalg.norm(jnp.ravel(both))
 
     def chosen(self, params: optax.Params) -> tuple[jax.Array, Callable[[jax.Array], optax.Params]]:
         """The parameters to solve for as one vector, and what makes all parameters of such a vector."""
         tensors, tree = by_name(params), jax.tree.structure(params)
-        chosen = {name: w for name, w in tensors.items() if in_group(name, self.parameters or ("*",))}
-        if not chosen:
-            raise FieldError("start.parameters", self.parameters, f"matches none of {', '.join(tensors)}")
+        patterns = self.parameters or ("*",)
+        for pattern in patterns:
+            if not any(in_group(name, (pattern,)) for name in tensors):
+                raise FieldError("start.parameters", pattern, f"matches none of {', '.join(tensors)}")
+        chosen = {name: w for name, w in tensors.items() if in_group(name, patterns)}
         theta, unravel = ravel_pytree(chosen)
 
         def whole(theta):

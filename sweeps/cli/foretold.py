@@ -55,7 +55,7 @@ class Flags:
             "dry_run", False, "Print the programs, and the time and memory they take; train nothing."
         )
         self._for = flags.DEFINE_string(
-            "for", None, "With --dry_run: what it would take on v5e-8, h100, h200-8, … too, by peak rates."
+            "for", None, "With --dry_run: what it would take on one of v5e-8, h100, h200-8, … too, by peak rates."
         )
         self._price = flags.DEFINE_float(
             "price_per_hour", None, "With --for: what an hour of one chip costs you.", lower_bound=0

@@ -38,6 +38,9 @@ def main(*workdirs: str) -> None:
         print(line)
     for run_id in found.apart:
         print(f"{run_id} was stored with other bits too: these lie in {place.apart}")
-    print(f"{place}: {found.runs:,} runs of {found.read:,} shards are in {found.written:,} now")
+    merged = f"{found.runs:,} runs of {found.read:,} shards are in {found.written:,} now"
+    print(
+        f"{place}: {merged if found.written else 'nothing to merge: single shards, and those of workers at work, stay'}"
+    )
     if found.apart:
         sys.exit(1)

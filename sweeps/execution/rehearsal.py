@@ -66,9 +66,8 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if template.start is not None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 state = jax.eval_shape(training.init, numbers, data, _given(template))
-            for one in (template.start, *getattr(template.start, "transforms", ())):
-                if isinstance(one, Solve):
-                    _check_linear(template, one, rows)
+            for at, one in _solves(template.start).items():
+                _check_linear(template, at, one, rows, held)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
             outputs = jax.eval_shape(training.apply, numbers, state.params, data.inputs, kept=state.kept)
             if models.is_random(template.model) or state.kept:
@@ -152,18 +151,25 @@ def _check_variables(template: Experiment, network: str, variables: Shapes) -> N
         raise FieldError("model", network, "has no parameters to train")
 
 
-def _check_linear(template: Experiment, start: Solve, rows: training.Rows) -> None:
+def _solves(start: object) -> dict[str, Solve]:
+    """What is solved for, by its path: the start itself, or some of its transforms."""
+    parts = {"start": start} | {f"start.transforms.{i}": t for i, t in enumerate(getattr(start, "transforms", ()))}
+    return {path: part for path, part in parts.items() if isinstance(part, Solve)}
+
+
+def _check_linear(template: Experiment, at: str, start: Solve, rows: training.Rows, held: Shapes) -> None:
     """Refuses to solve for parameters that outputs are not linear in, as they are found on the run's own rows."""
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
 
     @functools.partial(jax.jit, compiler_options=training.compiler_options())
     def bend(numbers, rows):
-        data = training.load(numbers, rows)
+        data = training.load(numbers, rows, nothing)
         state = training.init(numbers, data)
         return start.bend(state.params, training.fit(numbers, data, state.kept))
 
-    if bend(training.numbers(template.override({"start": None})), rows) > NONLINEAR:
+    if not bend(training.numbers(template.override({"start": None})), rows) <= NONLINEAR:
         why = "are no parameters in which the outputs are linear: name those of the last layer"
-        raise FieldError("start.parameters", start.parameters, why)
+        raise FieldError(f"{at}.parameters", start.parameters, why)
 
 
 def _given(template: Experiment) -> Shapes:

@@ -1,5 +1,7 @@
 """Runs that start from other runs, or from a solution."""
 
+import re
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -264,6 +266,15 @@ def test_of_a_trained_network_the_last_layer_is_solved_for(toy):
     features = (x @ first) ** 2
     solved = np.linalg.solve(features.T @ features + 1e-3 * np.eye(12), features.T @ y)
     np.testing.assert_allclose(found["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)
+
+
+def test_lanes_are_solved_for_one_after_another(toy):
+    """Batches of LAPACK's functions wait for each other in blocks on several CPU devices."""
+    run = toy.override({"start": Solve(parameters=("Linear_1",)), "training.steps": 0})
+    text = Program(run, 3).lowered(jax.devices()[0]).as_text()
+    found = re.findall(r"custom_call @lapack_\w+\(.*?: \(tensor<([\dx]+)x[a-z]", text)
+    assert found
+    assert all(shape.count("x") == 1 for shape in found)
 
 
 def test_what_is_pruned_is_not_solved_for(run):

@@ -194,8 +194,15 @@ def no_source(monkeypatch):
         ),
         (lambda: {"start": "Solve", "training.steps": 0}, "are no parameters in which the outputs are linear"),
         (
-            lambda: {"start": jg.starts.Solve(parameters=("nope",))},
-            r"start.parameters = \('nope',\): matches none of Linear_0.kernel, Linear_1.kernel",
+            lambda: {
+                "model": jg.models.MLP(width=4, depth=1),
+                "start": jg.starts.AfterTraining(steps=50, transforms=(jg.starts.Solve(parameters=("Linear_0",)),)),
+            },
+            r"start.transforms.0.parameters = \('Linear_0',\): are no parameters in which the outputs are linear",
+        ),
+        (
+            lambda: {"start": jg.starts.Solve(parameters=("Linear_1", "nope"))},
+            r"start.parameters = 'nope': matches none of Linear_0.kernel, Linear_1.kernel",
         ),
         (
             lambda: {
