@@ -3,7 +3,7 @@
     python scripts/reproduce.py --recipe=edge_of_stability --scale=quick
 
 An MLP learns (a + b) mod p full batch with AdamW (eps 1e-25), without and with weight decay, with cross-entropy or
-StableMax in three precisions, on plain or perpendicular gradients (⊥Grad). quick: p = 59, 17 minutes on two CPU cores.
+StableMax in three precisions, on plain or perpendicular gradients (⊥Grad). quick: p = 59, 17 to 27 minutes on two CPUs.
 paper: p = 113, six seeds where it has one, for a GPU. The text of the paper is followed: ⊥AdamW keeps AdamW's settings,
 where the released code falls back to PyTorch's.
 """
