@@ -6,6 +6,7 @@ slots to the next runs.
 """
 
 from jaxgen.kernel.block import Assignment, Block, Result
+from jaxgen.kernel.mappings import crowded
 from jaxgen.kernel.program import MAX_INTERVALS, Lane, Output, Program, Status, after_evaluation, checksum
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "Status",
     "after_evaluation",
     "checksum",
+    "crowded",
 ]

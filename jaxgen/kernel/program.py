@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import functools
+import gc
 import math
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import optax
 
 from jaxgen import training
 from jaxgen.experiment import Experiment
+from jaxgen.kernel.mappings import crowded
 from jaxgen.optimizers.parts import same_bits
 from jaxgen.training import Passes, Rows, State, capacity
 
@@ -90,19 +92,19 @@ class Program:
         """The executable for one device, compiled on first use."""
         with self._compiling:  # one after another: where compilations are kept, the first serves the others
             if (found := self._compiled.get(device)) is None:
+                if crowded():
+                    gc.collect()  # cycles of references hold what was given up
                 lowered = self.lowered(device)
                 with training.numerics(self.template):
                     found = lowered.compile(compiler_options=training.compiler_options())
                 self._compiled[device] = found
         return found
 
-    def forget(self) -> bool:
-        """Gives up the executables, which are compiled again where they are asked for; whether there were any."""
-        if not self._compiled:
-            return False
-        self._compiled.clear()
-        self._jitted = jax.jit(self._chunk, donate_argnums=4)  # what JAX keeps of the other goes with it
-        return True
+    def forget(self) -> None:
+        """Gives up the executables, which are compiled again where they are asked for."""
+        if self._compiled:
+            self._compiled.clear()
+            self._jitted = jax.jit(self._chunk, donate_argnums=4)  # what JAX keeps of the other goes with it
 
     def lowered(self, device: jax.Device) -> jax.stages.Lowered:
         """The program for one device, before it is compiled."""

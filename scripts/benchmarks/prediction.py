@@ -39,8 +39,10 @@ def recipe(name: str, programs: int) -> Any:
     import sweeps
     from sweeps import recipes
 
+    if name == "smoke":
+        return recipes.load("quickstart").at("smoke")
     if name != "mixed":
-        return recipes.load("quickstart" if name == "smoke" else name).at("smoke" if name == "smoke" else "quick")
+        return recipes.load(name).at("quick")
     import jaxgen as jg
 
     t, o = jg.tasks, jg.optimizers

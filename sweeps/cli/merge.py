@@ -38,9 +38,9 @@ def main(*workdirs: str) -> None:
         print(line)
     for run_id in found.apart:
         print(f"{run_id} was stored with other bits too: these lie in {place.apart}")
-    merged = f"{found.runs:,} runs of {found.read:,} shards are in {found.written:,} now"
-    print(
-        f"{place}: {merged if found.written else 'nothing to merge: single shards, and those of workers at work, stay'}"
-    )
+    said = f"{found.runs:,} runs of {found.read:,} shards are in {found.written:,} now"
+    if not found.written:
+        said = "nothing to merge: single shards, and those of workers at work, stay"
+    print(f"{place}: {said}")
     if found.apart:
         sys.exit(1)

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from jaxgen import Experiment
-from jaxgen.kernel import MAX_INTERVALS, Block, Program
+from jaxgen.kernel import MAX_INTERVALS, Block, Program, crowded
 from jaxgen.kinds import Given
 from jaxgen.training import capacity
 from sweeps import interruptible
@@ -110,7 +110,7 @@ class Engine:
         self.devices = jax.local_devices()[: options.devices]
         self.saved = checkpoint.load(workdir)
         self.widths = workdir.written_widths()
-        self.useful = self.computed = self.forgotten = 0
+        self.useful = self.computed = 0
         self.stop = threading.Event()
         self.stopped_by: int | None = None
         self.slots: list[_Slot] = []
@@ -219,16 +219,15 @@ class Engine:
                     pass
 
     def _forget(self) -> None:
-        """Gives up the executables of groups that have ended: Linux lets a process have 65,530 pieces of memory.
-
-        One that is compiled for a CPU has 30 to 200 of them, and cycles of references hold it.
-        """
+        """Gives up the executables of groups that have ended, and where there are many those kept for the next too."""
         training = {id(slot.work) for slot in self.slots}
-        ended = (w for w in self.works if not w.waits and id(w) not in training and w.name not in _PROGRAMS)
-        self.forgotten += sum(work.program.forget() for work in ended)
-        if self.forgotten >= KEPT:
-            self.forgotten = 0
-            gc.collect()
+        needed = {work.name for work in self.works if work.waits or id(work) in training}
+        if crowded():
+            for name in _PROGRAMS.keys() - needed:
+                del _PROGRAMS[name]
+        for work in self.works:
+            if work.name not in needed and work.name not in _PROGRAMS:
+                work.program.forget()
 
     def _start(self, device: jax.Device) -> bool:
         """Launches a block of the first program for this device that has runs left; False when all are taken."""

@@ -214,10 +214,11 @@ def _costs(
             lanes, size = by_size.width, int(sizes * by_size.bytes)
         else:
             milliseconds = own.milliseconds * group.flops / step_flops(group.template)
-            compiling, loading, lanes, size = own.load_seconds, own.load_seconds, own.width, own.bytes
-        rate, placed = 1e3 * group.flops / milliseconds, len(places[i])
-        tracing, known = TRACING * loading, own is not None
-        costs.append(Cost(lanes, placed, group.steps, milliseconds, compiling, tracing, size, known, rate))
+            compiling = loading = own.load_seconds
+            lanes, size = own.width, own.bytes
+        rate, tracing = 1e3 * group.flops / milliseconds, TRACING * loading
+        one = Cost(lanes, len(places[i]), group.steps, milliseconds, compiling, tracing, size, own is not None, rate)
+        costs.append(one)
     return costs
 
 

@@ -9,7 +9,7 @@ from lanes import same_bits, train_in_block
 
 import jaxgen as jg
 from jaxgen import kernel, training
-from jaxgen.kernel import Block, Program, Status
+from jaxgen.kernel import Block, Program, Status, mappings
 
 
 def drain(block: Block, runs, intervals: int = 3):
@@ -353,3 +353,12 @@ def test_a_table_that_all_runs_have_lies_there_once(base):
     for i, one in runs.items():
         assert same_bits(together[i], train_in_block(few, {1 - i: one})[1 - i])
         np.testing.assert_allclose(together[i].curves["train/loss"], jg.train(one)["train/loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "limit", "wanted"), [(34, "100", True), (33, "100", False), (34, None, False)])
+def test_a_process_is_crowded_from_a_third_of_its_mappings_on(count, limit, wanted, tmp_path, monkeypatch):
+    for name, text in (("MAPS", "a mapping\n" * count), ("LIMIT", limit)):
+        monkeypatch.setattr(mappings, name, tmp_path / name)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert mappings.crowded() == wanted

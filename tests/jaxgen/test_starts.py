@@ -224,6 +224,11 @@ def test_what_is_no_start_is_refused(run, start, said):
         run.override({"start": start(run)})
 
 
+def one_hots(data):
+    """Tokens and labels of the toy's 29 train rows as one-hot vectors, (29, 14) and (29, 7)."""
+    return np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+
+
 @pytest.mark.parametrize("ridge", [0.3, 0.0])
 @pytest.mark.parametrize("width", [7, 60])  # fewer and more features than rows
 def test_solved_read_outs_are_numpys_ridge_regression(ridge, width):
@@ -245,7 +250,7 @@ def test_classes_are_solved_for_as_one_hot_vectors(toy):
     with training.numerics(run):
         state = training.trained(run)[1]
         data = training.load(training.numbers(run), training.Rows.of(run))
-        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+        x, y = one_hots(data)
     features = (x @ np.asarray(state.params["Linear_0"]["kernel"])) ** 2
     solved = np.linalg.solve(features.T @ features + 1e-3 * np.eye(12), features.T @ y)
     np.testing.assert_allclose(state.params["Linear_1"]["kernel"], solved, rtol=1e-6, atol=1e-9)
@@ -260,7 +265,7 @@ def test_of_a_trained_network_the_last_layer_is_solved_for(toy):
     with training.numerics(run):
         found, ended = (training.trained(one)[1].params for one in (run, start.run(run)))
         data = training.load(training.numbers(run), training.Rows.of(run))
-        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+        x, y = one_hots(data)
     first = np.asarray(ended["Linear_0"]["kernel"])
     np.testing.assert_array_equal(found["Linear_0"]["kernel"], first)
     features = (x @ first) ** 2
@@ -340,7 +345,7 @@ def test_rows_count_in_a_solution_as_they_weigh(run):
     with training.numerics(run), jax.numpy_dtype_promotion("standard"):
         state = training.trained(run)[1]
         data = training.load(training.numbers(run), training.Rows.of(run))
-        x, y = np.eye(7)[np.asarray(data.inputs)[:29]].reshape(29, 14), np.eye(7)[np.asarray(data.labels)[:29]]
+        x, y = one_hots(data)
         weights_ = np.asarray(data.weights)[:29, None]
     features = (x @ np.asarray(state.params["Linear_0"]["kernel"])) ** 2
     solved = np.linalg.solve(features.T @ (weights_ * features) + 0.1 * np.eye(12), features.T @ (weights_ * y))
