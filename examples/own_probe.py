@@ -14,7 +14,7 @@ import jaxgen as jg
 import sweeps
 
 
-@jg.one_by_one  # lane by lane: batches of LAPACK's functions may stop a block on a CPU for ever
+@jg.one_by_one  # lanes call LAPACK in turn: without, a block has one lane on a CPU
 def singular_values(matrix):
     """Of a matrix, largest first."""
     return jnp.linalg.svd(matrix, compute_uv=False)

@@ -165,10 +165,11 @@ class Engine:
     def _choose_widths(self, groups: list[Group]) -> None:
         """Decides how many lanes each program has, and writes it down before anything is trained."""
         for group in groups:
-            found = widths.chosen(group.template, self.devices[0], self.widths, self.options.width)
-            if self.options.tune and found["by"] != "tuned":
+            device = self.devices[0]
+            found = widths.chosen(group.template, device, self.widths, self.options.width, group.lapack)
+            if self.options.tune and found["by"] != "tuned" and not (group.lapack and device.platform == "cpu"):
                 found = {"lanes": tuned(group.template, self.devices), "by": "tuned"}
-            self.widths[widths.entry(group.template, self.devices[0])] = found
+            self.widths[widths.entry(group.template, device)] = found
         self.workdir.write_widths(self.widths)
 
     def _work(self, group: Group) -> _Work:

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
+
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
-from sweeps.execution import engine, executor, stages
+from sweeps.execution import engine, executor, stages, widths
 from sweeps.execution.options import Options
 from sweeps.execution.plan import Plan, make_plan
 from sweeps.execution.prediction import Prediction, predict
@@ -195,4 +197,7 @@ def _planned(
     set_up_jax()
     workdir.check_same(name, base, sweep)
     plan = stages.in_order(make_plan(base, sweep, settings.max_compiles), settings.max_compiles)
+    if settings.width is not None:
+        for group in (group for one, _ in stages.levels(plan, workdir) for group in one.groups):
+            widths.chosen(group.template, jax.local_devices()[0], {}, settings.width, group.lapack)
     return settings, plan if settings.share is None else plan.share(*settings.share)

@@ -32,6 +32,7 @@ class Group:
       budgets: steps, rows of the train split and rows computed in a step of each pending run.
       stored: how many more are.
       resumed: how many of the pending ones are saved in mid-training.
+      lapack: whether they call LAPACK for all lanes of a block at once.
     """
 
     template: Experiment
@@ -39,6 +40,7 @@ class Group:
     budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     stored: int = 0
     resumed: int = 0
+    lapack: bool = False
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Takes the runs off that are not wanted."""
@@ -191,11 +193,13 @@ def make_plan(base: Experiment, sweep: Sweep, max_compiles: int = MAX_COMPILES) 
         group.budgets.append(kind.budget)
     _check_compiles(base, sweep, max_compiles, len(groups))
     _check_curves(groups.values())
-    tables = set()
-    for template in {structure: group.template for (structure, _), group in groups.items()}.values():
+    tables, lapack = set(), {}
+    for structure, template in {structure: group.template for (structure, _), group in groups.items()}.items():
         table = components.structure(template.task)
-        rehearse(template, table in tables)
+        lapack[structure] = rehearse(template, table in tables)
         tables.add(table)
+    for (structure, _), group in groups.items():
+        group.lapack = lapack[structure]
     for cls in look_again(classes):
         why = "changes values that it uses, so that what it computes could depend on how often it was called"
         raise FieldError("sweep", cls.__qualname__, f"{why}: keep what it computes once in functools.cache")

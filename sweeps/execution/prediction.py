@@ -142,7 +142,7 @@ def predict(
     """
     begun = time.process_time() if begun is None else begun
     used, groups = jax.local_devices()[:devices], [g for g in plan.groups if g.pending]
-    lanes = [widths.chosen(g.template, used[0], held, width)["lanes"] for g in groups]
+    lanes = [widths.chosen(g.template, used[0], held, width, g.lapack)["lanes"] for g in groups]
     places = widths.places([len(g.pending) for g in groups], lanes, used)
     usual = [_usual(group, n, len(some)) for group, n, some in zip(groups, lanes, places)]
     start = time.process_time() - begun  # a launch does the same: it plans, and lowers each program's step

@@ -22,7 +22,7 @@ from jaxgen.errors import first_line
 from jaxgen.kernel import Program
 from sweeps.execution import hlo, widths
 from sweeps.execution.chips import Chip, tpu
-from sweeps.execution.plan import Plan
+from sweeps.execution.plan import Group, Plan
 from sweeps.execution.profile import cache_folder, step_flops
 from sweeps.storage.files import write_text
 from sweeps.storage.workdir import Width
@@ -122,15 +122,15 @@ def check(plan: Plan, topology: str, held: Mapping[str, Width], width: int | Non
     device, target = device_of(topology), tpu(topology.partition(":")[0])
     groups = [group for group in plan.groups if group.pending]
 
-    def one(template: Experiment) -> tuple[int, Found | str, bool]:
-        lanes = widths.chosen(template, device, held, width)["lanes"]
+    def one(group: Group) -> tuple[int, Found | str, bool]:
+        lanes = widths.chosen(group.template, device, held, width, group.lapack)["lanes"]
         try:
-            return lanes, *_found(template, lanes, device, topology)
+            return lanes, *_found(group.template, lanes, device, topology)
         except jax.errors.JaxRuntimeError as error:
             return lanes, first_line(error), False
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for group, (lanes, found, kept) in zip(groups, pool.map(one, [g.template for g in groups])):
+        for group, (lanes, found, kept) in zip(groups, pool.map(one, groups)):
             t, notes = group.template, []
             if isinstance(found, str):
                 notes.append(f"does not compile: {found}")

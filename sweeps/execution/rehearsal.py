@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import Experiment, FieldError, Task, models, optimizers, starts, training
+from jaxgen import Experiment, FieldError, Task, lapack, models, optimizers, starts, training
 from jaxgen.errors import first_line
 from jaxgen.losses import of_step
 from jaxgen.paths import by_name, in_group
@@ -34,30 +34,35 @@ STEP = {
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
 
 
-def rehearse(template: Experiment, seen: bool) -> None:
+def rehearse(template: Experiment, seen: bool) -> bool:
     """Traces one step and one evaluation, and looks at one table of examples, before anything of them compiles.
 
     Args:
       template: the first run of a structure.
       seen: whether a table of its task was looked at before.
 
+    Returns:
+      Whether it calls LAPACK for all lanes of a block at once (`jaxgen.lapack`).
+
     Raises:
       FieldError: names what has the wrong shape or range, or fails; its cause is the error.
     """
     task, name, network = template.task, type(template.task).__name__, type(template.model).__name__
     numbers, rows = training.numbers(template), training.Rows.of(template)
-    total = int(rows.counts.sum())
+    total, at_once = int(rows.counts.sum()), False
     with training.numerics(numbers):
         held = _held(template)
         with _traced("task", name, "its examples cannot be made"):
-            data = jax.eval_shape(training.load, numbers, rows, held)
+            traced, data = jax.make_jaxpr(training.load, return_shape=True)(numbers, rows, held)
+        at_once |= _calls_lapack("task", name, traced)
         _check_table(task, name, data, rows)
         if is_stream(task):
             _check_stream(template, name, data, numbers)
         elif getattr(task, "practice", None) is not None:
             _check_practice(template, name, data, numbers)
         with _traced("model", network, f"cannot be made for the examples of {name}"):
-            variables = jax.eval_shape(training.variables, numbers, data)
+            traced, variables = jax.make_jaxpr(training.variables, return_shape=True)(numbers, data)
+        at_once |= _calls_lapack("model", network, traced)
         _check_variables(template, network, variables)
         _check_groups(template.model, variables["params"])
         with _traced("optimizer", type(template.optimizer).__name__, "cannot be made for these parameters"):
@@ -65,7 +70,8 @@ def rehearse(template: Experiment, seen: bool) -> None:
             state = jax.eval_shape(training.init, training.numbers(template.override({"start": None})), data)
         if template.start is not None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
-                state = jax.eval_shape(training.init, numbers, data, _given(template))
+                traced, state = jax.make_jaxpr(training.init, return_shape=True)(numbers, data, _given(template))
+            at_once |= _calls_lapack("start", type(template.start).__name__, traced)
             for at, one in _solves(template.start).items():
                 _check_linear(template, at, one, rows, held)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
@@ -92,12 +98,28 @@ def rehearse(template: Experiment, seen: bool) -> None:
         if jax.tree.map(_kind, stepped) != jax.tree.map(_kind, state):
             why = "a step changes the shape or dtype of the parameters or of its state"
             raise FieldError("optimizer", type(template.optimizer).__name__, why)
-        _check_probes(template, numbers, data, state)
+        parts = ", ".join(type(part).__name__ for part in (template.model, template.loss, template.optimizer))
+        at_once |= _calls_lapack("model, loss, optimizer", parts, traced)
+        at_once |= _check_probes(template, numbers, data, state)
         _check_memory(template, data, state, _largest(traced.jaxpr))
         if total <= LOOKED_AT and not seen:
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
             load = jax.jit(training.load, compiler_options=training.compiler_options())
             _check_values(task, name, jax.device_get(load(numbers, rows, zeros)))
+    return at_once
+
+
+def _calls_lapack(part: str, name: object, traced: Any) -> bool:
+    """Whether a traced function calls LAPACK for all lanes at once. Refuses several matrices at once in each."""
+    found = [*lapack.calls(traced.jaxpr)]
+    for call in found if len(jax.local_devices(backend="cpu")) > 1 and jax.default_backend() == "cpu" else ():
+        if call.matrices > 1:
+            why = (
+                f"calls {call.routine} for {call.matrices} matrices at once, for which several devices of a CPU may "
+                "wait for ever: take them in turn, by jax.lax.map"
+            )
+            raise FieldError(part, name, why)
+    return not all(call.in_turn for call in found)
 
 
 @contextlib.contextmanager
@@ -236,12 +258,14 @@ def _check_values_of(part: str, function: Any, network: str, outputs: Any, label
     return values
 
 
-def _check_probes(template: Experiment, numbers: Experiment, data: training.Data, state: training.State) -> None:
+def _check_probes(template: Experiment, numbers: Experiment, data: training.Data, state: training.State) -> bool:
+    """Looks at what is measured; whether that calls LAPACK for all lanes at once."""
     t = template.training
-    with _traced("training.probes", [type(probe).__name__ for probe in t.probes], "cannot be measured"):
-        measured, after = jax.eval_shape(training.evaluate, numbers, data, state)
+    names = [type(probe).__name__ for probe in t.probes]
+    with _traced("training.probes", names, "cannot be measured"):
+        traced, (measured, after) = jax.make_jaxpr(training.evaluate, return_shape=True)(numbers, data, state)
     if jax.tree.map(_kind, after.memory) != jax.tree.map(_kind, state.memory):
-        raise FieldError("training.probes", [type(p).__name__ for p in t.probes], "a memory changes its shape or dtype")
+        raise FieldError("training.probes", names, "a memory changes its shape or dtype")
     for name, value in measured.items():
         if not value.size:
             raise FieldError(
@@ -254,6 +278,7 @@ def _check_probes(template: Experiment, numbers: Experiment, data: training.Data
                 f"must be measured: {', '.join(known)} of {split} are (the task's own by the probe 'metrics'); or None"
             )
             raise FieldError("training.stop_metric", t.stop_metric, why)
+    return _calls_lapack("training.probes", names, traced)
 
 
 def _check_groups(model: Any, params: Shapes) -> None:

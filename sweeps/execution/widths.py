@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
-from jaxgen import Experiment, training
+from jaxgen import Experiment, FieldError, training
 from jaxgen.kernel import MAX_INTERVALS
 from jaxgen.training import capacity
 from sweeps.execution.profile import step_flops
@@ -57,7 +57,13 @@ def entry(experiment: Experiment, device: jax.Device) -> str:
     return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
 
 
-def chosen(experiment: Experiment, device: jax.Device, held: Mapping[str, Width], asked: int | None = None) -> Width:
+def chosen(
+    experiment: Experiment,
+    device: jax.Device,
+    held: Mapping[str, Width],
+    asked: int | None = None,
+    lapack: bool = False,
+) -> Width:
     """The lanes of a program's blocks, {"lanes", "by"}: those asked for, else those written down, else the rule's.
 
     Args:
@@ -65,7 +71,19 @@ def chosen(experiment: Experiment, device: jax.Device, held: Mapping[str, Width]
       device: of the kind that trains it.
       held: what is written down, by `entry`.
       asked: `Options.width`.
+      lapack: whether it calls LAPACK for all lanes at once: on a CPU it has one then, for more may wait for ever.
+
+    Raises:
+      FieldError: more than that one are asked for.
     """
+    if lapack and device.platform == "cpu":
+        if asked is not None and asked > 1:
+            why = (
+                "must be 1, for a run calls LAPACK (jnp.linalg, orthogonal weights): put that into a function under "
+                "jaxgen.one_by_one"
+            )
+            raise FieldError("width", asked, why)
+        return {"lanes": 1, "by": "rule"}
     if asked is not None:
         return {"lanes": asked, "by": "asked"}
     return held.get(entry(experiment, device)) or {"lanes": rule(experiment, device), "by": "rule"}

@@ -17,6 +17,7 @@ from jaxgen import FieldError
 from jaxgen.errors import shown
 from sweeps.execution.plan import make_plan
 from sweeps.execution.replay import replay
+from sweeps.storage.workdir import Workdir
 
 
 def task(**methods):
@@ -51,6 +52,28 @@ class Forgetful:
 
     def measure(self, e, memory):
         return {"length": 1.0}, jnp.zeros(len(memory) + 1)
+
+
+@flax.struct.dataclass
+class Spectra:
+    """Singular values of its inputs, of so many matrices at once."""
+
+    matrices: int = jg.static(1)
+
+    def measure(self, e):
+        matrices = jnp.full((self.matrices, 24, 24), e.step, jnp.float32)
+        return {"spectra": jnp.linalg.svd(matrices, compute_uv=False).sum()}
+
+
+class Orthogonal(nn.Module):
+    """Weights whose columns are orthogonal, which flax makes by LAPACK."""
+
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        made = nn.initializers.orthogonal()
+        return nn.Dense(self.outputs, kernel_init=made)(nn.Dense(64, kernel_init=made)(jax.nn.one_hot(x[:, 0], 7)))
 
 
 @flax.struct.dataclass
@@ -325,3 +348,24 @@ def test_nested_lists_in_json_have_a_bound(toy):
     data["training"]["stop_splits"] = nested
     with pytest.raises(FieldError, match="nested at most 20 deep"):
         jg.Experiment.from_json(json.dumps(data))
+
+
+def test_matrices_at_once_are_refused_for_they_may_wait_for_ever_on_several_devices(toy):
+    assert len(jax.devices()) > 1
+    make_plan(toy.override({"training.probes": ("loss", "metrics", Spectra())}), sweeps.seeds(1))
+    many = toy.override({"training.probes": ("loss", "metrics", Spectra(3))})
+    with pytest.raises(FieldError, match=r"training.probes = .*Spectra.*: calls svd for 3 matrices at once.*lax.map"):
+        make_plan(many, sweeps.seeds(1))
+
+
+def test_orthogonal_weights_train_on_several_devices_a_lane_at_a_time(toy, tmp_path):
+    base = toy.override({"model": Orthogonal(), "training.steps": 10, "training.evaluate_every": 5})
+    (group,) = make_plan(base, sweeps.seeds(1)).groups
+    assert group.lapack
+    with pytest.raises(FieldError, match="width = 8: must be 1"):
+        sweeps.run(base, sweeps.seeds(64), workdir=tmp_path / "wide", width=8)
+    assert not (tmp_path / "wide").exists()
+    results = sweeps.run(base, sweeps.seeds(64), workdir=tmp_path / "runs")
+    assert len(results.runs) == 64
+    (width,) = Workdir.at(tmp_path / "runs").written_widths().values()
+    assert width == {"lanes": 1, "by": "rule"}

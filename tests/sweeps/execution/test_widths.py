@@ -5,6 +5,7 @@ import types
 import jax
 import pytest
 
+from jaxgen import FieldError
 from jaxgen.kernel import MAX_INTERVALS
 from sweeps.execution import widths
 from sweeps.execution.profile import step_flops
@@ -15,6 +16,15 @@ GPU = types.SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")
 
 def test_short_steps_get_wide_blocks_on_a_cpu_and_long_ones_a_lane(toy):
     assert [widths.rule(e, jax.devices()[0]) for e in (toy, BASE)] == [8, 1]
+
+
+def test_a_run_that_calls_lapack_has_one_lane_on_a_cpu(toy):
+    cpu, held = jax.devices()[0], {widths.entry(toy, jax.devices()[0]): {"lanes": 8, "by": "tuned"}}
+    assert [widths.chosen(toy, cpu, held, lapack=calls)["lanes"] for calls in (False, True)] == [8, 1]
+    assert widths.chosen(toy, cpu, {}, 1, lapack=True) == {"lanes": 1, "by": "rule"}
+    assert widths.chosen(toy, GPU, {}, lapack=True)["lanes"] == widths.LANES
+    with pytest.raises(FieldError, match=r"width = 2: must be 1, for a run calls LAPACK .*one_by_one"):
+        widths.chosen(toy, cpu, {}, 2, lapack=True)
 
 
 def test_elsewhere_a_block_is_as_wide_as_memory_holds(toy):
