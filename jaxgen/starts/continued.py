@@ -144,7 +144,12 @@ class AfterTraining(Continued):
 
     def run(self, experiment: "Experiment") -> "Experiment":
         """The run that an experiment with this start starts from."""
-        return experiment.override({"start": None, "training.steps": self.steps})
+        try:
+            return experiment.override({"start": None, "training.steps": self.steps})
+        except FieldError as error:
+            if error.field == "training.steps":
+                raise FieldError("start.steps", self.steps, error.allowed) from error
+            raise
 
 
 def is_continuing(start: object) -> TypeGuard[kinds.Continuing]:

@@ -49,7 +49,7 @@ def rehearse(template: Experiment, seen: bool) -> bool:
     """
     task, name, network = template.task, type(template.task).__name__, type(template.model).__name__
     numbers, rows = training.numbers(template), training.Rows.of(template)
-    total, at_once = int(rows.counts.sum()), False
+    total, at_once, at_start = int(rows.counts.sum()), False, 0
     with training.numerics(numbers):
         held = _held(template)
         with _traced("task", name, "its examples cannot be made"):
@@ -72,6 +72,7 @@ def rehearse(template: Experiment, seen: bool) -> bool:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 traced, state = jax.make_jaxpr(training.init, return_shape=True)(numbers, data, _given(template))
             at_once |= _calls_lapack("start", type(template.start).__name__, traced)
+            at_start = _largest(traced.jaxpr)
             for at, one in _solves(template.start).items():
                 _check_linear(template, at, one, rows, held)
         with _traced("model", network, f"cannot be applied to the examples of {name}"):
@@ -101,7 +102,7 @@ def rehearse(template: Experiment, seen: bool) -> bool:
         parts = ", ".join(type(part).__name__ for part in (template.model, template.loss, template.optimizer))
         at_once |= _calls_lapack("model, loss, optimizer", parts, traced)
         at_once |= _check_probes(template, numbers, data, state)
-        _check_memory(template, data, state, _largest(traced.jaxpr))
+        _check_memory(template, data, state, max(at_start, _largest(traced.jaxpr)))
         if total <= LOOKED_AT and not seen:
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
             load = jax.jit(training.load, compiler_options=training.compiler_options())
@@ -306,9 +307,9 @@ def _check_memory(template: Experiment, data: training.Data, state: training.Sta
     needed = size(data) + size(state) + size(state.params) + 2 * largest
     held = device_bytes(jax.local_devices()[0])
     if needed > held:
-        parts = f"{type(template.task).__name__}, {type(template.model).__name__}"
+        parts = [type(part).__name__ for part in (template.task, template.model, template.start) if part is not None]
         why = f"one run needs at least {needed / 2**30:.1f} GiB of memory, the device has {held / 2**30:.1f}"
-        raise FieldError("task, model", parts, why)
+        raise FieldError("task, model, start", ", ".join(parts), why)
 
 
 def _largest(jaxpr: Any) -> int:

@@ -188,6 +188,19 @@ def no_source(monkeypatch):
         (lambda: {"model": Net()}, r"gives NoneType where the task needs \(49, 7\)"),
         (lambda: {"model": jg.models.FixedReadoutMLP()}, "cannot be made for the examples of ModularAddition"),
         (lambda: {"model": jg.models.MLP(width=1_000_000)}, "one run needs at least .* GiB of memory, the device has"),
+        (
+            lambda: {
+                "task.p": 113,
+                "model": jg.models.MLP(width=200),
+                "training.steps": 0,
+                "start": jg.starts.Solve(parameters=("Linear_2",)),
+            },
+            "task, model, start = 'ModularAddition, MLP, Solve': one run needs at least .* GiB of memory",
+        ),
+        (
+            lambda: {"training.steps": 0, "start": jg.starts.AfterTraining(steps=75)},
+            "start.steps = 75: must be a multiple of evaluate_every = 10",
+        ),
         (lambda: {"training.steps": 2 * 10**9}, "200,000,000 evaluations with evaluate_every = 10, at most 1,000,000"),
         (lambda: {"training.probes": [["loss"]]}, "training.probes"),
         (
