@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+TALL, CACHED = 2, 2**19  # times as many inputs as outputs; numbers
+
 
 def uniform_fan_in(scale, fan_in: int):
     """Initialiser U(-s, s) with s = scale / √fan_in (PyTorch's default for linear layers at scale 1)."""
@@ -38,6 +40,22 @@ def look_up(table: jax.Array, tokens: jax.Array) -> jax.Array:
         return jax.nn.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
 
     return jax.lax.platform_dependent(table, tokens, cpu=lambda table, tokens: table[tokens], default=multiply)
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x W, (rows, in) times (in, out) = (rows, out).
+
+    A CPU takes up to twice as long for a gradient xᵀ g that is taller than wide as for its transpose: so a tall W is
+    multiplied as its transpose. Not where rows are few, and not where they do not fit into the cache: slower there.
+    """
+    if kernel.shape[0] < TALL * kernel.shape[1] or len(x) < kernel.shape[0] or x.size > CACHED:
+        return x @ kernel
+
+    def across(x, kernel):
+        turned = jax.lax.optimization_barrier(kernel.T)  # or XLA would turn the gradient round again
+        return jax.lax.dot_general(x, turned, (((1,), (1,)), ((), ())))
+
+    return jax.lax.platform_dependent(x, kernel, cpu=across, default=jnp.matmul)
 
 
 class Linear(nn.Module):
@@ -72,7 +90,7 @@ class Linear(nn.Module):
             tables = kernel.reshape(x.shape[-1], self.vocabulary, self.features)
             y = sum(look_up(tables[i], x[:, i]) for i in range(x.shape[-1]))
         else:
-            y = x @ kernel
+            y = product(x, kernel)
         if self.use_bias:
             y = y + self.param("bias", init, (self.features,))[None]
         return y

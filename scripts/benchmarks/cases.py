@@ -52,7 +52,9 @@ def _count(jaxpr: Any) -> int:
             (contracted, _), _ = equation.params["dimension_numbers"]
             left, result = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
             total += math.prod(result) * math.prod(left[i] for i in contracted)
-        elif equation.primitive.name != "cond":  # of `look_up`, which has a branch for each platform
+        elif equation.primitive.name == "cond":  # a branch for each platform: a look-up is a product on some
+            total += min(_count(branch.jaxpr) for branch in equation.params["branches"])
+        else:
             times = equation.params["length"] if equation.primitive.name == "scan" else 1
             for inner in jax.core.jaxprs_in_params(equation.params):
                 total += times * _count(inner)

@@ -6,6 +6,7 @@ import pytest
 
 import jaxgen as jg
 from jaxgen import finite_groups, models, training
+from jaxgen.models import layers
 
 KEY = jax.random.key(1)
 
@@ -33,6 +34,22 @@ def test_tokens_stand_for_concatenated_one_hot_vectors(model):
     np.testing.assert_allclose(
         bound.apply(variables, tokens), bound.apply(variables, one_hot_pairs(tokens, 5)), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(480, 64, 31), (64, 64, 32), (63, 64, 31), (480, 64, 33)])
+def test_a_tall_matrix_is_multiplied_as_its_transpose_and_so_is_its_gradient(rows, inputs, outputs):
+    x, w, g = (
+        np.asarray(jax.random.normal(jax.random.fold_in(KEY, i), shape))
+        for i, shape in enumerate([(rows, inputs), (inputs, outputs), (rows, outputs)])
+    )
+    made, back = jax.vjp(layers.product, x, w)
+    exact = [a.astype(np.float64) for a in (x, w, g)]
+    np.testing.assert_allclose(made, exact[0] @ exact[1], rtol=1e-4, atol=1e-4)
+    for found, expected in zip(back(g), (exact[2] @ exact[1].T, exact[0].T @ exact[2])):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    text = jax.jit(lambda g: back(g)[1]).lower(g).compile().as_text()
+    tall = rows >= inputs >= layers.TALL * outputs
+    assert (f"f32[{outputs},{inputs}]{{1,0}} dot" in text) == tall
 
 
 def test_initial_weights_are_uniform_within_the_fan_in_bound():
