@@ -265,6 +265,8 @@ def placed(runs: pd.DataFrame, results: Runs, cells: Cells) -> tuple[tuple[Axis,
         values, at = _places(runs[name]) if bins is None else _binned(name, runs[name], bins, results)
         axes.append(Axis(name, values, asked if isinstance(asked, Derived) else None, bins))
         places.append(at)
+    while axes[0].label == axes[1].label and axes[0].name != axes[1].name:
+        axes = [dataclasses.replace(axis, words=axis.words + 1) for axis in axes]
     return (axes[0], axes[1]), places[1] * len(axes[0].values) + places[0]
 
 

@@ -114,17 +114,19 @@ class Axis:
       values: ascending; numbers, or texts for structure.
       derived: how it is computed, where it is no field.
       bins: into how many cells the runs' values were gathered, or None.
+      words: how many last parts of a path are printed, to tell it from that of the other side.
     """
 
     name: str
     values: list
     derived: Derived | None = None
     bins: int | None = None
+    words: int = 1
 
     @property
     def label(self) -> str:
-        """What is printed along it: the last word of a path, or a derived quantity with its unit."""
-        return self.derived.label if self.derived else self.name.rpartition(".")[2].replace("_", " ")
+        """What is printed along it: the last parts of a path, or a derived quantity with its unit."""
+        return self.derived.label if self.derived else " ".join(self.name.split(".")[-self.words :]).replace("_", " ")
 
     @property
     def fields(self) -> tuple[str, ...]:

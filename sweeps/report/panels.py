@@ -21,8 +21,9 @@ KEY = 2.2  # inches
 def draw_panels(panels: Mapping[str, Diagram], path: str | Path) -> None:
     """Writes a figure 7 inches wide with a column for each of up to four `sweeps.Diagram`s, named by its key.
 
-    Above stands each cell's most frequent label, with an inner square for the second one where seeds disagree; below
-    the mean over seeds of the metric's last value on test. Contours of the diagrams lie over both.
+    Above stands each cell's most frequent label, with an inner square for the second one where seeds disagree; below,
+    or on the right of a single diagram, the mean over seeds of the metric's last value on test. Contours of the
+    diagrams lie over both.
 
     Raises:
       FieldError: there are no or too many panels, their axes or metrics differ, or the path ends in something else than
@@ -37,7 +38,8 @@ def draw_panels(panels: Mapping[str, Diagram], path: str | Path) -> None:
 def _figure(panels: Mapping[str, Diagram]) -> Figure:
     diagrams = list(panels.values())
     first = diagrams[0]
-    grid = drawing.Grid.over(first, len(panels), widest=2.0)
+    single = len(panels) == 1
+    grid = drawing.Grid.over(first, 2 if single else len(panels), widest=drawing.WIDTH if single else 2.0)
     width, height = grid.width, grid.height
     present = style.present(diagrams)
     disagree = any((d.agreement < 1).any() for d in diagrams)
@@ -45,7 +47,7 @@ def _figure(panels: Mapping[str, Diagram]) -> Figure:
     levels = len(first.contour.levels) if first.contour else 0
     theories = len(drawing.theory(first, along_steps=False))
     keys = drawing.LINE * max(4, len(present) + disagree + levels + theories) + 0.1
-    top, second = 0.4, 0.4 + height + 0.14
+    top, second = 0.4, 0.4 if single else 0.4 + height + 0.14
     top_keys = second + height + grid.below
     total = top_keys + keys + 2 * drawing.LINE + 0.1
     drawn = Figure(figsize=(drawing.WIDTH, total), facecolor="white")
@@ -54,20 +56,22 @@ def _figure(panels: Mapping[str, Diagram]) -> Figure:
     )
     for index, (name, diagram) in enumerate(panels.items()):
         x = grid.left + index * (width + drawing.GAP)
-        upper, lower = place(x, top, width, height), place(x, second, width, height)
+        upper, lower = place(x, top, width, height), place(x + single * (width + drawing.GAP), second, width, height)
         for axes in (upper, lower):
-            drawing.set_axes(axes, diagram, grid, first=index == 0)
-        upper.set_xlabel("")
-        upper.tick_params(labelbottom=False)
+            drawing.set_axes(axes, diagram, grid, first=index == 0 and not (single and axes is lower))
+        if not single:
+            upper.set_xlabel("")
+            upper.tick_params(labelbottom=False)
         drawing.paint_labels(upper, diagram, present)
         last = diagram.last_test
         drawing.shade(lower, diagram, np.isfinite(last), _shades(last, span))
         for axes in (upper, lower):
             drawing.contour_lines(axes, diagram)
         drawing.theory_lines(upper, diagram)
-        upper.annotate("abcd"[index], (0, 1), (0, 5), "axes fraction", "offset points", weight="bold", size=9)
+        letter, indent = ("", 0) if single else ("abcd"[index], 12)
+        upper.annotate(letter, (0, 1), (0, 5), "axes fraction", "offset points", weight="bold", size=9)
         text = drawing.clip(name, width - 0.15)
-        upper.annotate(text, (0, 1), (12, 5), "axes fraction", "offset points", size=8)
+        upper.annotate(text, (0, 1), (indent, 5), "axes fraction", "offset points", size=8)
     key, bar = (place(x, top_keys, KEY, keys) for x in (grid.left, grid.left + KEY + 0.5))
     _keys(key, bar, keys, diagrams, present, span)
     runs = sum(len(d.runs) for d in diagrams)
@@ -86,7 +90,8 @@ def _keys(
         axes.set_axis_off()
     row = drawing.contour_key(key, drawing.label_key(key, present, diagrams), diagrams[0])
     drawing.theory_key(key, row, diagrams[0])
-    what = drawing.clip(f"last {diagrams[0].definition.tested}, mean over seeds (lower maps)", 2 * KEY)
+    where = "right" if len(diagrams) == 1 else "lower maps"
+    what = drawing.clip(f"last {diagrams[0].definition.tested}, mean over seeds ({where})", 2 * KEY)
     drawing.colour_bar(bar, _shades(diagrams[0].last_test, span), style.round_ticks(*span, 4), what)
 
 

@@ -35,6 +35,29 @@ def test_every_number_of_panels_is_drawn_the_same_each_time(panels, tmp_path, en
         assert (np.ptp(picture[..., :3], axis=(0, 1)) > 0.5).all()
 
 
+def test_the_values_of_a_single_diagram_stand_on_its_right(panels):
+    name, diagram = next(iter(panels.items()))
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        phases, values, *_ = _figure(aligned({name: diagram})).axes
+        above, below, *_ = _figure(aligned(panels)).axes
+    one, other = phases.get_position(), values.get_position()
+    assert one.y0 == other.y0
+    assert one.x1 < other.x0 < other.x1 <= 1 - drawing.MARGIN / drawing.WIDTH + 1e-9
+    assert other.x1 > 0.95
+    assert above.get_position().x0 == below.get_position().x0
+    assert [axes.get_ylabel() for axes in (phases, values)] == ["weight decay", ""]
+
+
+def test_axes_of_the_same_field_are_told_apart(synthetic_results):
+    paths = "training.dtype", "loss.dtype"
+    results = synthetic_results({path: ["float32", "float64"] for path in paths}, seeds=1)
+    diagram = results.phase_diagram(*paths)
+    assert [axis.label for axis in diagram.axes] == ["training dtype", "loss dtype"]
+    assert {*diagram.to_xarray().dims} == {"training_dtype", "loss_dtype"}
+    other = results.phase_diagram("loss.dtype", "seed", pool=paths[:1])
+    assert [axis.label for axis in other.axes] == ["dtype", "seed"]
+
+
 def test_panels_show_the_last_values_of_their_metric(synthetic_results, losses_only, tmp_path):
     both = lambda train, test: {**losses_only(train, test), "train/accuracy": train, "test/accuracy": test}  # noqa: E731
     results = synthetic_results(AXES, seeds=1, kind=lambda i, j, k, _: KINDS[(i + k) % 2], curves=both)
