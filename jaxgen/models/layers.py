@@ -43,17 +43,17 @@ def look_up(table: jax.Array, tokens: jax.Array) -> jax.Array:
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """x W, (rows, in) times (in, out) = (rows, out).
+    """x W, (…, in) times (in, out) = (…, out).
 
     A CPU takes up to twice as long for a gradient xᵀ g that is taller than wide as for its transpose: so a tall W is
     multiplied as its transpose. Not where rows are few, and not where they do not fit into the cache: slower there.
     """
-    if kernel.shape[0] < TALL * kernel.shape[1] or len(x) < kernel.shape[0] or x.size > CACHED:
+    if kernel.shape[0] < TALL * kernel.shape[1] or not kernel.shape[0] ** 2 <= x.size <= CACHED:
         return x @ kernel
 
     def across(x, kernel):
         turned = jax.lax.optimization_barrier(kernel.T)  # or XLA would turn the gradient round again
-        return jax.lax.dot_general(x, turned, (((1,), (1,)), ((), ())))
+        return jax.lax.dot_general(x, turned, (((x.ndim - 1,), (1,)), ((), ())))
 
     return jax.lax.platform_dependent(x, kernel, cpu=across, default=jnp.matmul)
 

@@ -47,6 +47,8 @@ def test_a_tall_matrix_is_multiplied_as_its_transpose_and_so_is_its_gradient(row
     np.testing.assert_allclose(made, exact[0] @ exact[1], rtol=1e-4, atol=1e-4)
     for found, expected in zip(back(g), (exact[2] @ exact[1].T, exact[0].T @ exact[2])):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    by_two = layers.product(x[: rows // 2 * 2].reshape(2, -1, inputs), w)
+    np.testing.assert_allclose(by_two.reshape(-1, outputs), made[: rows // 2 * 2], rtol=1e-5, atol=1e-5)
     text = jax.jit(lambda g: back(g)[1]).lower(g).compile().as_text()
     tall = rows >= inputs >= layers.TALL * outputs
     assert (f"f32[{outputs},{inputs}]{{1,0}} dot" in text) == tall
