@@ -21,6 +21,10 @@ def one_by_one(function: F) -> F:
     For whatever calls LAPACK: `jnp.linalg.svd`, `eigh`, `solve`, `qr`, `cholesky`, … jaxlib gives the matrices of a
     batch to the threads that wait for them, so that blocks on several CPU devices may wait for each other for ever. A
     program that calls LAPACK elsewhere has one lane on a CPU, which is slower where networks are small.
+
+    No gradient goes through it, though it may take gradients itself: in a network that is trained through a
+    decomposition leave it out. Its arguments are arrays; shapes and dtypes stand in a closure, as for orthogonal
+    weights: `lambda key, shape, dtype: one_by_one(lambda k: orthogonal()(k, shape, dtype))(key)`.
     """
     return jax.custom_batching.sequential_vmap(function)
 

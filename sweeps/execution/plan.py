@@ -32,7 +32,7 @@ class Group:
       budgets: steps, rows of the train split and rows computed in a step of each pending run.
       stored: how many more are.
       resumed: how many of the pending ones are saved in mid-training.
-      lapack: whether they call LAPACK for all lanes of a block at once.
+      lapack: what they call of LAPACK for all lanes of a block at once (`rehearse`).
     """
 
     template: Experiment
@@ -40,7 +40,7 @@ class Group:
     budgets: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     stored: int = 0
     resumed: int = 0
-    lapack: bool = False
+    lapack: str = ""
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Takes the runs off that are not wanted."""

@@ -34,7 +34,7 @@ STEP = {
 """Of which part what the functions of `jaxgen.training` call in a step is; the rest takes gradients."""
 
 
-def rehearse(template: Experiment, seen: bool) -> bool:
+def rehearse(template: Experiment, seen: bool) -> str:
     """Traces one step and one evaluation, and looks at one table of examples, before anything of them compiles.
 
     Args:
@@ -42,19 +42,19 @@ def rehearse(template: Experiment, seen: bool) -> bool:
       seen: whether a table of its task was looked at before.
 
     Returns:
-      Whether it calls LAPACK for all lanes of a block at once (`jaxgen.lapack`).
+      Which routines of LAPACK it calls for all lanes of a block at once (`jaxgen.lapack`): "svd of training.probes".
 
     Raises:
       FieldError: names what has the wrong shape or range, or fails; its cause is the error.
     """
     task, name, network = template.task, type(template.task).__name__, type(template.model).__name__
     numbers, rows = training.numbers(template), training.Rows.of(template)
-    total, at_once, at_start = int(rows.counts.sum()), False, 0
+    total, at_once, at_start = int(rows.counts.sum()), [], 0
     with training.numerics(numbers):
         held = _held(template)
         with _traced("task", name, "its examples cannot be made"):
             traced, data = jax.make_jaxpr(training.load, return_shape=True)(numbers, rows, held)
-        at_once |= _calls_lapack("task", name, traced)
+        at_once += _calls_lapack("task", name, traced)
         _check_table(task, name, data, rows)
         if is_stream(task):
             _check_stream(template, name, data, numbers)
@@ -62,7 +62,7 @@ def rehearse(template: Experiment, seen: bool) -> bool:
             _check_practice(template, name, data, numbers)
         with _traced("model", network, f"cannot be made for the examples of {name}"):
             traced, variables = jax.make_jaxpr(training.variables, return_shape=True)(numbers, data)
-        at_once |= _calls_lapack("model", network, traced)
+        at_once += _calls_lapack("model", network, traced)
         _check_variables(template, network, variables)
         _check_groups(template.model, variables["params"])
         with _traced("optimizer", type(template.optimizer).__name__, "cannot be made for these parameters"):
@@ -71,7 +71,7 @@ def rehearse(template: Experiment, seen: bool) -> bool:
         if template.start is not None:
             with _traced("start", type(template.start).__name__, "gives no weights to start with"):
                 traced, state = jax.make_jaxpr(training.init, return_shape=True)(numbers, data, _given(template))
-            at_once |= _calls_lapack("start", type(template.start).__name__, traced)
+            at_once += _calls_lapack("start", type(template.start).__name__, traced)
             at_start = _largest(traced.jaxpr)
             for at, one in _solves(template.start).items():
                 _check_linear(template, at, one, rows, held)
@@ -100,27 +100,28 @@ def rehearse(template: Experiment, seen: bool) -> bool:
             why = "a step changes the shape or dtype of the parameters or of its state"
             raise FieldError("optimizer", type(template.optimizer).__name__, why)
         parts = ", ".join(type(part).__name__ for part in (template.model, template.loss, template.optimizer))
-        at_once |= _calls_lapack("model, loss, optimizer", parts, traced)
-        at_once |= _check_probes(template, numbers, data, state)
+        at_once += _calls_lapack("model, loss, optimizer", parts, traced)
+        at_once += _check_probes(template, numbers, data, state)
         _check_memory(template, data, state, max(at_start, _largest(traced.jaxpr)))
         if total <= LOOKED_AT and not seen:
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), held)
             load = jax.jit(training.load, compiler_options=training.compiler_options())
             _check_values(task, name, jax.device_get(load(numbers, rows, zeros)))
-    return at_once
+    return ", ".join(dict.fromkeys(at_once))
 
 
-def _calls_lapack(part: str, name: object, traced: Any) -> bool:
-    """Whether a traced function calls LAPACK for all lanes at once. Refuses several matrices at once in each."""
+def _calls_lapack(part: str, name: object, traced: Any) -> list[str]:
+    """What a traced function calls of LAPACK for all lanes at once. Refuses several matrices at once in each."""
     found = [*lapack.calls(traced.jaxpr)]
     for call in found if len(jax.local_devices(backend="cpu")) > 1 and jax.default_backend() == "cpu" else ():
         if call.matrices > 1:
             why = (
                 f"calls {call.routine} for {call.matrices} matrices at once, for which several devices of a CPU may "
-                "wait for ever: take them in turn, by jax.lax.map"
+                "wait for ever: take them in turn, by jax.lax.map without batch_size, or by jax.vmap of a function "
+                "under jaxgen.one_by_one"
             )
             raise FieldError(part, name, why)
-    return not all(call.in_turn for call in found)
+    return [f"{call.routine} of {part}" for call in found if not call.in_turn]
 
 
 @contextlib.contextmanager
@@ -259,8 +260,8 @@ def _check_values_of(part: str, function: Any, network: str, outputs: Any, label
     return values
 
 
-def _check_probes(template: Experiment, numbers: Experiment, data: training.Data, state: training.State) -> bool:
-    """Looks at what is measured; whether that calls LAPACK for all lanes at once."""
+def _check_probes(template: Experiment, numbers: Experiment, data: training.Data, state: training.State) -> list[str]:
+    """Looks at what is measured; what that calls of LAPACK for all lanes at once."""
     t = template.training
     names = [type(probe).__name__ for probe in t.probes]
     with _traced("training.probes", names, "cannot be measured"):
@@ -307,8 +308,10 @@ def _check_memory(template: Experiment, data: training.Data, state: training.Sta
     needed = size(data) + size(state) + size(state.params) + 2 * largest
     held = device_bytes(jax.local_devices()[0])
     if needed > held:
-        parts = [type(part).__name__ for part in (template.task, template.model, template.start) if part is not None]
-        why = f"one run needs at least {needed / 2**30:.1f} GiB of memory, the device has {held / 2**30:.1f}"
+        solved = [*_solves(template.start).values()] if template.start is not None else []
+        parts = [type(part).__name__ for part in (template.task, template.model, *solved)]
+        why = f"one run needs at least {needed / 2**30:.1f} GiB of memory, the device has {held / 2**30:.1f}: "
+        why += "fewer rows, outputs or parameters take less"
         raise FieldError("task, model, start", ", ".join(parts), why)
 
 

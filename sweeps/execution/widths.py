@@ -26,6 +26,8 @@ CHUNK_SECONDS = 0.1
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
 
+IN_TURN = "jaxgen.one_by_one, around what no gradient goes through, allows more"
+
 
 def rule(experiment: Experiment, device: jax.Device) -> int:
     """The lanes of a block by rule, a power of two.
@@ -62,7 +64,7 @@ def chosen(
     device: jax.Device,
     held: Mapping[str, Width],
     asked: int | None = None,
-    lapack: bool = False,
+    lapack: str = "",
 ) -> Width:
     """The lanes of a program's blocks, {"lanes", "by"}: those asked for, else those written down, else the rule's.
 
@@ -71,17 +73,14 @@ def chosen(
       device: of the kind that trains it.
       held: what is written down, by `entry`.
       asked: `Options.width`.
-      lapack: whether it calls LAPACK for all lanes at once: on a CPU it has one then, for more may wait for ever.
+      lapack: what it calls of LAPACK for all lanes at once: on a CPU it has one then, for more may wait for ever.
 
     Raises:
       FieldError: more than that one are asked for.
     """
     if lapack and device.platform == "cpu":
         if asked is not None and asked > 1:
-            why = (
-                "must be 1, for a run calls LAPACK (jnp.linalg, orthogonal weights): put that into a function under "
-                "jaxgen.one_by_one"
-            )
+            why = f"must be 1 on a CPU where {lapack} calls LAPACK, which lanes at once may wait for: {IN_TURN}"
             raise FieldError("width", asked, why)
         return {"lanes": 1, "by": "rule"}
     if asked is not None:

@@ -20,11 +20,11 @@ def test_short_steps_get_wide_blocks_on_a_cpu_and_long_ones_a_lane(toy):
 
 def test_a_run_that_calls_lapack_has_one_lane_on_a_cpu(toy):
     cpu, held = jax.devices()[0], {widths.entry(toy, jax.devices()[0]): {"lanes": 8, "by": "tuned"}}
-    assert [widths.chosen(toy, cpu, held, lapack=calls)["lanes"] for calls in (False, True)] == [8, 1]
-    assert widths.chosen(toy, cpu, {}, 1, lapack=True) == {"lanes": 1, "by": "rule"}
-    assert widths.chosen(toy, GPU, {}, lapack=True)["lanes"] == widths.LANES
-    with pytest.raises(FieldError, match=r"width = 2: must be 1, for a run calls LAPACK .*one_by_one"):
-        widths.chosen(toy, cpu, {}, 2, lapack=True)
+    assert [widths.chosen(toy, cpu, held, lapack=calls)["lanes"] for calls in ("", "svd of model")] == [8, 1]
+    assert widths.chosen(toy, cpu, {}, 1, lapack="svd of model") == {"lanes": 1, "by": "rule"}
+    assert widths.chosen(toy, GPU, {}, lapack="svd of model")["lanes"] == widths.LANES
+    with pytest.raises(FieldError, match=r"width = 2: must be 1 on a CPU where svd of model.*one_by_one"):
+        widths.chosen(toy, cpu, {}, 2, lapack="svd of model")
 
 
 def test_elsewhere_a_block_is_as_wide_as_memory_holds(toy):
