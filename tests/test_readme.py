@@ -1,6 +1,7 @@
 """What the README says is true."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import jaxgen
 import sweeps
 from examples import FOLDER, example
 from sweeps.execution.plan import make_plan
+from sweeps.recipes import load, names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,3 +71,24 @@ def test_examples_are_short_planned_and_drawn_over_axes_that_they_have(name):
         assert make_plan(recipe.base, point).pending == 1
     for axis in re.findall(r"--[xy]=([\w.]+)", text):
         assert axis in recipe.sweep.axes
+
+
+def test_the_table_of_studies_has_every_claim_with_the_verdict_and_the_numbers_of_its_page():
+    page = (ROOT / "docs" / "studies.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`: (.*) \| (.*) \|$", README, re.MULTILINE)
+    parts = re.split(r"\n(?=\*\*[^*]+\*\* \()", page)
+    studies = {name: load(name) for name in names()}
+    assert sorted(name for name, *_ in rows) == sorted(n for n, s in studies.items() if getattr(s, "claims", ()))
+    for name, title, cell in rows:
+        (part,) = (part for part in parts if re.search(r"arXiv [\d.]+\d", title)[0] in part.split("--scale")[0])
+        counts, *claims = cell.split("<br>")
+        found = dict(re.fullmatch(r"\((\w+)\) ([A-Z]+): .*", claim).groups() for claim in claims)
+        told = dict(re.findall(r"^\| \((\w+)\) .*\| ([A-Z]+) \|$", part, re.MULTILINE))
+        assert found == told, name
+        assert list(found) == [claim.name for claim in studies[name].claims], name
+        said = {verdict: int(count) for count, verdict in re.findall(r"(\d+)(?: of \d+)? ([A-Z]+)", counts)}
+        assert said == Counter(found.values()), name
+        numbers = set(re.findall(r"\d*\.\d\d+", part))
+        for claim in claims:
+            missing = set(re.findall(r"\d*\.\d\d+", claim)) - numbers
+            assert not missing, (name, claim, missing)
