@@ -51,6 +51,15 @@ def test_a_machine_that_others_use_is_told_of(toy, tmp_path, capsys):
     assert "24 of them" in text
 
 
+def test_why_a_program_has_one_lane_is_told(toy, tmp_path, capsys):
+    plan = make_plan(toy, sweeps.seeds(3))
+    assert "one_by_one" not in shown(plan, told(plan), tmp_path, capsys)
+    plan.groups[0].lapack = "svd of training.probes"
+    text = shown(plan, told(plan), tmp_path, capsys)
+    assert "one lane where svd of training.probes calls LAPACK" in text
+    assert "jaxgen.one_by_one" in text
+
+
 @pytest.mark.slow
 def test_many_programs_fit_on_one_screen(toy, tmp_path, capsys):
     plan = make_plan(toy, sweeps.sweep("model.width", list(range(2, 102))))
