@@ -122,7 +122,7 @@ CLAIMS = (
     Claim("4", "No encoding is better than T5's bias on one symbol, and not on random ones", ranking_depends,
           ".986 and .771; .305 and .420", some("none", "T5") | RANDOM),
     Claim("5", "Without an encoding the network knows positions after its first layer", positions_are_known,
-          arms=some("none")),
+          arms=some("none"), more_seeds=14),
     Claim("6", "Control: absolute positions that are all trained, by random offsets, do better", coverage_lifts,
           arms=some("absolute") | {"offset": fixed(POSITIONS, OFFSET)}),
 )
