@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 from jax.lax import linalg
 
+from jaxgen.jaxprs import inside
+
 F = TypeVar("F", bound=Callable)
 ROUTINES = (
     *(linalg.cholesky_p, linalg.eig_p, linalg.eigh_p, linalg.hessenberg_p, linalg.householder_product_p, linalg.lu_p),
@@ -43,6 +45,5 @@ def calls(jaxpr: Any, in_turn: bool = False) -> Iterator[Call]:
         if equation.primitive in ROUTINES:
             yield Call(equation.primitive.name, math.prod(equation.invars[0].aval.shape[:-2]), in_turn)
         mapped = in_turn or equation.primitive.name == "custom_vmap_call"
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns")):
-            if hasattr(inner, "eqns"):
-                yield from calls(getattr(inner, "jaxpr", inner), mapped)
+        for inner in inside(equation):
+            yield from calls(inner, mapped)

@@ -95,9 +95,9 @@ def show_plan(plan: Plan, prediction: Prediction, workdir: Where, asked: Target 
     if len(decaying) == 1:
         ((some, all_),) = decaying
         print(f"weight decay, where it is above 0, acts on {some:,} of {all_:,} parameters")
-    if jax.default_backend() == "cpu":
-        for called in dict.fromkeys(group.lapack for group in groups if group.lapack):
-            print(f"one lane where {called} calls LAPACK, which lanes at once may wait for: {widths.IN_TURN}")
+    device = jax.local_devices()[0]
+    for called in dict.fromkeys(group.lapack for group in groups if widths.alone(group.lapack, device)):
+        print(f"one lane where {called} calls LAPACK, which lanes at once may wait for: {widths.IN_TURN}")
     for file in store.damaged(workdir):
         print(f"{file} cannot be read: a launch sets it aside, its runs start anew")
     if strangers := store.strangers(workdir):

@@ -167,7 +167,7 @@ class Engine:
         for group in groups:
             device = self.devices[0]
             found = widths.chosen(group.template, device, self.widths, self.options.width, group.lapack)
-            if self.options.tune and found["by"] != "tuned" and not (group.lapack and device.platform == "cpu"):
+            if self.options.tune and found["by"] != "tuned" and not widths.alone(group.lapack, device):
                 found = {"lanes": tuned(group.template, self.devices), "by": "tuned"}
             self.widths[widths.entry(group.template, device)] = found
         self.workdir.write_widths(self.widths)

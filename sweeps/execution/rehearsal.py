@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxgen import Experiment, FieldError, Task, lapack, models, optimizers, starts, training
 from jaxgen.errors import first_line
+from jaxgen.jaxprs import inside
 from jaxgen.losses import of_step
 from jaxgen.paths import by_name, in_group
 from jaxgen.signatures import takes
@@ -308,11 +309,12 @@ def _check_memory(template: Experiment, data: training.Data, state: training.Sta
     needed = size(data) + size(state) + size(state.params) + 2 * largest
     held = device_bytes(jax.local_devices()[0])
     if needed > held:
-        solved = [*_solves(template.start).values()] if template.start is not None else []
+        solved = [*_solves(template.start).values()]
         parts = [type(part).__name__ for part in (template.task, template.model, *solved)]
+        fields = "task, model, start" if solved else "task, model"
         why = f"one run needs at least {needed / 2**30:.1f} GiB of memory, the device has {held / 2**30:.1f}: "
         why += "fewer rows, outputs or parameters take less"
-        raise FieldError("task, model, start", ", ".join(parts), why)
+        raise FieldError(fields, ", ".join(parts), why)
 
 
 def _largest(jaxpr: Any) -> int:
@@ -322,9 +324,7 @@ def _largest(jaxpr: Any) -> int:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
             arrays = [v.aval for v in (*equation.invars, *equation.outvars)]
             found = max([found, *(math.prod(a.shape) * a.dtype.itemsize for a in arrays)])
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns")):
-            if hasattr(inner, "eqns"):
-                found = max(found, _largest(getattr(inner, "jaxpr", inner)))
+        found = max([found, *map(_largest, inside(equation))])
     return found
 
 

@@ -25,7 +25,6 @@ OTHER_BYTES = 2**30  # on a TPU half of a v5e's VMEM, so that a step stays on th
 CHUNK_SECONDS = 0.1
 FEW = 4  # blocks' worth of runs up to which a group is small; groups for each device from which there are many
 RATE, OVERHEAD = 5e10, 1e-5  # FLOP/s and seconds of a usual step, to choose a first chunk's length by
-
 IN_TURN = "jaxgen.one_by_one, around what no gradient goes through, allows more"
 
 
@@ -59,6 +58,11 @@ def entry(experiment: Experiment, device: jax.Device) -> str:
     return f"{experiment.structure_id}-r{capacity(experiment)} {device.device_kind}"
 
 
+def alone(lapack: str, device: jax.Device) -> bool:
+    """Whether a program has one lane: on a CPU, where several that call LAPACK at once may wait for ever."""
+    return bool(lapack) and device.platform == "cpu"
+
+
 def chosen(
     experiment: Experiment,
     device: jax.Device,
@@ -73,12 +77,12 @@ def chosen(
       device: of the kind that trains it.
       held: what is written down, by `entry`.
       asked: `Options.width`.
-      lapack: what it calls of LAPACK for all lanes at once: on a CPU it has one then, for more may wait for ever.
+      lapack: what it calls of LAPACK for all lanes at once; see `alone`.
 
     Raises:
       FieldError: more than that one are asked for.
     """
-    if lapack and device.platform == "cpu":
+    if alone(lapack, device):
         if asked is not None and asked > 1:
             why = f"must be 1 on a CPU where {lapack} calls LAPACK, which lanes at once may wait for: {IN_TURN}"
             raise FieldError("width", asked, why)
