@@ -6,8 +6,8 @@ An MLP learns (a + b) mod p full batch with AdamW (eps 1e-25), without and with 
 StableMax in three precisions, on plain or perpendicular gradients (⊥Grad). quick: p = 59, 17 to 27 minutes on two CPUs.
 paper: p = 113, six seeds where it has one, for a GPU. The text of the paper is followed: ⊥AdamW keeps AdamW's settings,
 where the released code falls back to PyTorch's.
-Found at p = 113 with two seeds: ⊥AdamW and float64 end as published; float16 ends above float32, and StableMax at .84
-in place of .975.
+Found at p = 113 with two seeds: ⊥AdamW and the highest of float64 are as published; float16 ends above float32, and
+StableMax at .84 in place of .975.
 """
 
 import jaxgen as jg
