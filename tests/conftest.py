@@ -33,6 +33,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 compilations.serve_all_devices()
+compilations.keep_whole()
 
 
 @pytest.hookimpl(wrapper=True)

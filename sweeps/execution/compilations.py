@@ -1,9 +1,11 @@
 """Compiled programs that JAX keeps on disk."""
 
 import functools
+import os
+import uuid
 from typing import Any
 
-from jax._src import cache_key
+from jax._src import cache_key, lru_cache
 
 HASHED = "_hash_serialized_compile_options"
 
@@ -26,3 +28,27 @@ def serve_all_devices() -> None:
         hashed(hash_obj, options, strip_device_assignment or alone)
 
     setattr(cache_key, HASHED, of_any_device)
+
+
+def keep_whole() -> None:
+    """Has what JAX keeps appear whole or not at all, and what is broken there replaced.
+
+    JAX writes each file in place (`jax._src.lru_cache`), and never again: another process may read half of it, and of
+    what kill -9 left of it every later process says so and compiles anew, for ever. Object stores and a cache with a
+    greatest size (`jax_compilation_cache_max_size`, which locks) are left as they are. Does nothing where a later JAX
+    calls this otherwise.
+    """
+    put: Any = getattr(getattr(lru_cache, "LRUCache", None), "put", None)
+    suffix: Any = getattr(lru_cache, "_CACHE_SUFFIX", None)
+    if put is None or suffix is None or hasattr(put, "__wrapped__"):
+        return
+
+    @functools.wraps(put)
+    def put_whole(self: Any, key: str, value: bytes) -> None:
+        if self.eviction_enabled or "://" in str(self.path):
+            return put(self, key, value)
+        temporary = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
+        put(self, temporary, value)
+        os.replace(self.path / f"{temporary}{suffix}", self.path / f"{key}{suffix}")
+
+    setattr(lru_cache.LRUCache, "put", put_whole)  # noqa: B010 (as above: JAX's own method)

@@ -235,6 +235,7 @@ def set_up_jax() -> None:
         config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     compilations.serve_all_devices()
+    compilations.keep_whole()
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if config.jax_num_cpu_devices < 1 and not chosen:
         with contextlib.suppress(RuntimeError):  # JAX is running already: its devices are what there is

@@ -5,6 +5,7 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from jax._src import lru_cache
 
 from jaxgen.kernel import Block, Program
 
@@ -74,3 +75,49 @@ def test_a_program_that_was_compiled_for_another_device_gives_the_same_bits(toy,
     for one, other in zip(*results, strict=True):
         assert one.checksum == other.checksum
         np.testing.assert_equal(one.curves, other.curves)
+
+
+BROKEN = """
+    import warnings
+    import jax
+    from sweeps.execution import compilations
+    jax.config.update("jax_compilation_cache_dir", {folder!r})
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if {whole}:
+        compilations.keep_whole()
+        compilations.keep_whole()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert jax.jit(lambda x: x * x + 1)(2.0).item() == 5
+    print(sum("persistent compilation cache" in str(warning.message) for warning in told))
+"""
+
+
+@pytest.mark.parametrize(("whole", "counts"), [(False, [1, 1]), (True, [1, 0])])
+def test_a_broken_file_among_what_is_compiled_is_replaced(whole, counts, tmp_path):
+    code = textwrap.dedent(BROKEN.format(folder=str(tmp_path), whole=whole))
+    told = lambda: int(subprocess.check_output([sys.executable, "-c", code], text=True))  # noqa: E731
+    assert told() == 0
+    (kept,) = tmp_path.glob("jit__lambda*-cache")
+    kept.write_bytes(kept.read_bytes()[:-100])  # as kill -9 leaves it
+    assert [told(), told()] == counts
+
+
+def test_what_is_compiled_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    cache = lru_cache.LRUCache(str(tmp_path), max_size=-1)
+    kind = type(cache.path)  # of `etils`, where that is installed
+    write = kind.write_bytes
+
+    def killed(path, content):
+        write(path, content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cache.put("program", b"compiled")
+    assert cache.get("program") is None
+    cache.put("program", b"compiled")
+    assert cache.get("program") == b"compiled"
+    cache.put("program", b"anew")
+    assert cache.get("program") == b"anew"
