@@ -168,6 +168,7 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir, **other: Any) -> Path | No
     told = {"recipe": recipe.name, "paper": recipe.paper, "description": recipe.description}
     how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
+    found["trained"] = [str(one.get("updated", "")) for one in launches if one.get("trained")]
     found["claims"] = [j.to_dict() for j in judgements]
     found["drawings"] = [*(one.name for one in recipe.drawings), *(one.name for one in recipe.curves)]
     write_text(workdir / f"claims{some}.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
@@ -215,7 +216,7 @@ def draw_curves(curves: sweeps.Curves, evidence: sweeps.Evidence, workdir: Path)
     for note in found.notes:
         print(f"curves {curves.name}: {note}")
     measured = {probe.rpartition("/")[2] for probe in curves.groups.values()}
-    what = measured.pop() if len(measured) == 1 else ""
+    what = measured.pop().replace("_", " ") if len(measured) == 1 else ""
     for ending in ("png", "svg"):
         path = workdir / f"{curves.name}.{ending}"
         draw_lines(found.table, path, curves.over, found.levels, curves.marks, what)

@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from sweeps.storage.files import write_atomically
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 img { max-width: 48%; vertical-align: top; border: 1px solid #ddd } table { border-collapse: collapse }
-td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top } summary { cursor: pointer }
 .PASS { color: #1a7f37 } .FAIL { color: #b42318 } .ERROR { color: #b42318; font-weight: bold }"""
 
 
@@ -28,10 +30,7 @@ def write_gallery(workdirs: Sequence[Path], path: Path) -> None:
 
 def _study(workdir: Path, place: str) -> str:
     found = json.loads((workdir / "claims.json").read_text(encoding="utf-8"))
-    rows = "".join(
-        f'<tr><td>({escape(c["name"])})<td>{escape(c["text"])}<td class="{escape(c["verdict"])}">{escape(c["verdict"])}'
-        for c in found["claims"]
-    )
+    rows = "".join(_row(claim) for claim in found["claims"])
     link = lambda file: escape(f"{place}/{file}", quote=True)  # noqa: E731
     figures = "".join(
         f'<a href="{link("report.html")}"><img src="{link(f"{name}.png")}" alt="{escape(name)}"></a> '
@@ -40,4 +39,27 @@ def _study(workdir: Path, place: str) -> str:
     chance = "{passes_by_chance:.2g} of {claims_tested} would pass by chance if none were true".format(**found)
     told = f"{escape(found['scale'])}, {found['runs']} runs; {chance}" if found["claims"] else escape(found["scale"])
     about = " – ".join(escape(text) for text in (found["paper"], found["description"]) if text)
-    return f"<h2>{escape(found['recipe'])}</h2><p>{about}<br>{told}</p><table>{rows}</table><p>{figures}</p>"
+    said = f"<p>{about}<br>{told}<br>{escape(_made(found))}</p>"
+    return f"<h2>{escape(found['recipe'])}</h2>{said}<table>{rows}</table><p>{figures}</p>"
+
+
+def _row(claim: Mapping[str, Any]) -> str:
+    """A claim with its verdict, and below what was measured of it, to be opened."""
+    published = f" Published: {claim['published']}." if claim["published"] else ""
+    effects = "".join(
+        f"<tr><td>{escape(one['name'])}<td>{escape(one['text'])}<td>{escape(one['claimed'])}<td>{escape(one['unit'])}"
+        for one in claim["effects"]
+    )
+    head = "<tr><th>measured<th>mean [95 % interval]<th>claimed<th>of"
+    shown = f"<details><summary>measured</summary><table>{head}{effects}</table></details>" if effects else ""
+    verdict = escape(claim["verdict"])
+    said = f"{escape(claim['text'])}.{escape(published)} {escape(claim['missing'])}{shown}"
+    return f'<tr><td>({escape(claim["name"])})<td>{said}<td class="{verdict}">{verdict}'
+
+
+def _made(found: Mapping[str, Any]) -> str:
+    """When and with what a study was trained, from what, and where."""
+    days = sorted({updated[:10] for updated in found["trained"]} - {""})
+    when = f"trained {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else "trained elsewhere"
+    versions = ", ".join(f"{name} {found[name]}" for name in ("jaxgen", "jax", "jaxlib", "python", "device_kind"))
+    return f"{when}; {versions}; python {shlex.join(map(str, found['command']))}"

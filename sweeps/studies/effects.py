@@ -182,6 +182,11 @@ class Effect:
         return "" if low.equals(high) else "≤ " if (low == -np.inf).any() else "≥ "
 
     @property
+    def text(self) -> str:
+        """The mean with its interval, as tables have it: "≥ 0.31 [0.22, 0.4]"; "–" where there is no seed."""
+        return f"{self.relation}{self.estimate:.3g}" if self.seeds else "–"
+
+    @property
     def is_bounded(self) -> bool:
         """Whether something is claimed of it."""
         return self.above is not None or self.below is not None

@@ -12,13 +12,30 @@ FOUND = {
     "runs": 7,
     "passes_by_chance": 0.025,
     "claims_tested": 1,
-    "claims": [{"name": "1", "text": "x < y", "verdict": "PASS"}],
+    "trained": ["2026-11-28T20:52:57+00:00", "2026-11-27T01:00:00+00:00"],
+    "jaxgen": "0.1.0",
+    "jax": "0.10.2",
+    "jaxlib": "0.10.2",
+    "python": "3.11.7",
+    "device_kind": "cpu",
+    "command": ["reproduce.py", "--workdir=a <b"],
+    "claims": [
+        {
+            "name": "1",
+            "text": "x < y",
+            "published": "y > 2",
+            "verdict": "PASS",
+            "missing": "",
+            "effects": [{"name": "y & x", "text": "1.5 [1, 2]", "claimed": "> 0", "unit": "6 <seeds>"}],
+        }
+    ],
     "drawings": ["plane"],
 }
 
 
 def test_it_links_to_each_study_and_escapes_what_was_typed(tmp_path):
-    for name, changes in (("one", {}), ("two", {"claims": [], "paper": "", "description": 'say "hello"'})):
+    bare = {"claims": [], "trained": [], "paper": "", "description": 'say "hello"'}
+    for name, changes in (("one", {}), ("two", bare)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "claims.json").write_text(json.dumps({**FOUND, **changes}))
     write_gallery([tmp_path / "one", tmp_path / "two"], tmp_path / "pages" / "gallery.html")
@@ -26,7 +43,12 @@ def test_it_links_to_each_study_and_escapes_what_was_typed(tmp_path):
     for text in (
         "&lt;b&gt;one&lt;/b&gt;",
         "A &amp; B 2020",
-        "x &lt; y",
+        "x &lt; y. Published: y &gt; 2.",
+        "<td>y &amp; x<td>1.5 [1, 2]<td>&gt; 0<td>6 &lt;seeds&gt;",
+        "trained 2026-11-27 to 2026-11-28; jaxgen 0.1.0, jax 0.10.2, jaxlib 0.10.2, python 3.11.7, device_kind cpu; ",
+        "; python reproduce.py &#x27;",
+        "trained elsewhere; jaxgen",
+        "&#x27;--workdir=a &lt;b&#x27;",
         'class="PASS"',
         "7 runs; 0.025 of 1 would pass by chance",
         "../one/report.html",

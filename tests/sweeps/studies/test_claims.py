@@ -169,6 +169,7 @@ def test_tables_hold_every_effect_and_escape_what_they_print():
     assert data["verdict"] == "UNDECIDED"
     assert data["effects"][0]["by_seed"] == {"0": 1.0, "1": 2.0, "2": 3.0}
     assert data["effects"][1]["low"] is None
+    assert data["effects"][0]["text"] == "2 [-0.484, 4.48]"
 
 
 def test_a_ratio_to_a_time_that_was_watched_for_less_is_unknown():
