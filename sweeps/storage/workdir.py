@@ -15,16 +15,14 @@ lock, locks/ the process that writes, or those that train shares, on a disk
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import re
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypedDict, TypeVar, Union
+from typing import Any, TypedDict, TypeVar, Union
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -33,7 +31,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 import jaxgen
 from jaxgen import Experiment, FieldError
 from sweeps.axes.sweep import Sweep
-from sweeps.storage import specification
+from sweeps.storage import locks, specification
 from sweeps.storage.errors import TryAgain
 from sweeps.storage.files import clear_temporaries, listed, move_into, read_bytes, write_text
 from sweeps.storage.objects import Object, Place
@@ -42,7 +40,6 @@ from sweeps.storage.specification import SCHEMA, Specification
 FOLDERS = "runs", "inflight", "damaged", "weights", "parents", "launches", "widths", "apart"
 LOCKS = "locks"
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
-LOCK_SECONDS = 0.0, 0.1, 0.2  # before each try: `holders` takes a lock for a moment
 Found = TypeVar("Found")
 Where = Union[str, os.PathLike[str], "Workdir"]  # what users give for one
 
@@ -228,14 +225,14 @@ class Workdir:
             return
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            if not stack.enter_context(_held(self.root / "lock", alone=self.owner is None)):
+            if not stack.enter_context(locks.held(self.root / "lock", alone=self.owner is None)):
                 raise TryAgain(f"workdir is {self}: it is in use by {self._users()}")
             if self.owner is not None:
                 lock = self.root / LOCKS / self.owner.share
                 lock.parent.mkdir(exist_ok=True)
-                if not stack.enter_context(_held(lock)):
-                    process = _process(lock)
-                    raise TryAgain(f"{self}: share {self.owner.index}/{self.owner.count} is trained by {process}")
+                if not stack.enter_context(locks.held(lock)):
+                    who = locks.process(lock)
+                    raise TryAgain(f"{self}: share {self.owner.index}/{self.owner.count} is trained by {who}")
             for folder in self.folders:
                 clear_temporaries(folder)
             yield
@@ -254,12 +251,12 @@ class Workdir:
         """Who trains there now, on this machine's disk: shares by their names in files, or "all" of the sweep."""
         if isinstance(self.root, Object):
             return set()
-        locks = {"all": self.root / "lock", **{path.name: path for path in (self.root / LOCKS).glob("*of*")}}
-        return {name for name, path in locks.items() if _is_held(path)}
+        files = {"all": self.root / "lock", **{path.name: path for path in (self.root / LOCKS).glob("*of*")}}
+        return {name for name, path in files.items() if locks.is_held(path)}
 
     def _users(self) -> str:
         shares = ", ".join(sorted(name.replace("of", "/") for name in self.holders() - {"all"}))
-        return f"workers with the shares {shares}" if shares else _process(self.local / "lock")
+        return f"workers with the shares {shares}" if shares else locks.process(self.local / "lock")
 
     def read_specification(self) -> Specification | None:
         """What `sweep.json` says; None where there is none yet.
@@ -441,42 +438,6 @@ class Workdir:
     @property
     def _specification(self) -> Place:
         return self.root / "sweep.json"
-
-
-@contextlib.contextmanager
-def _held(path: Path, alone: bool = True) -> Iterator[bool]:
-    """Holds a file for this process, or with others that are not alone either; gives whether it is held."""
-    with open(path, "a+", errors="replace") as file:
-        held = any(_lock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, wait) for wait in LOCK_SECONDS)
-        if held and alone:
-            file.seek(0)
-            file.truncate()
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-        yield held
-
-
-def _is_held(path: Path) -> bool:
-    """Whether another process is alone in holding a file."""
-    if not path.is_file():
-        return False
-    with open(path, errors="replace") as file:
-        return not _lock(file, fcntl.LOCK_SH)
-
-
-def _lock(file: IO[str], kind: int, wait: float = 0.0) -> bool:
-    """Whether the lock could be had, after so many seconds."""
-    time.sleep(wait)
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _process(path: Path) -> str:
-    """The process that wrote its number into a lock."""
-    return f"process {path.read_text(errors='replace').strip() or '?'}"
 
 
 def _line(error: Exception) -> str:
