@@ -101,7 +101,8 @@ def checked(component: object, where: str, kind: str | None = None) -> Any:
             line = f"{field.name}: {getattr(field.type, '__name__', field.type)} = jaxgen"
             why = f"is not marked: write `{line}.static(…)` for what decides the program, `{line}.leaf(…)` for a number"
             raise FieldError(name, value, f"{why} that differs from run to run of one program")
-        value = values.coerced(value, hint(cls, field.name), name, is_leaf(cls, field))
+        doc = field.metadata.get("doc", "")
+        value = values.coerced(value, hint(cls, field.name), name, is_leaf(cls, field), doc)
         values.check_allowed(value, field.metadata.get("allowed", ""), name)
         found[field.name] = value
     component = rebuild(component, found)
@@ -254,7 +255,8 @@ def from_dict(data: Any, where: str, kind: str | None = None) -> Any:
         if (inner := part_kind(known[name])) is not None:
             arguments[name] = _parts_from(value, path, inner)
         else:
-            arguments[name] = values.coerced(value, hint(cls, name), path, is_leaf(cls, known[name]))
+            doc = known[name].metadata.get("doc", "")
+            arguments[name] = values.coerced(value, hint(cls, name), path, is_leaf(cls, known[name]), doc)
     for name, field in known.items():
         if name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
             raise FieldError(f"{where}.{name}", None, "is missing")

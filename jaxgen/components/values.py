@@ -17,8 +17,8 @@ FLOAT32_MAX = 3.4028234663852886e38
 DEEPEST = 20  # lists in lists in a field
 
 
-def coerced(value: object, hint: object, name: str, leaf: bool) -> Plain:
-    """`value` in the type that its field declares; FieldError where that is not possible."""
+def coerced(value: object, hint: object, name: str, leaf: bool, doc: str = "") -> Plain:
+    """`value` in the type that its field declares; FieldError, with what the field is, where that is not possible."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     admitted = options(hint)
@@ -42,7 +42,7 @@ def coerced(value: object, hint: object, name: str, leaf: bool) -> Plain:
         return _plain_tuple(value, name)
     wanted = " or ".join(getattr(o, "__name__", str(o)) for o in admitted)
     if any(o in (int, float, bool, str, tuple) for o in admitted):
-        raise FieldError(name, value, f"must be {wanted}")
+        raise FieldError(name, value, f"must be {wanted}{doc and f': {doc}'}")
     if leaf and number is None:
         raise FieldError(name, value, "must be a number: structure is marked with jaxgen.static or pytree_node=False")
     if isinstance(value, tuple):
