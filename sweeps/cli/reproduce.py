@@ -168,7 +168,7 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir, **other: Any) -> Path | No
     told = {"recipe": recipe.name, "paper": recipe.paper, "description": recipe.description}
     how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
-    found["trained"] = [str(one.get("updated", "")) for one in launches if one.get("trained")]
+    found["trained"] = [str(one.get("time", "")) for one in launches if one.get("lane_steps")]
     found["claims"] = [j.to_dict() for j in judgements]
     found["drawings"] = [*(one.name for one in recipe.drawings), *(one.name for one in recipe.curves)]
     write_text(workdir / f"claims{some}.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))

@@ -59,7 +59,7 @@ def _row(claim: Mapping[str, Any]) -> str:
 
 def _made(found: Mapping[str, Any]) -> str:
     """When and with what a study was trained, from what, and where."""
-    days = sorted({updated[:10] for updated in found["trained"]} - {""})
-    when = f"trained {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else "trained elsewhere"
+    days = sorted({time[:10] for time in found["trained"]} - {""})
+    span = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "at a time that is not recorded"
     versions = ", ".join(f"{name} {found[name]}" for name in ("jaxgen", "jax", "jaxlib", "python", "device_kind"))
-    return f"{when}; {versions}; python {shlex.join(map(str, found['command']))}"
+    return f"trained {span}; {versions}; python {shlex.join(map(str, found['command']))}"

@@ -141,6 +141,7 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     files = {"claims.json", "claims.md", "report.html", *(f"rates.{ending}" for ending in ("png", "svg", "csv"))}
     assert files <= {p.name for p in (tmp_path / "out").iterdir()}
     found = json.loads((tmp_path / "out" / "claims.json").read_text())
+    assert [time[:2] for time in found["trained"]] == ["20"]
     assert found["runs"] == len(sweeps.Results(tmp_path / "out").runs) == 12
     (effect,) = found["claims"][0]["effects"]
     assert effect["seeds"] == 3

@@ -47,7 +47,7 @@ def test_it_links_to_each_study_and_escapes_what_was_typed(tmp_path):
         "<td>y &amp; x<td>1.5 [1, 2]<td>&gt; 0<td>6 &lt;seeds&gt;",
         "trained 2026-11-27 to 2026-11-28; jaxgen 0.1.0, jax 0.10.2, jaxlib 0.10.2, python 3.11.7, device_kind cpu; ",
         "; python reproduce.py &#x27;",
-        "trained elsewhere; jaxgen",
+        "trained at a time that is not recorded; jaxgen",
         "&#x27;--workdir=a &lt;b&#x27;",
         'class="PASS"',
         "7 runs; 0.025 of 1 would pass by chance",
