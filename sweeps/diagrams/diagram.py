@@ -56,7 +56,7 @@ class Contour:
         return np.array(found, float).reshape(-1, 2, 2)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Diagram(OnPlane):
     """Cells over two axes. Arrays are (y, x) unless they are of runs.
 

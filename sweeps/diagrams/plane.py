@@ -13,6 +13,7 @@ from jaxgen.components import unknown
 from jaxgen.errors import check_list, check_type
 from sweeps.axes import scales
 from sweeps.axes.scales import value_name
+from sweeps.storage.runs import Runs
 
 SEEDS = ("seed", "split_seed")
 NOISE = 1e-9
@@ -168,6 +169,11 @@ class OnPlane:
 
     x_axis: Axis
     y_axis: Axis
+    source: Runs
+
+    def __repr__(self) -> str:
+        across, along = self.shape[::-1]
+        return f"<{type(self).__name__} of {self.source.workdir}: {self.x} × {self.y}, {across} × {along} cells>"
 
     @property
     def axes(self) -> tuple[Axis, Axis]:

@@ -33,6 +33,9 @@ class Runs:
         if not self.specification:
             raise FieldError("workdir", str(workdir), "holds no sweep: launch one there first")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.workdir)!r})"
+
     def only(self, run_ids: set[str]) -> Self:
         """The same, of these runs alone."""
         return type(self)(self.workdir, run_ids)

@@ -50,6 +50,14 @@ def test_cells_count_their_seeds(synthetic_results):
     assert (low[0, 1], high[0, 1]) == pytest.approx(wilson(2, 3))
 
 
+def test_they_say_in_a_line_what_they_are(synthetic_results):
+    results = synthetic_results(AXES)
+    diagram = results.phase_diagram(X, Y)
+    said = f"of {results.workdir}: task.train_fraction × optimizer.weight_decay, 3 × 2 cells>"
+    assert [repr(diagram), repr(diagram.value_map("steps"))] == [f"<Diagram {said}", f"<ValueMap {said}"]
+    assert repr(results) == f"Results('{results.workdir}')"
+
+
 def test_thresholds_are_chosen_afterwards(synthetic_results):
     results = synthetic_results(AXES, seeds=1, kind=lambda *_: "grokking")
     late, early = results.phase_diagram(X, Y, gap=100), results.phase_diagram(X, Y, gap=900)
