@@ -44,7 +44,8 @@ RUN = "experiment"
 def unknown(name: str, known: list[str]) -> FieldError:
     """The error for a field that does not exist, with the nearest one that does."""
     name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    cases = {one.lower(): one for one in known}
+    near = [cases[one] for one in difflib.get_close_matches(name.lower(), cases, 1, 0.5)]
     some = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     hint = f"did you mean {near[0]}?" if near else f"known: {some}"
     error = FieldError(name, None, hint)

@@ -28,7 +28,7 @@ class Groups:
 
     default: kinds.Optimizer = part("optimizer", doc="of all other parameters")
     groups: Mapping[str, kinds.Optimizer] = part("optimizer", doc="optimizers by name of the group")
-    patterns: tuple = static((), doc="(name, pattern) of groups that the network does not declare")
+    patterns: tuple = static((), doc='pairs of a name and a pattern, (("readout", "Linear_1"),)')
 
     def check(self) -> None:
         """FieldError where groups have no names or patterns no group."""

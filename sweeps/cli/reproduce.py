@@ -47,7 +47,10 @@ from sweeps.report.gallery import write_gallery
 from sweeps.report.lines import draw_lines, lines_caption
 from sweeps.report.page import write_page
 from sweeps.report.panels import draw_panels
+from sweeps.report.provenance import VERSIONS
 from sweeps.storage.files import write_csv, write_text
+from sweeps.storage.launches import read as read_launches
+from sweeps.storage.launches import that_trained
 from sweeps.storage.specification import environment
 from sweeps.storage.workdir import Workdir
 from sweeps.studies import claims, study
@@ -168,7 +171,8 @@ def reproduced(recipe: sweeps.Recipe, place: Workdir, **other: Any) -> Path | No
     told = {"recipe": recipe.name, "paper": recipe.paper, "description": recipe.description}
     how = {**told, "scale": SCALE.value, "command": sys.argv, "runs": stored}
     found = {**how, **environment(jax.local_devices()[0]), **claims.standing(judgements, launches)}
-    found["trained"] = [str(one.get("time", "")) for one in launches if one.get("lane_steps")]
+    trained = that_trained(read_launches(place))
+    found["trained"] = [{name: one.get(name) for name in ("time", "updated", *VERSIONS)} for one in trained]
     found["claims"] = [j.to_dict() for j in judgements]
     found["drawings"] = [*(one.name for one in recipe.drawings), *(one.name for one in recipe.curves)]
     write_text(workdir / f"claims{some}.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))

@@ -47,8 +47,12 @@ def keep_whole() -> None:
     def put_whole(self: Any, key: str, value: bytes) -> None:
         if self.eviction_enabled or "://" in str(self.path):
             return put(self, key, value)
-        temporary = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
-        put(self, temporary, value)
-        os.replace(self.path / f"{temporary}{suffix}", self.path / f"{key}{suffix}")
+        name = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
+        temporary = self.path / f"{name}{suffix}"
+        try:
+            put(self, name, value)
+            os.replace(temporary, self.path / f"{key}{suffix}")
+        finally:
+            temporary.unlink(missing_ok=True)
 
     setattr(lru_cache.LRUCache, "put", put_whole)  # noqa: B010 (as above: JAX's own method)

@@ -8,7 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from sweeps.report.provenance import VERSIONS
 from sweeps.storage.files import write_atomically
+
+COLUMNS = "text", "claimed", "of", "verdict"
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 img { max-width: 48%; vertical-align: top; border: 1px solid #ddd } table { border-collapse: collapse }
@@ -47,19 +50,24 @@ def _row(claim: Mapping[str, Any]) -> str:
     """A claim with its verdict, and below what was measured of it, to be opened."""
     published = f" Published: {claim['published']}." if claim["published"] else ""
     effects = "".join(
-        f"<tr><td>{escape(one['name'])}<td>{escape(one['text'])}<td>{escape(one['claimed'])}<td>{escape(one['unit'])}"
+        "<tr>" + "".join(f"<td>{escape(cell)}" for cell in (_title(one), *(one[name] or "" for name in COLUMNS)))
         for one in claim["effects"]
     )
-    head = "<tr><th>measured<th>mean [95 % interval]<th>claimed<th>of"
+    head = "<tr><th>measured<th>mean [95 % interval]<th>claimed<th>of<th>"
     shown = f"<details><summary>measured</summary><table>{head}{effects}</table></details>" if effects else ""
     verdict = escape(claim["verdict"])
     said = f"{escape(claim['text'])}.{escape(published)} {escape(claim['missing'])}{shown}"
     return f'<tr><td>({escape(claim["name"])})<td>{said}<td class="{verdict}">{verdict}'
 
 
+def _title(effect: Mapping[str, Any]) -> str:
+    return effect["name"] + (f" ({effect['note']})" if effect["note"] else "")
+
+
 def _made(found: Mapping[str, Any]) -> str:
-    """When and with what a study was trained, from what, and where."""
-    days = sorted({time[:10] for time in found["trained"]} - {""})
+    """When and with what a study was trained, and what judged it."""
+    trained = found["trained"]
+    days = sorted({str(one[name])[:10] for one in trained for name in ("time", "updated") if one[name]})
     span = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "at a time that is not recorded"
-    versions = ", ".join(f"{name} {found[name]}" for name in ("jaxgen", "jax", "jaxlib", "python", "device_kind"))
-    return f"trained {span}; {versions}; python {shlex.join(map(str, found['command']))}"
+    versions = dict.fromkeys(", ".join(f"{name} {one[name]}" for name in VERSIONS if one[name]) for one in trained)
+    return "; ".join([f"trained {span}", *versions, f"judged by python {shlex.join(map(str, found['command']))}"])

@@ -117,6 +117,11 @@ def silent(launch: Mapping[str, object]) -> float:
         return math.inf
 
 
+def that_trained(launches: Sequence[Facts]) -> list[Facts]:
+    """Launches that had runs to train, however they ended; others judge or draw what is stored."""
+    return [one for one in launches if one.get("stored", 0) < one.get("own_runs", 1)]
+
+
 def told(launches: Sequence[Facts]) -> list[Facts]:
     """Launches as captions and pages tell of them: workers that trained shares of one sweep, alike, are one.
 

@@ -132,8 +132,8 @@ class Judgement:
             at_most = {_seed_name(seed): finite(value) for seed, value in e.upper.items()}
             numbers = {"mean": finite(e.estimate.value), "low": finite(e.estimate.low), "high": finite(e.estimate.high)}
             numbers |= {"above": finite(e.above), "below": finite(e.below), "published": finite(e.published)}
-            how = {"text": e.text, "claimed": e.claimed, "interval": e.method, "unit": e.unit, "seeds": e.seeds}
-            told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "by_seed": by_seed}
+            how = {"text": e.text, "claimed": e.claimed, "of": e.of, "interval": e.method, "unit": e.unit}
+            told = {"name": e.name, "verdict": e.verdict, **numbers, **how, "seeds": e.seeds, "by_seed": by_seed}
             effects.append(told | ({"at_most": at_most} if e.relation else {}) | {"note": e.note})
         said = {"name": self.claim.name, "text": self.claim.text, "published": self.claim.published}
         found = {"verdict": self.verdict, "confidence": CONFIDENCE, "effects": effects, "missing": self.missing}
@@ -422,8 +422,7 @@ def _rows(judgements: Sequence[Judgement]) -> Iterator[list[str]]:
         published = f" Published: {j.claim.published}." if j.claim.published else ""
         yield [f"({j.claim.name}) {j.claim.text}.{published}", j.missing, "", "", "", j.verdict]
         for e in j.effects:
-            seeds = e.unit + (f" ({e.lost} of {len(e.values)} values are not known)" if e.lost else "")
-            yield ["", e.name + (f" ({e.note})" if e.note else ""), e.text, e.claimed, seeds, e.verdict or ""]
+            yield ["", e.name + (f" ({e.note})" if e.note else ""), e.text, e.claimed, e.of, e.verdict or ""]
 
 
 def _number(experiment: Experiment, axis: str) -> float:

@@ -183,8 +183,13 @@ class Effect:
 
     @property
     def text(self) -> str:
-        """The mean with its interval, as tables have it: "≥ 0.31 [0.22, 0.4]"; "–" where there is no seed."""
-        return f"{self.relation}{self.estimate:.3g}" if self.seeds else "–"
+        """The mean with its interval, as tables have it: "≥ 0.31 [0.22, ∞]"; "–" where there is no seed."""
+        return f"{self.relation}{self.estimate:.3g}".replace("inf", "∞") if self.seeds else "–"
+
+    @property
+    def of(self) -> str:
+        """What the mean is over: "6 seeds (2 of 6 values are not known)"."""
+        return self.unit + (f" ({self.lost} of {len(self.values)} values are not known)" if self.lost else "")
 
     @property
     def is_bounded(self) -> bool:

@@ -72,7 +72,11 @@ def test_groups_without_their_own_parameters_are_refused(groups, patterns, messa
         ({}, (), r"optimizer\.groups = FrozenDict\(\{\}\): must be a table of optimizers by name"),
         (optimizers.SGD(), (), r"optimizer\.groups = SGD.*: must be a table of optimizers by name"),
         ({"a": optimizers.SGD()}, (("b", "x"),), r"optimizer\.patterns = 'b': is none of the groups a"),
-        ({"a": optimizers.SGD()}, "a", r"optimizer\.patterns = 'a': must be tuple: \(name, pattern\) of groups that"),
+        (
+            {"a": optimizers.SGD()},
+            "a",
+            r"optimizer\.patterns = 'a': must be tuple: pairs of a name and a pattern",
+        ),
         ({"a": optimizers.SGD()}, ("a",), r"optimizer\.patterns = 'a': must be pairs of texts"),
     ],
 )

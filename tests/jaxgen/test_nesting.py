@@ -155,6 +155,7 @@ def test_a_sweep_over_nested_paths_is_stored_drawn_and_continued(tmp_path):
         ({"loss.further": {"a": 3}}, r"loss\.further\.a = 3: must be a component"),
         ({"loss.first": optimizers.AdamW()}, r"loss\.first = 'AdamW': is no loss"),
         ({"loss.first": None}, r"loss\.first = None: must be a component of the kind loss"),
+        ({"optimizer": "adamw"}, r"did you mean optimizer\.type\.AdamW\?"),
         ({"task.task": "ModularAdition"}, r"unknown field task\.task\.type\.ModularAdition: did you mean"),
         ({"model.inner": losses.CrossEntropy()}, r"model\.inner = 'CrossEntropy': must be a flax linen module"),
         ({"task.share.x": 1}, r"unknown field task\.share\.x"),

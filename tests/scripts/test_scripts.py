@@ -141,7 +141,8 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     files = {"claims.json", "claims.md", "report.html", *(f"rates.{ending}" for ending in ("png", "svg", "csv"))}
     assert files <= {p.name for p in (tmp_path / "out").iterdir()}
     found = json.loads((tmp_path / "out" / "claims.json").read_text())
-    assert [time[:2] for time in found["trained"]] == ["20"]
+    (trained,) = found["trained"]
+    assert trained["time"] <= trained["updated"]
     assert found["runs"] == len(sweeps.Results(tmp_path / "out").runs) == 12
     (effect,) = found["claims"][0]["effects"]
     assert effect["seeds"] == 3
@@ -149,6 +150,14 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     assert (found["passes_by_chance"], found["changed"]) == (0.025, False)
     assert found["launches"] == [{"seeds": 3, "splits": 1, "runs": 12}]
     assert "No seeds were added" in (tmp_path / "out" / "claims.md").read_text()
+
+    (launch,) = (tmp_path / "out" / "launches").iterdir()
+    said = json.loads(launch.read_text())
+    killed = {name: said[name] for name in ("time", "command", "stored", "own_runs")} | {"jax": "0.9.9"}
+    launch.write_text(json.dumps(killed))  # trained elsewhere, by a process that was killed
+    assert program("reproduce")(f"--sweep={tmp_path / 'hinge.py'}", *fast) == 0
+    (trained,) = json.loads((tmp_path / "out" / "claims.json").read_text())["trained"]
+    assert (trained["jax"], trained["updated"]) == ("0.9.9", None)
 
 
 def test_a_claim_whose_code_fails_is_an_error_and_the_others_are_judged(program, tmp_path, capfd):

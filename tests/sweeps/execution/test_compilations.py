@@ -117,6 +117,7 @@ def test_what_is_compiled_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             cache.put("program", b"compiled")
     assert cache.get("program") is None
+    assert [*tmp_path.iterdir()] == []
     cache.put("program", b"compiled")
     assert cache.get("program") == b"compiled"
     cache.put("program", b"anew")
