@@ -3,8 +3,8 @@
     python scripts/launch_sweep.py --sweep=examples/edge_at_113.py --workdir=out/edge_at_113
 
 The runs of claims 1, 2 and 4 that the paper (Prieto et al. 2025, arXiv 2501.04697) shows curves of, with two seeds
-each, where a GPU is not at hand: an hour on two CPU cores. Settings are those of `--recipe=edge_of_stability
---scale=paper`, but for how long is trained.
+each, where a GPU is not at hand: an hour or two on two CPU cores. Settings are those of
+`--recipe=edge_of_stability --scale=paper`, but for how long is trained.
 """
 
 import sweeps

@@ -119,7 +119,7 @@ def silent(launch: Mapping[str, object]) -> float:
 
 def that_trained(launches: Sequence[Facts]) -> list[Facts]:
     """Launches that had runs to train, however they ended; others judge or draw what is stored."""
-    return [one for one in launches if one.get("stored", 0) < one.get("own_runs", 1)]
+    return [one for one in launches if one.get("stored", 0) != one.get("own_runs")]
 
 
 def told(launches: Sequence[Facts]) -> list[Facts]:

@@ -158,6 +158,9 @@ def test_reproduce_judges_draws_and_writes_a_page(program, tmp_path, capfd):
     assert program("reproduce")(f"--sweep={tmp_path / 'hinge.py'}", *fast) == 0
     (trained,) = json.loads((tmp_path / "out" / "claims.json").read_text())["trained"]
     assert (trained["jax"], trained["updated"]) == ("0.9.9", None)
+    launch.write_text(json.dumps(killed | {"stored": None}))  # damaged: it may have trained
+    assert program("reproduce")(f"--sweep={tmp_path / 'hinge.py'}", *fast) == 0
+    assert json.loads((tmp_path / "out" / "claims.json").read_text())["trained"] == [trained]
 
 
 def test_a_claim_whose_code_fails_is_an_error_and_the_others_are_judged(program, tmp_path, capfd):
